@@ -1,0 +1,84 @@
+"""The virtual environment, from hash-locked requirements. Standard library only: it runs before anything is installed.
+
+Wheels are fetched by `tools.download` (resumable, with a total said beforehand), then installed without the network.
+"""
+import hashlib
+import os
+import re
+import subprocess
+import sys
+
+from tools.download import fetch_all, wheel_urls
+from tools.paths import CACHE, LOCK, ROOT, VENV
+
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+
+
+def requirements(name):
+    """{"name==version ; marker": {sha256, …}} of a lock file."""
+    text = (LOCK / f"{name}.txt").read_text(encoding="utf-8").replace("\\\n", " ")
+    rows = {}
+    for line in text.splitlines():
+        if line.strip() and not line.startswith(("#", "--")):
+            spec, *hashes = line.split("--hash=sha256:")
+            rows[spec.strip()] = {h.strip() for h in hashes}
+    return rows
+
+
+def stamp(name):
+    """What the environment's stamp file must hold for `name` to be installed."""
+    return hashlib.sha256((LOCK / f"{name}.txt").read_bytes() + sys.version.encode()).hexdigest()
+
+
+def installed(name):
+    mark = VENV / f"edgenet-{name}"
+    return mark.exists() and mark.read_text() == stamp(name)
+
+
+def make_venv():
+    if PYTHON.exists():
+        return
+    VENV.parent.mkdir(exist_ok=True)
+    done = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"Could not make a virtual environment in {VENV}: {(done.stdout + done.stderr).strip()}\n"
+                 "On Debian or Ubuntu: apt-get install python3-venv, then run the same command again.")
+
+
+def install(name):
+    """Download the wheels of a lock file that this Python needs, check their hashes, install them offline."""
+    locked = requirements(name)
+    wheels = CACHE / "wheels"
+    files = wheel_urls(PYTHON, list(locked))
+    allowed = set().union(*locked.values())
+    unknown = [f.name for f in files if f.sha256 not in allowed]
+    if unknown:
+        sys.exit(f"These downloads are not in tools/lock/{name}.txt: {', '.join(unknown)}. Was the lock made for another index?")
+    fetch_all(files, wheels, what=f"Python packages ({name})")
+    paths = [str(wheels / f.name) for f in files]
+    subprocess.run([str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-index", "--no-deps", *paths],
+                   check=True)
+
+
+def ensure(name):
+    """Path of the environment's Python with the packages of `name` ("build" or "test") installed."""
+    make_venv()
+    if not installed(name):
+        install(name)
+        (VENV / f"edgenet-{name}").write_text(stamp(name))
+    return PYTHON
+
+
+def hand_over(python, args):
+    """Run the same command inside the environment; its exit status."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "pysrc")]), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        return subprocess.call([str(python), *args], cwd=ROOT, env=env)
+    except KeyboardInterrupt:
+        return 130
+
+
+def package_name(spec):
+    """Normalised project name of a requirement."""
+    return re.split(r"[=<>!~ ;\[]", spec)[0].lower().replace("_", "-")

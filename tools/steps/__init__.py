@@ -1,0 +1,1 @@
+"""Build steps, one module each; their order is the table in `tools.build`."""

@@ -1,0 +1,33 @@
+"""Bundles of the site's JavaScript (esbuild), and its static files."""
+import shutil
+
+from tools.node import esbuild
+from tools.paths import OUT, ROOT
+
+FOLDER = OUT / "web"
+COMMON = ["--bundle", "--minify", "--target=es2022", "--charset=utf8", "--legal-comments=none", "--log-level=warning"]
+# source → (bundle, format): pages and workers are modules; the script tag's file and the service worker are classic scripts
+BUNDLES = {
+    "web/sdk/index.js": [("edgenet.js", "esm"), ("edgenet.global.js", "iife")],
+    "web/app/main.js": [("app.js", "esm")],
+    "web/app/embed.js": [("embed.js", "esm")],
+    "web/loader/worker.js": [("workers/loader.js", "esm")],
+    "web/engine/worker.js": [("workers/engine.js", "esm")],
+    "web/engine/kernel-worker.js": [("workers/kernel.js", "esm")],
+    "web/python/worker.js": [("workers/python.js", "esm")],
+    "service-worker.js": [("service-worker.js", "iife")],
+}
+STATIC = {"web/index.html": "index.html", "web/embed.html": "embed.html", "web/app/app.css": "app.css", "web/app/icon.svg": "icon.svg",
+          "web/app/manifest.webmanifest": "manifest.webmanifest"}
+
+
+def run():
+    """Write every bundle and static file to `.build/out/web`."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    for source, targets in BUNDLES.items():
+        for target, form in targets:
+            extra = ["--global-name=edgenet"] if target == "edgenet.global.js" else []
+            esbuild(ROOT / source, *COMMON, f"--format={form}", f"--outfile={FOLDER / target}", *extra)
+    for source, target in STATIC.items():
+        (FOLDER / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / source, FOLDER / target)
