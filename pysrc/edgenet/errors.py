@@ -2,6 +2,7 @@
 
 Twin of `web/sdk/errors.js`; both are tested against `tests/vectors/errors.json`. A message says what was asked,
 what was found and what to do next; `details` is JSON data that a program can read instead of the message.
+Longer than other files because it is one table, a class per row.
 """
 
 BY_CODE: dict[str, type["EdgeNetError"]] = {}
@@ -40,6 +41,10 @@ class EdgeNetError(Exception):
         self.message = message
         self.details = details
 
+    def __reduce__(self):
+        # Pickle would drop the details, and processes exchange errors by pickle.
+        return EdgeNetError.from_data, (self.to_data(),)
+
     def to_data(self) -> dict:
         """The error as the wire's `{name, code, message, details}`."""
         return {"name": type(self).__name__, "code": self.code, "message": self.message, "details": self.details}
@@ -48,8 +53,8 @@ class EdgeNetError(Exception):
     def from_data(data: dict) -> "EdgeNetError":
         """The error that `to_data` described, of the same class; an unknown code keeps its code on the base class."""
         code = data.get("code", "internal")
-        error = BY_CODE.get(code, EdgeNetError)(data.get("message", ""), **(data.get("details") or {}))
-        error.code = code
+        error = BY_CODE.get(code, EdgeNetError)(data.get("message", ""))
+        error.code, error.details = code, dict(data.get("details") or {})
         return error
 
 
@@ -343,6 +348,10 @@ class WorkerDied(EngineError, code="worker_died"):
 
 class WorkerProtocolError(EngineError, code="worker_protocol"):
     """A message to or from a worker has an unknown kind or shape."""
+
+
+class UnknownKind(WorkerProtocolError, code="unknown_kind"):
+    """A worker was asked for a kind of work that it does not do."""
 
 
 class PythonBootFailed(EngineError, code="python_boot_failed"):
