@@ -10,10 +10,13 @@
 
 `python build.py COMMAND --help` tells the options of each.
 """
+
 import sys
 
 if sys.version_info < (3, 11):
-    sys.exit(f"EdgeNet needs Python 3.11 or newer; this is {sys.version.split()[0]}. Run build.py with a newer python3.")
+    sys.exit(
+        f"EdgeNet needs Python 3.11 or newer; this is {sys.version.split()[0]}. Run build.py with a newer python3."
+    )
 
 from tools.env import ensure, hand_over  # noqa: E402  (after the version check, so that old Pythons get the message above)
 

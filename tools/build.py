@@ -1,4 +1,5 @@
 """The steps in order, and `build.py build`."""
+
 from tools import node
 from tools.paths import CACHE, NODE_MODULES, OUT
 from tools.step import Step
@@ -20,10 +21,17 @@ def kernels():
 
 STEPS = [
     Step("npm", npm, ["package.json", "package-lock.json"], [NODE_MODULES / "esbuild", NODE_MODULES / "pyodide"]),
-    Step("assets", assets.run, ["tools/lock/assets.txt", "tools/steps/assets.py", "package-lock.json"], [CACHE / "pyodide"]),
+    Step(
+        "assets",
+        assets.run,
+        ["tools/lock/assets.txt", "tools/steps/assets.py", "package-lock.json"],
+        [CACHE / "pyodide"],
+    ),
     Step("model", model, ["tools/steps/model*.py", "manifests/*.json", "tools/lock/assets.txt"], [OUT / "models"]),
     Step("kernels", kernels, ["wasm", "tools/steps/wasm.py", "tools/lock/build.txt"], [OUT / "kernels"]),
-    Step("wheel", wheel.run, ["pyproject.toml", "pysrc/edgenet", "README.md", "tools/steps/wheel.py"], [OUT / "wheels"]),
+    Step(
+        "wheel", wheel.run, ["pyproject.toml", "pysrc/edgenet", "README.md", "tools/steps/wheel.py"], [OUT / "wheels"]
+    ),
     Step("pyodide", pyodide.run, ["package-lock.json", "tools/steps/pyodide.*"], [OUT / "pyodide"]),
     Step("web", web.run, ["web", "service-worker.js", "package-lock.json", "tools/steps/web.py"], [OUT / "web"]),
 ]

@@ -1,4 +1,5 @@
 """Downloads that say their total first, show progress, resume, and are checked by SHA-256. Standard library only."""
+
 import hashlib
 import json
 import subprocess
@@ -16,6 +17,7 @@ BLOCK = 1 << 18
 @dataclass(frozen=True)
 class File:
     """One download: file name, address, SHA-256 (hex)."""
+
     name: str
     url: str
     sha256: str
@@ -27,13 +29,34 @@ def wheel_urls(python, specs):
         listing, report = Path(folder, "specs.txt"), Path(folder, "report.json")
         listing.write_text("\n".join(specs))
         done = subprocess.run(
-            [str(python), "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:",
-             "--ignore-requires-python", "--disable-pip-version-check", "-r", str(listing), "--report", str(report)],
-            capture_output=True, text=True)
+            [
+                str(python),
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--dry-run",
+                "--ignore-installed",
+                "--no-deps",
+                "--only-binary=:all:",
+                "--ignore-requires-python",
+                "--disable-pip-version-check",
+                "-r",
+                str(listing),
+                "--report",
+                str(report),
+            ],
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
-            sys.exit(f"pip could not find the packages of the lock file:\n{done.stderr.strip()[-2000:]}\nIs the network there?")
+            sys.exit(
+                f"pip could not find the packages of the lock file:\n{done.stderr.strip()[-2000:]}\nIs the network there?"
+            )
         items = [i["download_info"] for i in json.loads(report.read_text())["install"]]
-    return [File(i["url"].split("#")[0].rsplit("/", 1)[1], i["url"], i["archive_info"]["hashes"]["sha256"]) for i in items]
+    return [
+        File(i["url"].split("#")[0].rsplit("/", 1)[1], i["url"], i["archive_info"]["hashes"]["sha256"]) for i in items
+    ]
 
 
 def is_whole(path, sha256):
@@ -67,11 +90,13 @@ def fetch(file, folder, report=lambda n: None):
                     out.write(block)
                     report(len(block))
     except urllib.error.HTTPError as error:
-        if error.code != 416:       # 416: the part was whole already
+        if error.code != 416:  # 416: the part was whole already
             raise
     if not is_whole(part, file.sha256):
         part.unlink()
-        raise OSError(f"{file.name}: the bytes received do not have the SHA-256 of the lock file; run again to fetch them anew")
+        raise OSError(
+            f"{file.name}: the bytes received do not have the SHA-256 of the lock file; run again to fetch them anew"
+        )
     part.replace(target)
     return target
 
@@ -104,4 +129,6 @@ class Progress:
             print(f"\r  {share:4.0%} {self.done / 1e6:8.1f} MB", end="", file=sys.stderr, flush=True)
 
     def close(self):
-        print(("\r" if self.live else "") + f"  {self.what}: {self.done / 1e6:.1f} MB, done", file=sys.stderr, flush=True)
+        print(
+            ("\r" if self.live else "") + f"  {self.what}: {self.done / 1e6:.1f} MB, done", file=sys.stderr, flush=True
+        )

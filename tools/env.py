@@ -2,6 +2,7 @@
 
 Wheels are fetched by `tools.download` (resumable, with a total said beforehand), then installed without the network.
 """
+
 import hashlib
 import os
 import re
@@ -42,8 +43,10 @@ def make_venv():
     VENV.parent.mkdir(exist_ok=True)
     done = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"Could not make a virtual environment in {VENV}: {(done.stdout + done.stderr).strip()}\n"
-                 "On Debian or Ubuntu: apt-get install python3-venv, then run the same command again.")
+        sys.exit(
+            f"Could not make a virtual environment in {VENV}: {(done.stdout + done.stderr).strip()}\n"
+            "On Debian or Ubuntu: apt-get install python3-venv, then run the same command again."
+        )
 
 
 def install(name):
@@ -54,11 +57,15 @@ def install(name):
     allowed = set().union(*locked.values())
     unknown = [f.name for f in files if f.sha256 not in allowed]
     if unknown:
-        sys.exit(f"These downloads are not in tools/lock/{name}.txt: {', '.join(unknown)}. Was the lock made for another index?")
+        sys.exit(
+            f"These downloads are not in tools/lock/{name}.txt: {', '.join(unknown)}. Was the lock made for another index?"
+        )
     fetch_all(files, wheels, what=f"Python packages ({name})")
     paths = [str(wheels / f.name) for f in files]
-    subprocess.run([str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-index", "--no-deps", *paths],
-                   check=True)
+    subprocess.run(
+        [str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-index", "--no-deps", *paths],
+        check=True,
+    )
 
 
 def ensure(name):
@@ -72,7 +79,11 @@ def ensure(name):
 
 def hand_over(python, args):
     """Run the same command inside the environment; its exit status."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "pysrc")]), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "pysrc")]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     try:
         return subprocess.call([str(python), *args], cwd=ROOT, env=env)
     except KeyboardInterrupt:

@@ -1,4 +1,5 @@
 """Node and what npm brings. Node 20+ on PATH is used; else it comes as a wheel into the environment's cache."""
+
 import os
 import shutil
 import subprocess
@@ -16,7 +17,9 @@ OLDEST = 20
 def version_of(node):
     """Major version of a node binary, 0 when it does not run."""
     try:
-        return int(subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip("v\n").split(".")[0])
+        return int(
+            subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip("v\n").split(".")[0]
+        )
     except (OSError, ValueError):
         return 0
 
@@ -57,8 +60,23 @@ def install(folder=ROOT, development=False):
     """`npm ci` by the lock file, without install scripts; npm checks each package's hash."""
     node, npm = find()
     only = [] if development else ["--omit=dev"]
-    done = subprocess.run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", *only, "--cache", str(CACHE / "npm")],
-                          cwd=folder, capture_output=True, text=True, env=with_node_on_path(node))
+    done = subprocess.run(
+        [
+            *npm,
+            "ci",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--prefer-offline",
+            *only,
+            "--cache",
+            str(CACHE / "npm"),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=with_node_on_path(node),
+    )
     if done.returncode:
         sys.exit(f"npm ci failed in {folder}:\n{(done.stdout + done.stderr)[-3000:]}")
 

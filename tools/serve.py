@@ -1,14 +1,28 @@
 """A small threaded static server: Range, HEAD, isolation headers, no caching surprises. For people and for the browser tests."""
+
 import re
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
-ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp",
-             "Cross-Origin-Resource-Policy": "cross-origin"}
-FRAME = {"Document-Isolation-Policy": "isolate-and-require-corp", "Cross-Origin-Embedder-Policy": "require-corp",
-         "Cross-Origin-Resource-Policy": "cross-origin"}
-TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm", ".json": "application/json",
-         ".onnx": "application/octet-stream", ".whl": "application/zip", ".webmanifest": "application/manifest+json"}
+ISOLATION = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+FRAME = {
+    "Document-Isolation-Policy": "isolate-and-require-corp",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+TYPES = {
+    ".mjs": "text/javascript",
+    ".js": "text/javascript",
+    ".wasm": "application/wasm",
+    ".json": "application/json",
+    ".onnx": "application/octet-stream",
+    ".whl": "application/zip",
+    ".webmanifest": "application/manifest+json",
+}
 
 
 def parse_range(header, size):
@@ -71,7 +85,7 @@ class Handler(SimpleHTTPRequestHandler):
             while block := source.read(1 << 18):
                 outputfile.write(block)
         except (ConnectionError, TimeoutError):
-            self.close_connection = True     # the reader left: nothing to tell anybody
+            self.close_connection = True  # the reader left: nothing to tell anybody
 
     def log_message(self, *args):
         if not self.quiet:

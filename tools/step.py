@@ -1,10 +1,11 @@
 """A build step: skipped when neither its inputs nor its own code changed since it last finished."""
+
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable
 
 from tools.paths import ROOT, WORK
 
@@ -12,11 +13,12 @@ from tools.paths import ROOT, WORK
 @dataclass(frozen=True)
 class Step:
     """`run()` makes `outputs` from `inputs` (files, folders or globs relative to the project). Order is the table in `tools.build`."""
+
     name: str
     run: Callable[[], None]
     inputs: list[str]
     outputs: list[Path]
-    parameters: Callable[[], str] = field(default=str)   # anything else the result depends on
+    parameters: Callable[[], str] = field(default=str)  # anything else the result depends on
 
     def key(self):
         """SHA-256 over names and bytes of every input file."""
@@ -48,5 +50,9 @@ def files_of(patterns):
     found = set()
     for pattern in patterns:
         for path in ROOT.glob(pattern):
-            found.update(p for p in (path.rglob("*") if path.is_dir() else [path]) if p.is_file() and "__pycache__" not in p.parts)
+            found.update(
+                p
+                for p in (path.rglob("*") if path.is_dir() else [path])
+                if p.is_file() and "__pycache__" not in p.parts
+            )
     return sorted(found)

@@ -2,6 +2,7 @@
 
 Pyodide's packages are taken out of one wheel by range requests; each must have the SHA-256 that Pyodide's own lock file states.
 """
+
 import hashlib
 import json
 import sys

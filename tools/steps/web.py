@@ -1,4 +1,5 @@
 """Bundles of the site's JavaScript (esbuild), and its static files."""
+
 import shutil
 
 from tools.node import esbuild
@@ -17,8 +18,13 @@ BUNDLES = {
     "web/python/worker.js": [("workers/python.js", "esm")],
     "service-worker.js": [("service-worker.js", "iife")],
 }
-STATIC = {"web/index.html": "index.html", "web/embed.html": "embed.html", "web/app/app.css": "app.css", "web/app/icon.svg": "icon.svg",
-          "web/app/manifest.webmanifest": "manifest.webmanifest"}
+STATIC = {
+    "web/index.html": "index.html",
+    "web/embed.html": "embed.html",
+    "web/app/app.css": "app.css",
+    "web/app/icon.svg": "icon.svg",
+    "web/app/manifest.webmanifest": "manifest.webmanifest",
+}
 
 
 def run():

@@ -1,4 +1,5 @@
 """The `edgenet` wheel, the same bytes every time."""
+
 import os
 import subprocess
 import sys
@@ -6,7 +7,7 @@ import sys
 from tools.paths import OUT, ROOT
 
 FOLDER = OUT / "wheels"
-EPOCH = "1767225600"     # 2026-01-01: the one date in every archive, so that equal sources give equal wheels
+EPOCH = "1767225600"  # 2026-01-01: the one date in every archive, so that equal sources give equal wheels
 
 
 def run():
@@ -14,8 +15,23 @@ def run():
     FOLDER.mkdir(parents=True, exist_ok=True)
     for old in FOLDER.glob("*.whl"):
         old.unlink()
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--disable-pip-version-check",
-                    "-w", str(FOLDER), str(ROOT)], check=True, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH})
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "-q",
+            "--no-deps",
+            "--no-build-isolation",
+            "--disable-pip-version-check",
+            "-w",
+            str(FOLDER),
+            str(ROOT),
+        ],
+        check=True,
+        env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH},
+    )
 
 
 def path():

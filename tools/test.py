@@ -1,0 +1,46 @@
+"""`build.py test`: lint, unit tests, Node tests and browser tests, in that order, each counted."""
+
+import subprocess
+import sys
+
+from tools import node
+from tools.build import build
+from tools.paths import ROOT
+
+
+def lint(args):
+    from tools.check import check_counts
+
+    code = subprocess.call([sys.executable, "-m", "ruff", "check", "--no-cache", "."], cwd=ROOT)
+    return code or check_counts()
+
+
+def unit(args):
+    return pytest(args, "tests/unit")
+
+
+def node_tests(args):
+    files = sorted((ROOT / "tests" / "node").glob("*.test.mjs"))
+    return subprocess.call([node.find()[0], "--test", *map(str, files)], cwd=ROOT)
+
+
+def browser(args):
+    return pytest(args, "tests/browser")
+
+
+def pytest(args, folder):
+    long = ["--long"] if args.long else []
+    return subprocess.call([sys.executable, "-m", "pytest", folder, *long, "--durations=8", *args.rest], cwd=ROOT)
+
+
+KINDS = {"lint": lint, "node": node_tests, "unit": unit, "browser": browser}
+
+
+def run(args):
+    """Every kind (or `--only` one), even after a failure, so that one run tells everything; the first failing status."""
+    node.install(development=True)
+    build()
+    results = {name: kind(args) for name, kind in KINDS.items() if args.only in (None, name)}
+    for name, code in results.items():
+        print(f"{name}: {'passed' if code == 0 else f'FAILED ({code})'}", flush=True)
+    return next((code for code in results.values() if code), 0)
