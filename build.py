@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""One command for everything: set up, build, serve, test, measure. Needs only Python 3.11+ and a network for the first run.
+"""One command for everything: set up, build, serve, test, measure.
+
+Needs only Python 3.11+, and a network for the first run.
 
     python build.py serve                 set up, build, serve on http://localhost:8000 and print the address
     python build.py test [--long]         every test, browser tests included (what CI runs)
@@ -13,7 +15,7 @@
 
 import sys
 
-if sys.version_info < (3, 11):
+if sys.version_info < (3, 11):  # noqa: UP036  (an older Python gets a sentence instead of a traceback)
     sys.exit(
         f"EdgeNet needs Python 3.11 or newer; this is {sys.version.split()[0]}. Run build.py with a newer python3."
     )

@@ -1,1 +1,1 @@
-"""The build: environment, steps, serving, tests. `build.py` is the only entry; nothing here ships in the wheel or the site."""
+"""The build: environment, steps, serving, tests. `build.py` is the only entry; nothing here ships."""

@@ -1,4 +1,4 @@
-"""What must hold of the tree and of the site: sizes of files and functions, bytes a visitor downloads, paths that survive a sub-folder."""
+"""What must hold of the tree and the site: sizes of files and functions, bytes of bundles, no absolute paths."""
 
 import ast
 import json
@@ -69,7 +69,7 @@ def print_counts():
 
 
 def check_site(folder):
-    """Raise when a page or script of the site refers to its own host by an absolute path: a sub-folder would break it."""
+    """Exit with a message when a page refers to its own host by an absolute path: a sub-folder would break it."""
     for path in [*folder.glob("*.html"), *folder.glob("*.css")]:
         absolute = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(/[^"')\s]*)""", path.read_text(encoding="utf-8"))
         if absolute:

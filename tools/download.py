@@ -24,7 +24,7 @@ class File:
 
 
 def wheel_urls(python, specs):
-    """The files pip would install for `specs` (name==version; marker) on this machine, as its index states them now."""
+    """The files pip would install for `specs` (name==version; marker) here, as its index states them now."""
     with tempfile.TemporaryDirectory() as folder:
         listing, report = Path(folder, "specs.txt"), Path(folder, "report.json")
         listing.write_text("\n".join(specs))

@@ -58,7 +58,7 @@ def install(name):
     unknown = [f.name for f in files if f.sha256 not in allowed]
     if unknown:
         sys.exit(
-            f"These downloads are not in tools/lock/{name}.txt: {', '.join(unknown)}. Was the lock made for another index?"
+            f"Not in tools/lock/{name}.txt: {', '.join(unknown)}. Was the lock made for another index?"
         )
     fetch_all(files, wheels, what=f"Python packages ({name})")
     paths = [str(wheels / f.name) for f in files]

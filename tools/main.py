@@ -22,10 +22,8 @@ def serve(args):
 
     build(args.key)
     site = server(DIST, args.port, not args.plain, args.host, quiet=not args.verbose)
-    print(
-        f"EdgeNet is at http://{'localhost' if args.host == '127.0.0.1' else args.host}:{site.server_port}/   (Ctrl-C stops it)",
-        flush=True,
-    )
+    name = "localhost" if args.host == "127.0.0.1" else args.host
+    print(f"EdgeNet is at http://{name}:{site.server_port}/   (Ctrl-C stops it)", flush=True)
     try:
         site.serve_forever()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""A small threaded static server: Range, HEAD, isolation headers, no caching surprises. For people and for the browser tests."""
+"""A small threaded static server: Range, HEAD, isolation headers. For people and for the browser tests."""
 
 import re
 from http import HTTPStatus
@@ -26,7 +26,10 @@ TYPES = {
 
 
 def parse_range(header, size):
-    """(first, last) of a single `bytes=` range within `size`, None when there is none, ValueError when it cannot be met (RFC 9110, 14.1.2)."""
+    """(first, last) of a single `bytes=` range within `size`; None when there is none (RFC 9110, 14.1.2).
+
+    Raises ValueError when it cannot be met.
+    """
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", header or "")
     if not match or match.groups() == ("", ""):
         return None

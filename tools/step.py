@@ -12,7 +12,7 @@ from tools.paths import ROOT, WORK
 
 @dataclass(frozen=True)
 class Step:
-    """`run()` makes `outputs` from `inputs` (files, folders or globs relative to the project). Order is the table in `tools.build`."""
+    """`run()` makes `outputs` from `inputs` (files, folders or globs below the project)."""
 
     name: str
     run: Callable[[], None]

@@ -37,7 +37,7 @@ KINDS = {"lint": lint, "node": node_tests, "unit": unit, "browser": browser}
 
 
 def run(args):
-    """Every kind (or `--only` one), even after a failure, so that one run tells everything; the first failing status."""
+    """Every kind (or `--only` one), even after a failure; the first failing status."""
     node.install(development=True)
     build()
     results = {name: kind(args) for name, kind in KINDS.items() if args.only in (None, name)}

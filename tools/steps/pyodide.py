@@ -1,4 +1,4 @@
-"""Pyodide for the site: the runtime from npm, its verified packages, and a memory snapshot, in one folder that needs no other host."""
+"""Pyodide for the site: runtime, verified packages and a memory snapshot, in a folder that needs no other host."""
 
 import gzip
 import shutil

@@ -2,6 +2,7 @@
 
 Zig comes from the `ziglang` wheel of the build's own environment. No C library is linked: kernels are freestanding.
 """
+
 from __future__ import annotations
 
 import json
@@ -13,8 +14,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 WASM = ROOT / "wasm"
 
-BASE = ("--target=wasm32-freestanding", "-O3", "-std=c11", "-nostdlib", "-fno-builtin", "-Wall", "-Wextra", "-Werror", "-mbulk-memory", "-mnontrapping-fptoint",
-        "-msign-ext", "-msimd128", "-Wl,--no-entry", "-Wl,--strip-all", "-Wl,--export=__heap_base")
+BASE = (
+    "--target=wasm32-freestanding",
+    "-O3",
+    "-std=c11",
+    "-nostdlib",
+    "-fno-builtin",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unused-parameter",
+    "-Werror",
+    "-mbulk-memory",
+    "-mnontrapping-fptoint",
+    "-msign-ext",
+    "-msimd128",
+    "-Wl,--no-entry",
+    "-Wl,--strip-all",
+    "-Wl,--export=__heap_base",
+)
 # Build name -> (extra flags, WebAssembly features it needs beyond MVP). Order is preference.
 BUILDS = {"relaxed": (("-mrelaxed-simd",), ("simd", "relaxed-simd")), "simd": ((), ("simd",))}
 OPS_SECTION = "edgenet.ops"
@@ -27,7 +44,18 @@ def compile_c(sources: list[Path], out: Path, flags: tuple[str, ...] = (), stack
         made = Path(temp) / "out.wasm"
         # paths relative to the root keep the checkout's place out of the bytes
         names = [str(s.relative_to(ROOT)) if s.is_relative_to(ROOT) else str(s) for s in sources]
-        command = [sys.executable, "-m", "ziglang", "cc", *BASE, *flags, f"-Wl,-z,stack-size={stack}", *names, "-o", str(made)]
+        command = [
+            sys.executable,
+            "-m",
+            "ziglang",
+            "cc",
+            *BASE,
+            *flags,
+            f"-Wl,-z,stack-size={stack}",
+            *names,
+            "-o",
+            str(made),
+        ]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{out.name}: the C compiler refused {', '.join(names)}:\n{done.stderr.strip()}")
@@ -55,6 +83,7 @@ def ops_json() -> bytes:
     """The argument layouts of all engine kernels: the content of the `edgenet.ops` section."""
     sys.path.insert(0, str(ROOT / "pysrc"))
     from edgenet.kernels.ops import layouts
+
     return json.dumps(layouts(), separators=(",", ":"), sort_keys=True).encode()
 
 
@@ -65,5 +94,7 @@ def build(out_dir: Path) -> list[Path]:
         path = compile_c(ops, out_dir / f"engine.{name}.wasm", flags)
         path.write_bytes(with_section(path.read_bytes(), OPS_SECTION, ops_json()))
         made.append(path)
-    made += [compile_c([source], out_dir / "ext" / f"{source.stem}.wasm") for source in sorted((WASM / "ext").glob("*.c"))]
+    made += [
+        compile_c([source], out_dir / "ext" / f"{source.stem}.wasm") for source in sorted((WASM / "ext").glob("*.c"))
+    ]
     return made

@@ -7,7 +7,7 @@ from tools.paths import OUT, ROOT
 
 FOLDER = OUT / "web"
 COMMON = ["--bundle", "--minify", "--target=es2022", "--charset=utf8", "--legal-comments=none", "--log-level=warning"]
-# source → (bundle, format): pages and workers are modules; the script tag's file and the service worker are classic scripts
+# source → (bundle, format): modules, but for the script tag's file and the service worker, which are classic scripts
 BUNDLES = {
     "web/sdk/index.js": [("edgenet.js", "esm"), ("edgenet.global.js", "iife")],
     "web/app/main.js": [("app.js", "esm")],
