@@ -126,6 +126,22 @@ class BackupInvalid(InputError, code="backup_invalid"):
     """A backup or exported adapter cannot be read; nothing was changed."""
 
 
+class ConfigInvalid(InputError, code="config_invalid"):
+    """The configuration file cannot be read, or a value in it cannot be."""
+
+
+class UnknownOption(InputError, code="unknown_option"):
+    """The configuration has no key of this name."""
+
+
+class NoSite(InputError, code="no_site"):
+    """No site was named to get models from."""
+
+
+class AlreadyPublished(InputError, code="already_published"):
+    """The site already holds other files under this model's id and version."""
+
+
 # --- things that do not exist ----------------------------------------------------------------------------------------
 class NotFound(EdgeNetError, code="not_found", exit_status=3):
     """The thing asked for does not exist."""
@@ -313,9 +329,21 @@ class NotEnoughMemory(PlatformError, code="not_enough_memory"):
     """The model needs more memory than there is."""
 
 
+class FrameRefused(PlatformError, code="frame_refused"):
+    """The page does not let EdgeNet's frame in, or the frame does not let the page in."""
+
+
 # --- engine, sessions, workers ---------------------------------------------------------------------------------------
 class EngineError(EdgeNetError, code="engine", exit_status=7):
     """The engine could not do its work."""
+
+
+class NotSupported(EngineError, code="not_supported"):
+    """A model of this type has no such operation."""
+
+
+class IndexLost(EngineError, code="index_lost"):
+    """The engine was restarted and the vector index went with it; fill it again."""
 
 
 class NoModel(EngineError, code="no_model"):

@@ -124,6 +124,14 @@ export const InvalidCid = failure("InvalidCid", "invalid_cid", InputError);
 export const NothingToUndo = failure("NothingToUndo", "nothing_to_undo", InputError);
 /** A backup or exported adapter cannot be read; nothing was changed. */
 export const BackupInvalid = failure("BackupInvalid", "backup_invalid", InputError);
+/** The configuration file cannot be read, or a value in it cannot be. */
+export const ConfigInvalid = failure("ConfigInvalid", "config_invalid", InputError);
+/** The configuration has no key of this name. */
+export const UnknownOption = failure("UnknownOption", "unknown_option", InputError);
+/** No site was named to get models from. */
+export const NoSite = failure("NoSite", "no_site", InputError);
+/** The site already holds other files under this model's id and version. */
+export const AlreadyPublished = failure("AlreadyPublished", "already_published", InputError);
 
 // --- things that do not exist
 /** The thing asked for does not exist. */
@@ -228,10 +236,16 @@ export const InsecureContext = failure("InsecureContext", "insecure_context", Pl
 export const FeatureMissing = failure("FeatureMissing", "feature_missing", PlatformError);
 /** The model needs more memory than there is. */
 export const NotEnoughMemory = failure("NotEnoughMemory", "not_enough_memory", PlatformError);
+/** The page does not let EdgeNet's frame in, or the frame does not let the page in. */
+export const FrameRefused = failure("FrameRefused", "frame_refused", PlatformError);
 
 // --- engine, sessions, workers
 /** The engine could not do its work. */
 export const EngineError = failure("EngineError", "engine", EdgeNetError, 7);
+/** A model of this type has no such operation. */
+export const NotSupported = failure("NotSupported", "not_supported", EngineError);
+/** The engine was restarted and the vector index went with it; fill it again. */
+export const IndexLost = failure("IndexLost", "index_lost", EngineError);
 /** No model is loaded in this session. */
 export const NoModel = failure("NoModel", "no_model", EngineError);
 /** The session, loader or worker was disposed before the call. */

@@ -1,0 +1,233 @@
+"""The local model cache: content-addressed files with a bitset of verified chunks, and the accepted manifests. CPython.
+
+Same design as the browser's store. Below the cache folder: `files/<merkleRoot>` (bytes), `files/<merkleRoot>.json` (size, chunk size,
+verified chunks, last use), `models/<id>@<version>.json` (manifest, where from, signature state, last use), `locks/`.
+A chunk's bytes are flushed before its bit is set, so whatever stops the program, every set bit is true.
+"""
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import NotCached
+from ..integrity import chunk_count, leaf_hash
+from ..sources.chunks import bitset, bytes_held, chunk_length, has_bit, missing, set_bit
+
+FORMAT = "v1"
+
+
+@dataclass
+class StoredFile:
+    """One artifact in the cache: the `sink` of a download. `have` is the bitset of verified chunks."""
+
+    disk: object
+    path: Path
+    size: int
+    chunk_size: int
+    have: bytearray = field(repr=False)
+
+    @property
+    def count(self) -> int:
+        """How many chunks the file has."""
+        return chunk_count(self.size, self.chunk_size)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every chunk was verified."""
+        return not self.missing()
+
+    @property
+    def held(self) -> int:
+        """Bytes of verified chunks."""
+        return bytes_held(self.have, self.count, self.chunk_size, self.size)
+
+    def missing(self) -> list[int]:
+        """Numbers of the chunks not verified yet."""
+        return missing(self.have, self.count)
+
+    def has(self, i: int) -> bool:
+        """Whether chunk `i` was verified."""
+        return has_bit(self.have, i)
+
+    def keep(self, i: int, data: bytes) -> None:
+        """Write a verified chunk, flush it, then set its bit."""
+        self.disk.write_at(self.path, i * self.chunk_size, data)
+        set_bit(self.have, i)
+        self.save()
+
+    def drop(self, chunks) -> None:
+        """Forget chunks, so that the next download fetches them again."""
+        for i in chunks:
+            set_bit(self.have, i, False)
+        self.save()
+
+    def wrong_chunks(self, leaves) -> list[int]:
+        """Numbers of the chunks counted as verified whose bytes on the disk no longer fit their leaf."""
+        wrong = []
+        if not self.path.exists():
+            return [i for i in range(self.count) if self.has(i)]
+        with self.path.open("rb") as file:
+            for i in range(self.count):
+                data = file.read(chunk_length(i, self.chunk_size, self.size))
+                if self.has(i) and leaf_hash(data) != leaves[i]:
+                    wrong.append(i)
+        return wrong
+
+    def save(self) -> None:
+        """Write the record beside the file."""
+        record = {"size": self.size, "chunkSize": self.chunk_size, "have": bytes(self.have).hex(), "complete": self.complete}
+        self.disk.write(self.path.with_suffix(".json"), json.dumps(record).encode())
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """One accepted manifest. `state` is "signed" or "unsigned"; times are RFC 3339, UTC."""
+
+    manifest: dict
+    url: str
+    state: str
+    accepted_at: str
+    last_used: str
+
+    @property
+    def key(self) -> str:
+        """`<id>@<version>`."""
+        return f"{self.manifest['id']}@{self.manifest['version']}"
+
+    def roots(self) -> set[str]:
+        """Merkle roots of its artifacts."""
+        return {artifact["merkleRoot"] for artifact in self.manifest["artifacts"].values()}
+
+
+class Store:
+    """The cache in `folder`. `disk` is `host.files.Disk` or a test's stand-in; `clock.now_text()` gives RFC 3339 times."""
+
+    def __init__(self, folder, disk, now):
+        self.folder, self.disk, self._now = Path(folder) / FORMAT, disk, now
+
+    # --- artifacts ---------------------------------------------------------------------------------------------------
+    def path(self, root: str) -> Path:
+        """Where the bytes of the artifact with this Merkle root lie."""
+        return self.folder / "files" / root
+
+    def file(self, artifact: dict) -> StoredFile:
+        """The stored state of an artifact of a checked manifest; nothing is held if the record is absent or of no use."""
+        path, size, chunk_size = self.path(artifact["merkleRoot"]), artifact["size"], artifact["chunkSize"]
+        have = bitset(chunk_count(size, chunk_size))
+        record = _json(self.disk.read(path.with_suffix(".json")))
+        if record and (record.get("size"), record.get("chunkSize")) == (size, chunk_size) and path.exists():
+            have = _bits(record.get("have"), len(have)) or have
+        return StoredFile(self.disk, path, size, chunk_size, have)
+
+    def lock(self, artifact: dict, waiting=lambda: None):
+        """Async context manager: this artifact's writing is ours alone, among all processes."""
+        return self.disk.locked(self.folder / "locks" / artifact["merkleRoot"], waiting)
+
+    # --- models ------------------------------------------------------------------------------------------------------
+    def models(self) -> list[StoredModel]:
+        """All accepted models, complete or not, by id and version; records that cannot be read are left out."""
+        found = (_model(self.disk.read(path)) for path in sorted((self.folder / "models").glob("*@*.json")))
+        return [model for model in found if model]
+
+    def find(self, model_id: str, version: str | None = None) -> StoredModel | None:
+        """The stored model of this id and version (without one: the newest version), or None."""
+        rows = [m for m in self.models() if m.manifest["id"] == model_id and version in (None, m.manifest["version"])]
+        return max(rows, key=lambda m: version_order(m.manifest["version"]), default=None)
+
+    def complete(self, model: StoredModel) -> bool:
+        """Whether all files of the model are held whole."""
+        return all(self.file(artifact).complete for artifact in model.manifest["artifacts"].values())
+
+    def put(self, manifest: dict, url: str, state: str) -> StoredModel:
+        """Remember an accepted manifest."""
+        before = self.find(manifest["id"], manifest["version"])
+        same = before is not None and before.manifest == manifest
+        model = StoredModel(manifest, url, state, before.accepted_at if same else self._now(), self._now())
+        self._write(model)
+        return model
+
+    def used(self, model: StoredModel) -> None:
+        """Note that the model was used now; eviction goes by this."""
+        self._write(StoredModel(model.manifest, model.url, model.state, model.accepted_at, self._now()))
+
+    def _write(self, model: StoredModel) -> None:
+        record = {"manifest": model.manifest, "url": model.url, "state": model.state, "acceptedAt": model.accepted_at,
+                  "lastUsed": model.last_used}
+        self.disk.write(self.folder / "models" / f"{model.key}.json", json.dumps(record).encode())
+
+    def remove(self, model: StoredModel) -> int:
+        """Forget a model and the files that no other model shares; says how many bytes that freed."""
+        self.disk.remove(self.folder / "models" / f"{model.key}.json")
+        return self.sweep(model.roots())
+
+    # --- room --------------------------------------------------------------------------------------------------------
+    def roots(self) -> set[str]:
+        """Merkle roots of all files in the cache."""
+        return {path.name for path in (self.folder / "files").glob("*") if len(path.name) == 64}
+
+    def sweep(self, roots: set[str] | None = None) -> int:
+        """Remove the files (of `roots`, default all) that no model names; says how many bytes that freed."""
+        named = set().union(*(model.roots() for model in self.models()))
+        freed = 0
+        for root in (self.roots() if roots is None else roots) - named:
+            freed += self.disk.size(self.path(root))
+            self.disk.remove(self.path(root))
+            self.disk.remove(self.path(root).with_suffix(".json"))
+            self.disk.remove(self.folder / "locks" / root)
+        return freed
+
+    def bytes_of(self, model: StoredModel) -> int:
+        """Verified bytes held of a model."""
+        return sum(self.file(artifact).held for artifact in model.manifest["artifacts"].values())
+
+    def total(self) -> int:
+        """Bytes of all files in the cache; files shared by versions count once."""
+        return sum(self.disk.size(self.path(root)) for root in self.roots())
+
+    def evict(self, limit: int, keep: str = "") -> list[StoredModel]:
+        """Remove the longest unused models until at most `limit` bytes are left; never the one whose key is `keep`."""
+        gone = []
+        for model in sorted(self.models(), key=lambda m: m.last_used):
+            if self.total() <= limit:
+                break
+            if model.key != keep:
+                self.remove(model)
+                gone.append(model)
+        return gone
+
+    def paths(self, model: StoredModel) -> dict[str, Path]:
+        """File name → path of a complete model's files. Raises NotCached if a chunk is missing."""
+        if not self.complete(model):
+            raise NotCached(f"{model.key} is not complete in {self.folder}. Run `edge-net-models pull {model.manifest['id']}`.",
+                            id=model.manifest["id"])
+        return {a["filename"]: self.path(a["merkleRoot"]) for a in model.manifest["artifacts"].values()}
+
+
+def version_order(version: str) -> tuple:
+    """A sort key for semantic versions: numbers by value, a pre-release before its release (semver.org, 11)."""
+    core, _, pre = version.partition("+")[0].partition("-")
+    numbers = tuple(int(part) if part.isdigit() else 0 for part in core.split("."))
+    marks = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in pre.split(".") if part)
+    return numbers, not marks, marks
+
+
+def _json(data: bytes | None) -> dict | None:
+    try:
+        value = json.loads(data or b"null")
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _bits(text, length: int) -> bytearray | None:
+    try:
+        bits = bytearray.fromhex(text)
+    except (TypeError, ValueError):
+        return None
+    return bits if len(bits) == length else None
+
+
+def _model(data: bytes | None) -> StoredModel | None:
+    record = _json(data)
+    if not record or not isinstance(record.get("manifest"), dict):
+        return None
+    return StoredModel(record["manifest"], *(record.get(key, "") for key in ("url", "state", "acceptedAt", "lastUsed")))
