@@ -50,9 +50,7 @@ def wheel_urls(python, specs):
             text=True,
         )
         if done.returncode:
-            sys.exit(
-                f"pip could not find the packages of the lock file:\n{done.stderr.strip()[-2000:]}\nIs the network there?"
-            )
+            sys.exit(f"pip could not find the locked packages; is the network there?\n{done.stderr.strip()[-2000:]}")
         items = [i["download_info"] for i in json.loads(report.read_text())["install"]]
     return [
         File(i["url"].split("#")[0].rsplit("/", 1)[1], i["url"], i["archive_info"]["hashes"]["sha256"]) for i in items

@@ -33,8 +33,9 @@ def stamp(name):
 
 
 def installed(name):
-    mark = VENV / f"edgenet-{name}"
-    return mark.exists() and mark.read_text() == stamp(name)
+    """Whether the environment holds this lock's packages; those of "test" include those of "build"."""
+    marks = [(VENV / f"edgenet-{n}", n) for n in {name, "test"}]
+    return any(mark.exists() and mark.read_text() == stamp(n) for mark, n in marks)
 
 
 def make_venv():
@@ -57,9 +58,7 @@ def install(name):
     allowed = set().union(*locked.values())
     unknown = [f.name for f in files if f.sha256 not in allowed]
     if unknown:
-        sys.exit(
-            f"Not in tools/lock/{name}.txt: {', '.join(unknown)}. Was the lock made for another index?"
-        )
+        sys.exit(f"Not in tools/lock/{name}.txt: {', '.join(unknown)}. Was the lock made for another index?")
     fetch_all(files, wheels, what=f"Python packages ({name})")
     paths = [str(wheels / f.name) for f in files]
     subprocess.run(

@@ -1,0 +1,123 @@
+"""`dist/`: the whole site from what the steps made, signed with the builder's own key.
+
+The key is made at the first build. Its validity begins then, and everything it signs here carries that date: equal
+inputs and an equal key give equal bytes.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from edgenet.integrity import describe
+from edgenet.manifest import key_id, parse, sign
+from edgenet.trust import REVOKE, SIGN_KERNELS, SIGN_MANIFEST, sign_revocations
+
+from tools.paths import DIST, NODE_MODULES, OUT, ROOT
+from tools.steps import licenses, wheel
+from tools.steps.keys import site_key
+
+ORT = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"]
+# Not in the app shell: fetched when used, verified by their own means, or too large to precache.
+NOT_SHELL = ("models/", "vendor/pyodide/", "service-worker.js", "build.json", "edgenet.d.ts", "licenses.txt")
+
+
+def assemble(key_path=None):
+    """Write `dist/` anew beside the old one, then swap."""
+    key = site_key(key_path)
+    fresh = DIST.with_name("dist.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(OUT / "web", fresh)
+    shutil.copytree(OUT / "pyodide", fresh / "vendor" / "pyodide")
+    (fresh / "vendor" / "ort").mkdir()
+    for name in ORT:
+        shutil.copyfile(NODE_MODULES / "onnxruntime-web" / "dist" / name, fresh / "vendor" / "ort" / name)
+    (fresh / "wheels").mkdir()
+    shutil.copyfile(wheel.path(), fresh / "wheels" / wheel.path().name)
+    kernels(fresh / "kernels", key)
+    models(fresh / "models", key)
+    trust(fresh, key)
+    licenses.write(fresh / "licenses.txt")
+    write_build(fresh)
+    shutil.rmtree(DIST, ignore_errors=True)
+    fresh.rename(DIST)
+
+
+def kernels(folder, key):
+    """The kernel pack with its signature over the manifest's bytes."""
+    shutil.copytree(OUT / "kernels", folder)
+    signature = asyncio.run(key.sign((folder / "kernels.json").read_bytes()))
+    (folder / "kernels.json.sig").write_bytes(base64.b64encode(signature) + b"\n")
+
+
+def models(folder, key):
+    """Every committed manifest with its built files; the list of models."""
+    rows = [
+        model(json.loads(p.read_text(encoding="utf-8")), folder, key) for p in sorted(ROOT.glob("manifests/*.json"))
+    ]
+    write_json(folder / "index.json", {"models": rows})
+
+
+def model(template, folder, key):
+    """Copy one model's files, describe and check them against the pinned hashes, sign; its row of `index.json`."""
+    home = folder / template["id"] / template["version"]
+    home.mkdir(parents=True)
+    artifacts = {}
+    for name, pinned in template["artifacts"].items():
+        artifacts[name] = place(OUT / "models" / template["id"] / pinned["filename"], home, pinned)
+    signed = asyncio.run(sign(parse(template | {"artifacts": artifacts}), key, key))
+    write_json(home / "manifest.json", signed)
+    return {
+        "id": signed["id"],
+        "version": signed["version"],
+        "name": signed["name"],
+        "type": signed["type"],
+        "quantization": signed["optimization"]["quantization"],
+        "size": sum(a["size"] for a in artifacts.values()),
+        "manifest": f"{signed['id']}/{signed['version']}/manifest.json",
+    }
+
+
+def place(source, home, pinned):
+    """Copy one artifact into its folder; its full description. Raises when it is not the pinned file."""
+    with source.open("rb") as file:
+        artifact, leaves = describe(file, pinned["filename"])
+    if artifact["sha256"] != pinned["sha256"]:
+        raise RuntimeError(
+            f"{source} has SHA-256 {artifact['sha256']}; its manifest in manifests/ pins {pinned['sha256']}"
+        )
+    shutil.copyfile(source, home / pinned["filename"])
+    if leaves is not None:
+        (home / artifact["leavesFile"]["filename"]).write_bytes(leaves)
+    return artifact
+
+
+def trust(folder, key):
+    """The site's root of trust, and an empty signed list of revocations."""
+    entry = {
+        "keyId": key_id(key.public_key),
+        "publicKey": base64.b64encode(key.public_key).decode(),
+        "notBefore": key.not_before,
+        "notAfter": key.not_after,
+        "capabilities": [SIGN_MANIFEST, SIGN_KERNELS, REVOKE],
+    }
+    write_json(folder / "trust.json", {"schemaVersion": 1, "keys": [entry]})
+    empty = {"schemaVersion": 1, "sequence": 0, "keys": [], "manifests": []}
+    write_json(folder / "revocations.json", asyncio.run(sign_revocations(empty, key, key)))
+
+
+def write_build(folder):
+    """`build.json`: the shell's files with their hashes, and one id over them."""
+    names = sorted(str(p.relative_to(folder).as_posix()) for p in folder.rglob("*") if p.is_file())
+    files = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names if not n.startswith(NOT_SHELL)}
+    build = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
+    worker = folder / "service-worker.js"
+    worker.write_bytes(worker.read_bytes().replace(b"__EDGENET_BUILD__", build.encode()))
+    write_json(folder / "build.json", {"build": build, "files": files})
+
+
+def write_json(path: Path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
