@@ -95,7 +95,9 @@ def load_object(data, what: str, not_json: type[EdgeNetError], invalid: type[Edg
         canonicalize(value)
     except NotCanonical as error:
         raise invalid(f"{what}: {error.message}") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise invalid(f"{what}: nested too deeply; flatten it") from error
+    except ValueError as error:
         raise not_json(f"{what}: expected one JSON object in UTF-8, found something else ({error})") from error
     if not isinstance(value, dict):
         raise not_json(f"{what}: expected a JSON object, found {brief(value)}")

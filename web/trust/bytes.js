@@ -1,0 +1,63 @@
+/** Hex, base64, SHA-256 and Ed25519 by WebCrypto. Runs in page, worker, service worker and Node. Twin of nothing: the
+ * platform's own tools under short names. */
+
+import { FeatureMissing, InsecureContext } from "../sdk/errors.js";
+
+/** The platform's WebCrypto, or the reason why there is none. */
+function subtle() {
+  const found = globalThis.crypto?.subtle;
+  if (found) return found;
+  throw new InsecureContext(
+    "Verifying models needs a secure context (https or localhost), and this page has none. Open it by https, or on this machine by http://localhost.",
+  );
+}
+
+/**
+ * @param {BufferSource} data
+ * @returns {Promise<Uint8Array>} 32 bytes
+ */
+export async function sha256(data) {
+  return new Uint8Array(await subtle().digest("SHA-256", data));
+}
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+/** @param {Uint8Array} bytes */
+export const toHex = (bytes) => Array.from(bytes, (byte) => HEX[byte]).join("");
+
+/** Bytes of an even number of hex digits, already checked. @param {string} text */
+export function fromHex(text) {
+  const bytes = new Uint8Array(text.length / 2);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
+  return bytes;
+}
+
+/** Bytes of a base64 text, already checked. @param {string} text */
+export const fromBase64 = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+
+/** @param {Uint8Array} bytes */
+export const toBase64 = (bytes) => btoa(String.fromCharCode(...bytes));
+
+/** @param {Uint8Array} a @param {Uint8Array} b */
+export const sameBytes = (a, b) => a.length === b.length && a.every((byte, i) => byte === b[i]);
+
+/**
+ * Whether the 64-byte signature by the 32-byte key covers the message (RFC 8032). False, never an error, for bad bytes;
+ * FeatureMissing where the browser has no Ed25519.
+ * @param {Uint8Array} publicKey @param {Uint8Array} signature @param {Uint8Array} message
+ * @returns {Promise<boolean>}
+ */
+export async function verifyEd25519(publicKey, signature, message) {
+  try {
+    const key = await subtle().importKey("raw", publicKey, { name: "Ed25519" }, false, ["verify"]);
+    return await subtle().verify({ name: "Ed25519" }, key, signature, message);
+  } catch (error) {
+    if (/** @type {Error} */ (error).name !== "NotSupportedError") {
+      if (error instanceof InsecureContext) throw error;
+      return false;
+    }
+    throw new FeatureMissing("This browser cannot check Ed25519 signatures. Update it (Chrome 137, Firefox 129, Safari 17 or newer).", {
+      feature: "WebCrypto Ed25519",
+    });
+  }
+}
