@@ -1,0 +1,92 @@
+/**
+ * The user's own data in IndexedDB `edgenet-user-v1`: one connection, whole transactions, named errors. Runs in the page.
+ * It knows nothing of what is stored; a write happens whole or not at all.
+ *
+ *   documents  id → {id, name, type, size, hash, addedAt, state, passages, …}      (no text, no vectors: the list must load fast)
+ *   texts      id → string
+ *   vectors    [id, first passage] → Float32Array, n passages × dim                (one record per finished batch, so a killed tab loses at most a batch)
+ *   settings   name → any
+ */
+import { QuotaExceeded, StorageError, StorageUnavailable } from "../../sdk/errors.js";
+
+export const DATABASE = "edgenet-user-v1";
+const STORES = ["documents", "texts", "vectors", "settings"];
+
+/** @typedef {{put: string, key: IDBValidKey, value: any} | {delete: string, key: IDBValidKey | IDBKeyRange}} Operation */
+
+/** Every vectors record of one document. @param {string} id */
+export const vectorsOf = (id) => IDBKeyRange.bound([id, 0], [id, Number.MAX_SAFE_INTEGER]);
+
+const done = (request) => new Promise((resolve, reject) => {
+  request.onsuccess = () => resolve(request.result);
+  request.onerror = () => reject(request.error);
+});
+
+/**
+ * @param {string} [name]
+ * @returns {Promise<Database>}
+ * @throws {StorageUnavailable} where the browser has no IndexedDB for this page (blocked site data)
+ */
+export async function openDatabase(name = DATABASE) {
+  try {
+    const request = indexedDB.open(name, 1);
+    request.onupgradeneeded = () => STORES.forEach((store) => request.result.createObjectStore(store));
+    const connection = await done(request);
+    connection.onversionchange = () => connection.close();
+    return new Database(connection);
+  } catch (error) {
+    throw new StorageUnavailable(`This browser does not let the page keep data (${error?.message ?? error}). Allow site data for this address, or leave the private window.`, { reason: String(error?.name ?? error) });
+  }
+}
+
+export class Database {
+  /** @param {IDBDatabase} connection */
+  constructor(connection) {
+    this.connection = connection;
+  }
+
+  /** The value under `key`, or undefined. @param {string} store @param {IDBValidKey} key */
+  read(store, key) {
+    return done(this.connection.transaction(store).objectStore(store).get(key));
+  }
+
+  /** Keys and values in key order, read in pages so that a large library does not arrive in one piece. */
+  async *entries(store, range = null, page = 200) {
+    for (let rest = range, more = true; more;) {
+      const objects = this.connection.transaction(store).objectStore(store);
+      const [keys, values] = await Promise.all([done(objects.getAllKeys(rest, page)), done(objects.getAll(rest, page))]);
+      for (let i = 0; i < keys.length; i++) yield [keys[i], values[i]];
+      more = keys.length === page;
+      if (more) rest = range ? IDBKeyRange.bound(keys.at(-1), range.upper, true, range.upperOpen) : IDBKeyRange.lowerBound(keys.at(-1), true);
+    }
+  }
+
+  /**
+   * All operations in one transaction.
+   * @param {Operation[]} operations
+   * @throws {QuotaExceeded} when the disk share of this site is full; nothing was written
+   */
+  write(operations) {
+    const names = [...new Set(operations.map((operation) => operation.put ?? operation.delete))];
+    if (!names.length) return Promise.resolve();
+    const transaction = this.connection.transaction(names, "readwrite", { durability: "relaxed" });
+    for (const { put, delete: from, key, value } of operations) {
+      if (put) transaction.objectStore(put).put(value, key);
+      else transaction.objectStore(from).delete(key);
+    }
+    return new Promise((resolve, reject) => {
+      transaction.oncomplete = () => resolve(undefined);
+      transaction.onabort = () => reject(writeError(transaction.error));
+    });
+  }
+
+  close() {
+    this.connection.close();
+  }
+}
+
+function writeError(error) {
+  const reason = String(error?.name ?? "unknown");
+  if (reason === "QuotaExceededError") return new QuotaExceeded("Your documents need more room than this browser gives the page. Nothing of this step was saved. Free disk space, or clear models you do not use in the Models tab.", { reason });
+  return new StorageError(`Saving your documents failed (${error?.message ?? reason}). Nothing of this step was saved. Try again; if it stays, back up and reload.`, { reason });
+}
