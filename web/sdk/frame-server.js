@@ -1,0 +1,45 @@
+/**
+ * The frame's side of an embedding: greets the page around it, takes one port, and serves a Hub on it. Runs in embed.html.
+ */
+import { serve, transferring } from "../workers/rpc.js";
+import { CONNECT, HELLO } from "./frame.js";
+import { Hub } from "./hub.js";
+import { readOptions } from "./options.js";
+import { resolveUrls } from "./place.js";
+import { requireSecure } from "./secure.js";
+
+/** Origins that may embed: the content of `<meta name="edgenet-embedders">`, `*` when there is none. */
+const allowed = () => (document.querySelector('meta[name="edgenet-embedders"]')?.getAttribute("content") ?? "*").split(/\s+/);
+
+/** Only the page around the frame, only once, only an allowed origin. The greeting tells nothing, so it may go to anybody. */
+export function serveFrame() {
+  const only = new AbortController();
+  addEventListener("message", ({ data, source, origin, ports }) => {
+    if (source !== parent || parent === window || data?.type !== CONNECT || ports.length !== 1) return;
+    if (!allowed().includes("*") && !allowed().includes(origin)) return;
+    only.abort();
+    serveHub(ports[0], data.options);
+  }, { signal: only.signal });
+  parent.postMessage({ type: HELLO }, "*");
+}
+
+/** @param {MessagePort} port @param {any} given the page's options, judged again here */
+function serveHub(port, given) {
+  /** @type {Hub} */ let hub;
+  const made = () => (hub ??= (requireSecure(), new Hub({ urls: resolveUrls({ base: new URL("./", location.href).href }), options: readOptions(given), framed: true })));
+  serve(port, {
+    async call({ kind, args }, { signal, emit }) {
+      const result = await made().call(kind, args, { signal, onEvent: emit });
+      return transferring(result, buffersOf(result));
+    },
+  });
+  addEventListener("pagehide", () => hub?.close());
+}
+
+/** Array buffers of an answer, so that they are moved. @param {any} value @param {Set<ArrayBuffer>} [found] @returns {ArrayBuffer[]} */
+export function buffersOf(value, found = new Set()) {
+  if (ArrayBuffer.isView(value) && value.buffer instanceof ArrayBuffer) found.add(value.buffer);
+  else if (value instanceof ArrayBuffer) found.add(value);
+  else if (value !== null && typeof value === "object") for (const inner of Object.values(value)) buffersOf(inner, found);
+  return [...found];
+}

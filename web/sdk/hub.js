@@ -1,0 +1,220 @@
+/**
+ * The Hub owns the workers: it starts each when first needed, replaces one that died, and is the only thing that talks to them.
+ * Lives in the page, or in EdgeNet's frame on somebody else's page. It decides nothing about models.
+ */
+import { connect } from "../workers/rpc.js";
+import { Disposed, EngineDeadline, UnknownKind } from "./errors.js";
+import { describe, pickThreads, reasonsOf } from "./status.js";
+
+/** @typedef {import("../workers/rpc.js").Connection} Connection @typedef {import("../workers/rpc.js").CallOptions} CallOptions */
+/** @typedef {{status: "fallback" | "notice", code: string, reason: string, [more: string]: any}} Report */
+
+/** Silence of a working engine, in ms, after which it counts as hung. Every text batch and every phase of a load is heard. */
+const PATIENCE = { engine: 120000 };
+const WORKERS = /** @type {const} */ (["loader", "engine", "python"]);
+
+export class Hub {
+  /** @type {Map<string, {connection: Connection, ready: Promise<Connection>}>} */ #workers = new Map();
+  /** Sessions the engine is expected to hold. @type {Map<string, {id: string, version: string, threads: number, adapter: any, indexed: boolean}>} */
+  #sessions = new Map();
+  /** @type {Set<(report: Report) => void>} */ #listeners = new Set();
+  /** @type {Map<string, Report>} fallbacks said so far */ #said = new Map();
+  #closed = false;
+  #restarts = 0;
+
+  /** @param {{urls: import("./place.js").Urls, options: any, framed?: boolean}} config `options` as `readOptions` gives them */
+  constructor({ urls, options, framed = false }) {
+    this.urls = urls;
+    this.options = options;
+    this.framed = framed;
+    this.threads = pickThreads(options.threads);
+  }
+
+  /** kind → handler, for what the Hub does itself. @type {Record<string, (args: any, options: CallOptions) => any>} */
+  #own = {
+    "hub.open": (args, options) => this.#open(args, options),
+    "hub.close": (args) => this.#forget(args),
+    "hub.status": () => this.#status(),
+    "hub.events": (_args, options) => this.#listen(options),
+    "hub.stop": ({ worker }) => this.#stop(worker),
+    "engine.adapter.set": (args, options) => this.#setAdapter(args, options),
+    "engine.index.put": (args, options) => this.#indexPut(args, options),
+  };
+
+  /**
+   * Asks a worker (`loader.pull`, `engine.embed`, `python.teach.mark`, …) or the Hub (`hub.open`, `hub.status`, …).
+   * @param {string} kind @param {any} [args] @param {CallOptions} [options] @returns {Promise<any>}
+   */
+  async call(kind, args = {}, options = {}) {
+    if (this.#closed) throw new Disposed("This ModelLoader was disposed. Make a new one.");
+    if (Object.hasOwn(this.#own, kind)) return this.#own[kind](args, options);
+    const [name, ...rest] = kind.split(".");
+    if (!WORKERS.includes(/** @type {any} */ (name))) throw new UnknownKind(`Nobody answers "${kind}". Workers: ${WORKERS.join(", ")}.`, { kind });
+    return this.#ask(name, rest.join("."), args, options);
+  }
+
+  /** Ends every worker; everything that waits is rejected. */
+  close() {
+    this.#closed = true;
+    for (const { connection } of this.#workers.values()) connection.close(new Disposed("The ModelLoader was disposed."));
+    this.#workers.clear();
+    this.#listeners.clear();
+  }
+
+  /** @param {string} code @param {string} reason @param {object} [more] */
+  #report(code, reason, more = {}, status = /** @type {"fallback" | "notice"} */ ("notice")) {
+    const report = { status, code, reason, ...more };
+    if (status === "fallback") {
+      if (this.#said.has(code)) return;
+      this.#said.set(code, report);
+    }
+    for (const listener of this.#listeners) listener(report);
+  }
+
+  /** Never answers; emits what was said before and all that comes, until cancelled. @param {CallOptions} options */
+  #listen({ signal, onEvent = () => {} }) {
+    this.#noteLimits();
+    for (const report of this.#said.values()) onEvent(report);
+    this.#listeners.add(onEvent);
+    return new Promise((_, reject) => signal?.addEventListener("abort", () => {
+      this.#listeners.delete(onEvent);
+      reject(signal.reason);
+    }, { once: true }));
+  }
+
+  #noteLimits() {
+    for (const { code, reason } of reasonsOf(this)) this.#report(code, reason, {}, "fallback");
+  }
+
+  /** The worker of this name, ready; a dead one is replaced. @param {string} name @returns {Promise<Connection>} */
+  async #worker(name) {
+    const known = this.#workers.get(name);
+    return known && !known.connection.closed ? known.ready : this.#start(name, Boolean(known));
+  }
+
+  /** @param {string} name @param {boolean} again after a death @returns {Promise<Connection>} */
+  #start(name, again) {
+    const url = this.urls[/** @type {"loader"} */ (name)];
+    const connection = connect(new Worker(url, { type: "module", name: `edgenet ${name}` }), `${name} worker (${url})`);
+    const ready = this.#prepare(name, connection, again).catch((error) => {
+      connection.close(error); // half prepared is of no use: the next call starts another
+      throw error;
+    });
+    this.#workers.set(name, { connection, ready });
+    return ready;
+  }
+
+  /** @param {string} name @param {Connection} connection @param {boolean} again */
+  async #prepare(name, connection, again) {
+    const onEvent = (/** @type {any} */ event) => this.#hear(event);
+    await connection.call("configure", { urls: this.urls, options: plain(this.options) }, { onEvent });
+    if (name !== "engine") return connection;
+    if (again) await this.#restore(connection);
+    this.#watch(connection);
+    return connection;
+  }
+
+  /** Workers may report fallbacks at any time through the events of any call. @param {any} event */
+  #hear(event) {
+    if (event?.status === "fallback" || event?.status === "notice") this.#report(event.code, event.reason, event, event.status);
+  }
+
+  /** Loads the sessions that a dead engine held. @param {Connection} engine */
+  async #restore(engine) {
+    for (const [session, { adapter, indexed, ...model }] of this.#sessions) {
+      await engine.call("load", { session, ...model, indexLost: indexed });
+      if (adapter) await engine.call("adapter.set", { session, ...adapter });
+    }
+    this.#restarts++;
+    this.#report("engine_restarted", "The engine stopped and was started again; its models were loaded from the cache.", { sessions: [...this.#sessions.keys()] });
+  }
+
+  /** Restores a dead engine at once, not only when somebody asks: a call that never answers tells of the death. @param {Connection} engine */
+  async #watch(engine) {
+    const reason = await engine.call("alive").catch((error) => error);
+    if (this.#closed || reason instanceof Disposed || this.#workers.get("engine")?.connection !== engine || !this.#sessions.size) return;
+    await this.#worker("engine").catch((error) => this.#report("engine_lost", `The engine could not be started again: ${error.message}`, { was: reason.message }));
+  }
+
+  /** @param {any} args {id, version, threads} @param {CallOptions} options */
+  async #open({ id, version, threads }, options) {
+    const pulled = await this.call("loader.pull", { id, version }, options);
+    const session = crypto.randomUUID();
+    const model = { id, version: pulled?.version ?? version, threads: pickThreads(threads ?? this.options.threads) };
+    const answer = await this.call("engine.load", { session, ...model }, options);
+    this.#sessions.set(session, { ...model, adapter: null, indexed: false });
+    return { ...answer, session };
+  }
+
+  /** @param {{session: string}} args */
+  async #forget({ session }) {
+    this.#sessions.delete(session);
+    const engine = this.#workers.get("engine");
+    if (engine && !engine.connection.closed) await (await engine.ready).call("dispose", { session });
+  }
+
+  /** An index that holds something must not seem merely empty after a restart. @param {any} args @param {CallOptions} options */
+  async #indexPut(args, options) {
+    const known = this.#sessions.get(args.session);
+    if (known) known.indexed = true;
+    return this.#ask("engine", "index.put", args, options);
+  }
+
+  /** @param {any} args @param {CallOptions} options */
+  async #setAdapter(args, options) {
+    const answer = await this.#ask("engine", "adapter.set", args, options);
+    const known = this.#sessions.get(args.session);
+    if (known) known.adapter = args.A ? { A: args.A, B: args.B, alpha: args.alpha } : null;
+    return answer;
+  }
+
+  /** Ends one worker without harm to the others (Python gives its memory back). @param {string} name */
+  #stop(name) {
+    this.#workers.get(name)?.connection.close(new Disposed(`The ${name} worker was stopped.`));
+    this.#workers.delete(name);
+  }
+
+  async #status() {
+    const engine = this.#workers.get("engine");
+    const own = engine && !engine.connection.closed ? await (await engine.ready).call("status") : null;
+    return { ...(await describe(this)), engine: own, restarts: this.#restarts, python: this.#workers.has("python") };
+  }
+
+  /**
+   * Asks one worker. A worker with a limit of patience that says nothing for so long is ended, and what waits rejects with EngineDeadline.
+   * Calls queue inside a worker, so any sign of life counts for all of them.
+   * @param {string} name @param {string} kind @param {any} args @param {CallOptions} options
+   */
+  async #ask(name, kind, args, options) {
+    const worker = await this.#worker(name);
+    const onEvent = (/** @type {any} */ event) => {
+      this.#lastHeard = Date.now();
+      this.#hear(event);
+      options.onEvent?.(event);
+    };
+    const timer = this.#watchdog(name, worker);
+    try {
+      return await worker.call(kind, args, { ...options, onEvent });
+    } finally {
+      this.#lastHeard = Date.now();
+      clearInterval(timer);
+    }
+  }
+
+  /** @param {string} name @param {Connection} worker @returns {ReturnType<typeof setInterval> | undefined} */
+  #watchdog(name, worker) {
+    const limit = this.patience[/** @type {"engine"} */ (name)];
+    if (!limit) return undefined;
+    this.#lastHeard = Date.now();
+    return setInterval(() => {
+      if (Date.now() - this.#lastHeard < limit) return;
+      worker.close(new EngineDeadline(`The ${name} said nothing for ${limit / 1000} s and was stopped. It is started again from the cache.`, { limit }));
+    }, Math.min(limit / 4, 5000));
+  }
+
+  #lastHeard = 0;
+  patience = { ...PATIENCE };
+}
+
+/** Options without functions, which cannot cross to a worker. @param {any} options */
+const plain = (options) => JSON.parse(JSON.stringify(options));

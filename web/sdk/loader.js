@@ -1,0 +1,139 @@
+/**
+ * ModelLoader: finds, fetches, verifies, keeps and opens models. Page. It starts nothing before the first call.
+ */
+import { BY_CODE, Disposed } from "./errors.js";
+import { openFrame } from "./frame.js";
+import { Hub } from "./hub.js";
+import { readOptions } from "./options.js";
+import { resolveUrls } from "./place.js";
+import { progressTo } from "./progress.js";
+import { requireSecure } from "./secure.js";
+import { InferenceSession } from "./session.js";
+
+/** @typedef {import("./options.js").ModelLoaderOptions} ModelLoaderOptions @typedef {import("./options.js").Progress} Progress */
+/** @typedef {{call: (kind: string, args?: any, options?: import("../workers/rpc.js").CallOptions) => Promise<any>, close: () => void}} Backend */
+/**
+ * @typedef {object} LoadOptions
+ * @property {string} [version] default: the newest the site lists
+ * @property {"auto" | number} [threads]
+ * @property {AbortSignal} [signal]
+ * @property {(event: Progress) => void} [onProgress]
+ */
+
+export class ModelLoader extends EventTarget {
+  /** @type {Promise<Backend> | null} */ #backend = null;
+  /** Open sessions, the one used longest ago first. @type {Set<InferenceSession>} */ #open = new Set();
+  #events = new AbortController();
+  #disposed = false;
+
+  /** @param {ModelLoaderOptions} [options] @throws InvalidOption */
+  constructor(options = {}) {
+    super();
+    this.options = readOptions(options);
+    this.urls = resolveUrls(this.options.urls);
+  }
+
+  /**
+   * Fetches what is missing and opens the model. One session more than `memory.maxModels` disposes the one used longest ago.
+   * @param {string} id @param {LoadOptions} [options] @returns {Promise<InferenceSession>}
+   */
+  async load(id, { version, threads, signal, onProgress } = {}) {
+    const onEvent = this.#progress(id, onProgress);
+    const opened = await this.ask("hub.open", { id, version, threads }, { signal, onEvent });
+    const session = new InferenceSession(this, opened);
+    await session.teach.restore();
+    this.#open.add(session);
+    await this.#evict();
+    onEvent({ status: "ready", phase: "warmup", progress: 100 });
+    return session;
+  }
+
+  /** Fetches and verifies without opening. @param {string} id @param {LoadOptions} [options] @returns {Promise<void>} */
+  async preload(id, { version, signal, onProgress } = {}) {
+    const onEvent = this.#progress(id, onProgress);
+    await this.ask("loader.pull", { id, version }, { signal, onEvent });
+    onEvent({ status: "ready", phase: "verify", progress: 100 });
+  }
+
+  /** @param {string} id @param {{version?: string}} [options] @returns {Promise<boolean>} */
+  isCached(id, { version } = {}) { return this.ask("loader.isCached", { id, version }); }
+
+  /** @returns {Promise<any[]>} one row per cached model version */
+  getCachedModels() { return this.ask("loader.cached"); }
+
+  /** @param {string} id @param {{version?: string}} [options] all versions when none is given */
+  clearCache(id, { version } = {}) { return this.ask("loader.remove", { id, version }); }
+
+  clearAllCache() { return this.ask("loader.clear"); }
+
+  /** @param {string} id @param {LoadOptions} [options] @returns {Promise<any>} the manifest, its signature judged */
+  getManifest(id, { version, signal } = {}) { return this.ask("loader.manifest", { id, version }, { signal }); }
+
+  /** @param {{type?: string, quantization?: string}} [filter] @returns {Promise<any[]>} */
+  listModels({ type, quantization } = {}) { return this.ask("loader.models", { type, quantization }); }
+
+  /** Answered from the manifest alone, before a byte of the weights. @param {string} id @param {{version?: string}} [options] */
+  checkCompatibility(id, { version } = {}) { return this.ask("loader.compatibility", { id, version }); }
+
+  /** Hashes cached bytes again and repairs them. @param {string} id @param {LoadOptions} [options] */
+  verify(id, { version, signal, onProgress } = {}) {
+    return this.ask("loader.verify", { id, version }, { signal, onEvent: this.#progress(id, onProgress) });
+  }
+
+  usage() { return this.ask("loader.usage"); }
+
+  persist() { return this.ask("loader.persist"); }
+
+  /** What this page can do and why not more. @returns {Promise<any>} see docs/sdk.md */
+  status() { return this.ask("hub.status"); }
+
+  /** Ends the workers; sessions of this loader are dead afterwards. Safe to call twice. */
+  dispose() {
+    this.#disposed = true;
+    this.#events.abort();
+    this.#backend?.then((backend) => backend.close(), () => {});
+    this.#open.clear();
+  }
+
+  /** One call to the workers. @param {string} kind @param {any} [args] @param {import("../workers/rpc.js").CallOptions} [options] @returns {Promise<any>} */
+  async ask(kind, args = {}, options = {}) {
+    if (this.#disposed) throw new Disposed("This ModelLoader was disposed. Make a new one.");
+    options.signal?.throwIfAborted();
+    this.#backend ??= this.#connect().catch((error) => { this.#backend = null; throw error; });
+    return (await this.#backend).call(kind, args, options);
+  }
+
+  /** Told by a session that was used or disposed. @param {InferenceSession} session @param {boolean} gone */
+  touched(session, gone) {
+    this.#open.delete(session);
+    if (!gone) this.#open.add(session);
+  }
+
+  /** @returns {Promise<Backend>} workers of this page, or of EdgeNet's frame */
+  async #connect() {
+    requireSecure();
+    const foreign = new URL(this.urls.base).origin !== globalThis.location?.origin;
+    const framed = this.options.frame === true || (this.options.frame === "auto" && foreign);
+    const backend = framed ? await openFrame(this.urls.embed, this.options) : new Hub({ urls: this.urls, options: this.options });
+    const onEvent = (/** @type {any} */ report) => this.dispatchEvent(new CustomEvent(report.status, { detail: report }));
+    backend.call("hub.events", {}, { signal: this.#events.signal, onEvent }).catch(() => {}); // ends with this loader
+    return backend;
+  }
+
+  /** @param {string} id @param {((event: Progress) => void) | undefined} onProgress */
+  #progress(id, onProgress) {
+    return progressTo(id, [onProgress, this.options.download.progressCallback].filter(Boolean));
+  }
+
+  async #evict() {
+    for (const oldest of this.#open) {
+      if (this.#open.size <= this.options.memory.maxModels) return;
+      await oldest.dispose();
+      const reason = `${oldest.id} was disposed: memory.maxModels is ${this.options.memory.maxModels}.`;
+      this.dispatchEvent(new CustomEvent("notice", { detail: { status: "notice", code: "session_evicted", reason, id: oldest.id } }));
+    }
+  }
+}
+
+/** For `error instanceof edgenet.errors.get("quota_exceeded")`. */
+export const errors = BY_CODE;
