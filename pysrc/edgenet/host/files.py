@@ -105,6 +105,14 @@ class Disk:
         except OSError:
             return 0
 
+    def free(self, path: Path) -> int:
+        """Bytes free for this user where `path` lies or would lie."""
+        path = Path(path).absolute()
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        with named(path, "look at"):
+            return shutil.disk_usage(path).free
+
     def copy(self, source: Path, target: Path) -> None:
         """Copy a file so that `target` appears whole or not at all."""
         target = Path(target)

@@ -1,0 +1,4 @@
+"""`python -m edgenet.cli`: the same as `edge-net-models`."""
+from . import main
+
+main()

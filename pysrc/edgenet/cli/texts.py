@@ -1,0 +1,76 @@
+"""Reading what a person names (files, folders, standard input) as documents; what is skipped is said with its reason. CPython."""
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..documents import Document, read_document
+from ..errors import EdgeNetError, EmptyText, InputError, InvalidOption, TooManyFiles
+from ..host.files import walk
+
+MAX_FILES = 50_000
+STDIN = "-"
+
+
+@dataclass
+class Gathered:
+    """Documents read, and what was skipped with the reason: [{"file", "code", "reason"}]."""
+
+    documents: list[Document] = field(default_factory=list)
+    skipped: list[dict] = field(default_factory=list)
+
+    def skip(self, name: str, error: EdgeNetError) -> None:
+        """Note a file that is left out."""
+        self.skipped.append({"file": name, "code": error.code, "reason": error.message})
+
+
+def gather(shell, names: list[str]) -> Gathered:
+    """All texts at or below the paths; "-" is standard input. Raises InvalidOption or EmptyText if there is nothing to read."""
+    found = Gathered()
+    for name in names:
+        if name == STDIN:
+            _add(found, "stdin", sys.stdin.buffer.read())
+        else:
+            _add_tree(shell, found, name)
+    _tell(shell, found)
+    if not found.documents:
+        looked = f"all {len(found.skipped)} files were skipped" if found.skipped else "there is no file"
+        raise EmptyText(f"Found no text in {', '.join(names)}: {looked}. Name files or folders that hold text (txt, md, html, code).",
+                        skipped=found.skipped[:20])
+    return found
+
+
+def _add_tree(shell, found: Gathered, name: str) -> None:
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise InvalidOption(f"There is no file or folder {name}.", path=name)
+    for count, file in enumerate(walk(path)):
+        if count == MAX_FILES:
+            raise TooManyFiles(f"{name} holds more than {MAX_FILES:,} files. Name smaller folders.", path=name, limit=MAX_FILES)
+        shown = str(path / os.path.relpath(file, path.resolve())) if path.is_dir() else name
+        try:
+            data = shell.disk.read(file)
+        except EdgeNetError as error:
+            found.skip(shown, error)
+            continue
+        if data is not None:
+            _add(found, shown, data)
+
+
+def _add(found: Gathered, name: str, data: bytes) -> None:
+    try:
+        found.documents.append(read_document(name, data))
+    except InputError as error:
+        found.skip(name, error)
+
+
+def _tell(shell, found: Gathered, shown: int = 5) -> None:
+    for row in found.skipped[:shown]:
+        shell.say(f"skipped: {row['reason']}")
+    if len(found.skipped) > shown:
+        shell.say(f"skipped: {len(found.skipped) - shown} more files that hold no text")
+    broken = [document for document in found.documents if document.replaced]
+    for document in broken[:shown]:
+        shell.say(f"notice: {document.name}: {document.replaced:,} characters were not UTF-8 and were replaced by \ufffd")
+    if len(broken) > shown:
+        shell.say(f"notice: {len(broken) - shown} more files held characters that were not UTF-8")
