@@ -1,0 +1,86 @@
+/**
+ * Pyodide in this worker: from the site's own files only, by the memory snapshot where there is one. Python worker.
+ */
+import { HttpStatusError, NetworkError, NotFound, PythonBootFailed, fromData, named } from "../sdk/errors.js";
+import { fromPython } from "./bridge.js";
+
+/**
+ * @typedef {object} Python
+ * @property {any} pyodide
+ * @property {(name: string, args: any) => Promise<{result: any, buffers: ArrayBuffer[]}>} call a kind of `edgenet.host.browser_teach`
+ * @property {{instance: string, python: string, pyodide: string, edgenet: string, snapshot: boolean}} about `instance` is new at each boot
+ */
+
+/** Steps of the boot, for the progress. */
+const STEPS = ["runtime", "numpy", "edgenet"];
+
+/**
+ * @param {import("../sdk/place.js").Urls} urls @param {(event: any) => void} emit
+ * @returns {Promise<Python>}
+ * @throws PythonBootFailed with what failed as `details.was`
+ */
+export async function boot(urls, emit) {
+  const said = (/** @type {number} */ step) => emit({ status: "progress", phase: "python", file: STEPS[step], loaded: step, total: STEPS.length, progress: (100 * step) / STEPS.length });
+  try {
+    said(0);
+    const { loadPyodide } = await import(/* @vite-ignore */ `${urls.pyodide}pyodide.mjs`);
+    const { pyodide, snapshot } = await start(loadPyodide, urls.pyodide, emit);
+    said(1);
+    await pyodide.loadPackage("numpy", { messageCallback() {}, errorCallback: (/** @type {string} */ text) => { throw new NetworkError(text); } });
+    said(2);
+    pyodide.unpackArchive(await bytesOf(await wheelUrl(urls)), "wheel");
+    const host = pyodide.pyimport("edgenet.host.browser_teach");
+    const about = { instance: crypto.randomUUID(), python: pyodide.runPython("import platform; platform.python_version()"), pyodide: pyodide.version, edgenet: host.VERSION, snapshot };
+    emit({ status: "done", phase: "python", loaded: STEPS.length, total: STEPS.length, progress: 100 });
+    return { pyodide, about, call: (name, args) => callHost(pyodide, host, name, args) };
+  } catch (error) {
+    const was = named(error);
+    throw new PythonBootFailed(`Python could not be started: ${was.message} Search goes on without it; teaching needs it. Check the network once, then try again.`, { was: was.code });
+  }
+}
+
+/** By the snapshot (under a second), else the normal way (several). @param {Function} loadPyodide @param {string} folder @param {(event: any) => void} emit */
+async function start(loadPyodide, folder, emit) {
+  const options = { indexURL: folder, packageBaseUrl: folder, env: { HOME: "/home/pyodide" } };
+  try {
+    const _loadSnapshot = await snapshotBytes(`${folder}snapshot.bin.gz`);
+    const pyodide = await loadPyodide({ ...options, _loadSnapshot });
+    pyodide.runPython("import random; random.seed()"); // the snapshot holds the build's seed
+    return { pyodide, snapshot: true };
+  } catch (error) {
+    emit({ status: "fallback", code: "no_python_snapshot", reason: `Python starts the slow way: ${named(error).message}` });
+    return { pyodide: await loadPyodide(options), snapshot: false };
+  }
+}
+
+/** @param {string} url @returns {Promise<Uint8Array>} */
+async function snapshotBytes(url) {
+  const packed = await bytesOf(url);
+  const unpacked = new Response(/** @type {any} */ (packed)).body?.pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(unpacked).arrayBuffer());
+}
+
+/** @param {string} url */
+async function bytesOf(url) {
+  const answer = await fetch(url);
+  if (!answer.ok) throw new HttpStatusError(`${url} answered ${answer.status}.`, { url, status: answer.status });
+  return new Uint8Array(await answer.arrayBuffer());
+}
+
+/** The wheel's file name holds its version; build.json lists it among the site's files. @param {import("../sdk/place.js").Urls} urls */
+async function wheelUrl(urls) {
+  const build = JSON.parse(new TextDecoder().decode(await bytesOf(urls.build)));
+  const path = Object.keys(build.files).find((name) => /^wheels\/edgenet-.*\.whl$/.test(name));
+  if (!path) throw new NotFound(`${urls.build} lists no edgenet wheel. Build the site again.`, { url: urls.build });
+  return new URL(path.slice("wheels/".length), urls.wheels).href;
+}
+
+/** @param {any} pyodide @param {any} host the module @param {string} name @param {any} args */
+async function callHost(pyodide, host, name, args) {
+  const given = pyodide.toPy(args);
+  const answer = host.answer(name, given);
+  given.destroy?.();
+  const { result, buffers } = fromPython(answer);
+  if (result.error) throw fromData(result.error); // errors cross as data and come back as the same class
+  return { result: result.result, buffers };
+}

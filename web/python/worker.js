@@ -1,0 +1,61 @@
+/**
+ * The Python worker: boots Pyodide with NumPy and the `edgenet` wheel, and answers what needs thought: teaching. Module worker.
+ * It stores nothing and reads no document; what it learned leaves it as messages. Code given to it runs only where tests allowed it.
+ */
+import { serve, transferring } from "../workers/rpc.js";
+import { NoModel, NotSupported } from "../sdk/errors.js";
+import { boot } from "./boot.js";
+import { fromPython } from "./bridge.js";
+
+/** @type {any} */ let config = null;
+/** @type {Promise<import("./boot.js").Python> | null} */ let python = null;
+
+/** Python, booted once; a failed boot may be tried again. @param {any} context */
+function booted({ emit }) {
+  if (!config) throw new NoModel("The Python worker was not configured.", {});
+  python ??= boot(config.urls, emit).catch((error) => { python = null; throw error; });
+  return python;
+}
+
+/** A call into `edgenet.host.browser_teach`. @param {string} name */
+const teach = (name) => async (/** @type {any} */ args, /** @type {any} */ context) => {
+  const { call } = await booted(context);
+  const { result, buffers } = await call(name, args);
+  return transferring(result, buffers);
+};
+
+serve(/** @type {any} */ (self), {
+  configure(/** @type {any} */ given) { config = given; },
+  async boot(_args, context) { return (await booted(context)).about; },
+  "teach.open": teach("open"),
+  "teach.mark": teach("mark"),
+  "teach.undo": teach("undo"),
+  "teach.reset": teach("reset"),
+  "teach.forget": teach("forget"),
+  "teach.state": teach("state"),
+  "teach.export": teach("export"),
+  "teach.import": teach("import"),
+  async run({ code, files }, context) {
+    if (!config?.options.testing?.runCode) throw new NotSupported("Running code is for EdgeNet's own tests: open the loader with testing.runCode.", {});
+    const { pyodide } = await booted(context);
+    return runCode(pyodide, code, files, context.emit);
+  },
+});
+
+/**
+ * Code of a test; `files` (path → bytes) are written or, where the path ends in `.whl`, unpacked first. What it prints becomes events.
+ * @param {any} pyodide @param {string} code @param {Record<string, Uint8Array>} files @param {(event: any) => void} emit
+ */
+async function runCode(pyodide, code, files = {}, emit) {
+  for (const [path, bytes] of Object.entries(files)) {
+    if (path.endsWith(".whl")) pyodide.unpackArchive(bytes, "wheel");
+    else {
+      pyodide.FS.mkdirTree(path.slice(0, path.lastIndexOf("/")) || "/");
+      pyodide.FS.writeFile(path, bytes);
+    }
+  }
+  const batched = (/** @type {string} */ text) => emit({ text });
+  pyodide.setStdout({ batched });
+  pyodide.setStderr({ batched });
+  return fromPython(await pyodide.runPythonAsync(code)).result;
+}
