@@ -177,8 +177,13 @@ async function syncReader(file) {
 /** IndexedDB holds one value per chunk: `chunk:<root>:<number>` → Uint8Array. */
 export const chunkKey = (/** @type {string} */ root, /** @type {number} */ i) => `chunk:${root}:${i}`;
 
-const idbReader = (root, record) => chunkwise(record, (i) => readKey(chunkKey(root, i)), root);
-const memoryReader = (root, record) => chunkwise(record, async (i) => memory.chunks.get(root)?.[i] ?? (await askMemory({ root, chunk: i })), root);
+function idbReader(root, record) {
+  return chunkwise(record, (i) => readKey(chunkKey(root, i)), root);
+}
+
+function memoryReader(root, record) {
+  return chunkwise(record, async (i) => memory.chunks.get(root)?.[i] ?? (await askMemory({ root, chunk: i })), root);
+}
 
 function chunkwise({ chunkSize }, load, root) {
   async function read(offset, length) {
