@@ -60,7 +60,7 @@ def _write_string(text: str) -> str:
 
 def _write_int(value: int) -> str:
     if abs(value) > MAX_SAFE_INTEGER:
-        raise NotCanonical("canonical JSON: an integer beyond 2^53 - 1 is not exact in JavaScript; write it as a string")
+        raise NotCanonical("canonical JSON: an integer beyond 2^53 - 1 is inexact in JavaScript; write it as text")
     return int.__repr__(value)
 
 

@@ -3,8 +3,8 @@
 import pickle
 
 import pytest
-
 from edgenet import errors
+
 from tests.trust_vectors import load
 
 CLASSES = list(errors.BY_CODE.items())
@@ -35,7 +35,8 @@ def test_every_failure_has_a_meaning_and_a_known_exit_status(code, cls):
 
 
 def test_an_unknown_code_is_kept_on_the_base_class():
-    error = errors.EdgeNetError.from_data({"name": "New", "code": "from_the_future", "message": "m", "details": {"a": 1}})
+    data = {"name": "New", "code": "from_the_future", "message": "m", "details": {"a": 1}}
+    error = errors.EdgeNetError.from_data(data)
     assert (type(error), error.code, error.details) == (errors.EdgeNetError, "from_the_future", {"a": 1})
 
 

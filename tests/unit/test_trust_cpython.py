@@ -1,4 +1,4 @@
-"""What needs CPython: `cryptography` and key files, the JSON Schemas, fuzzing, and Python against JavaScript through Node."""
+"""What needs CPython: `cryptography`, key files, the JSON Schemas, fuzzing, Python against JavaScript through Node."""
 
 import json
 import math
@@ -13,9 +13,6 @@ import pytest
 pytest.importorskip("cryptography")
 jsonschema = pytest.importorskip("jsonschema")
 
-from hypothesis import HealthCheck, given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-
 from edgenet import canonical, cid, manifest, trust  # noqa: E402
 from edgenet.errors import (  # noqa: E402
     InvalidCid,
@@ -28,6 +25,9 @@ from edgenet.errors import (  # noqa: E402
 )
 from edgenet.fields import seconds  # noqa: E402
 from edgenet.host.cpython import CPythonHost, create_signer, load_signer  # noqa: E402
+from hypothesis import HealthCheck, given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
 from tests.trust_vectors import FixedClock, edited, load, rows, run  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,8 @@ def test_a_key_made_here_signs_what_trust_accepts(tmp_path):
     assert again.public_key == signer.public_key
     signed = run(manifest.sign(GOOD, again, FixedClock(VECTORS["signedAt"])))
     entry = VECTORS["trust"]["keys"][0] | {
-        "keyId": manifest.key_id(signer.public_key), "publicKey": manifest.to_base64(signer.public_key)
+        "keyId": manifest.key_id(signer.public_key),
+        "publicKey": manifest.to_base64(signer.public_key),
     }
     keys = trust.parse_trust({"schemaVersion": 1, "keys": [entry]})
     call = trust.verify_manifest(signed, keys, trust.Revocations(), seconds(VECTORS["now"]), HOST.verify_ed25519)
@@ -123,7 +124,15 @@ def test_the_trust_schema_refuses_no_more_than_the_parser(row):
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.sampled_from(["1.0.0", "./", "model.onnx"])
 )
-JSON = st.recursive(SCALARS, lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text(), v, max_size=4), max_leaves=12)
+
+
+def json_of(leaf):
+    return st.recursive(
+        leaf, lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text(), v, max_size=4), max_leaves=12
+    )
+
+
+JSON = json_of(SCALARS)
 
 
 def paths_of(value, path=()):
@@ -180,7 +189,9 @@ import { canonicalText } from "%s";
 const values = JSON.parse(await new Promise((resolve) => {
   let text = ""; process.stdin.on("data", (d) => text += d).on("end", () => resolve(text));
 }));
-const form = (json) => { try { return canonicalText(JSON.parse(json)); } catch (error) { return { code: error.code }; } };
+const form = (json) => {
+  try { return canonicalText(JSON.parse(json)); } catch (error) { return { code: error.code }; }
+};
 console.log(JSON.stringify(values.map(form)));
 """
 
@@ -203,12 +214,17 @@ def form_here(text):
 def test_both_languages_give_random_values_one_form():
     texts = []
     whole = st.integers(-canonical.MAX_SAFE_INTEGER, canonical.MAX_SAFE_INTEGER)
-    leaf = st.one_of(st.none(), st.booleans(), whole, st.floats(allow_nan=False, allow_infinity=False),
-                     st.text(st.characters()), st.text(st.characters(categories=["Cs"]), max_size=2))
-    value = st.recursive(leaf, lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text(), v, max_size=4), max_leaves=10)
+    leaf = st.one_of(
+        st.none(),
+        st.booleans(),
+        whole,
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(st.characters()),
+        st.text(st.characters(categories=["Cs"]), max_size=2),
+    )
 
     @settings(max_examples=500, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(value)
+    @given(json_of(leaf))
     def collect(example):
         texts.append(json.dumps(example))
 

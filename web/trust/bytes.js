@@ -1,5 +1,5 @@
-/** Hex, base64, SHA-256 and Ed25519 by WebCrypto. Runs in page, worker, service worker and Node. Twin of nothing: the
- * platform's own tools under short names. */
+/** Hex, base64, SHA-256 and Ed25519: the platform's own tools (WebCrypto) under short names.
+ * Runs in page, worker, service worker and Node. Refuses nothing but a page without WebCrypto. */
 
 import { FeatureMissing, InsecureContext } from "../sdk/errors.js";
 
@@ -13,11 +13,12 @@ function subtle() {
 }
 
 /**
- * @param {BufferSource} data
+ * Not of shared memory, which WebCrypto does not read.
+ * @param {Uint8Array | ArrayBuffer} data
  * @returns {Promise<Uint8Array>} 32 bytes
  */
 export async function sha256(data) {
-  return new Uint8Array(await subtle().digest("SHA-256", data));
+  return new Uint8Array(await subtle().digest("SHA-256", /** @type {BufferSource} */ (data)));
 }
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
@@ -49,8 +50,9 @@ export const sameBytes = (a, b) => a.length === b.length && a.every((byte, i) =>
  */
 export async function verifyEd25519(publicKey, signature, message) {
   try {
-    const key = await subtle().importKey("raw", publicKey, { name: "Ed25519" }, false, ["verify"]);
-    return await subtle().verify({ name: "Ed25519" }, key, signature, message);
+    const key = await subtle().importKey("raw", /** @type {BufferSource} */ (publicKey), { name: "Ed25519" }, false, ["verify"]);
+    const [given, covered] = /** @type {BufferSource[]} */ ([signature, message]);
+    return await subtle().verify({ name: "Ed25519" }, key, given, covered);
   } catch (error) {
     if (/** @type {Error} */ (error).name !== "NotSupportedError") {
       if (error instanceof InsecureContext) throw error;

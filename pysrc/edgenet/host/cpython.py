@@ -54,7 +54,8 @@ def load_signer(path) -> FileSigner:
     """The signer of a PEM file (PKCS #8, unencrypted). Raises KeyNotFound, KeyInvalid or a StorageError."""
     pem = Disk().read(Path(path))
     if pem is None:
-        raise KeyNotFound(f"no signing key at {path}; make one with `edge-net-models keys` or pass --key", path=str(path))
+        text = f"no signing key at {path}; make one with `edge-net-models keys` or pass --key"
+        raise KeyNotFound(text, path=str(path))
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
