@@ -24,3 +24,8 @@ def signer(shell, key: str | None):
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
         shell.say(f"notice: other users can read {path}; run `chmod 600 {path}`.")
     return found
+
+
+def made_at(shell, key: str | None) -> float:
+    """When the key file was written, in seconds since 1970: the beginning of its validity."""
+    return key_path(shell, key).stat().st_mtime

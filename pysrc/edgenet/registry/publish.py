@@ -14,7 +14,8 @@ from ..manifest import key_id, parse, sign, total_size
 from ..trust import REVOKE, SIGN_KERNELS, SIGN_MANIFEST, parse_trust, sign_revocations
 
 KEY_YEARS = 5
-_YEAR_S = 365 * 86400
+_DAY_S = 86400
+_YEAR_S = 365 * _DAY_S
 # Well-known files and what a manifest calls them; a single .onnx file is the model, any other file is named by its stem.
 _NAMES = {"tokenizer.json": "tokenizer", "tokenizer_config.json": "tokenizer_config", "config.json": "config"}
 
@@ -64,10 +65,10 @@ def build_manifest(files: dict[str, Path], fields: dict, now: float, gateways: l
     return parse(manifest), extra
 
 
-async def publish(files: dict[str, Path], fields: dict, site: Path, signer, clock, disk, gateways: list[str], replace: bool) -> Published:
-    """Write a signed version into `site`. Raises AlreadyPublished, KeyUntrusted, a ManifestError or a StorageError; then nothing changed."""
-    manifest, extra = build_manifest(files, fields, clock.now(), gateways)
-    trust = site_trust(site, signer, clock.now(), disk)
+async def publish(files: dict[str, Path], fields: dict, site: Path, signer, made: float, clock, disk, *, gateways=(), replace=False) -> Published:
+    """`made`: when the signing key was made, seconds since 1970. Write a signed version into `site`. Raises AlreadyPublished, KeyUntrusted, a ManifestError or a StorageError; then nothing changed."""
+    manifest, extra = build_manifest(files, fields, clock.now(), list(gateways))
+    trust = site_trust(site, signer, made, disk)
     manifest = await sign(manifest, signer, clock)
     target = Path(site) / "models" / manifest["id"] / manifest["version"]
     async with disk.locked(Path(site) / "models" / ".lock"):
@@ -112,18 +113,21 @@ def index_row(manifest: dict) -> dict:
 
 
 # --- keys of a site --------------------------------------------------------------------------------------------------
-def trust_entry(public_key: bytes, now: float) -> dict:
-    """An entry of `trust.json` for a raw 32-byte key: every duty, valid from now for KEY_YEARS."""
-    return {"keyId": key_id(public_key), "publicKey": to_base64(public_key), "notBefore": time_text(now),
-            "notAfter": time_text(now + KEY_YEARS * _YEAR_S), "capabilities": [SIGN_MANIFEST, SIGN_KERNELS, REVOKE]}
+def trust_entry(public_key: bytes, made: float) -> dict:
+    """An entry of `trust.json` for a raw 32-byte key made at `made` (seconds since 1970): every duty, valid for KEY_YEARS.
+
+    It begins a day early, so that a reader whose clock is behind does not refuse a new key.
+    """
+    return {"keyId": key_id(public_key), "publicKey": to_base64(public_key), "notBefore": time_text(made - _DAY_S),
+            "notAfter": time_text(made + KEY_YEARS * _YEAR_S), "capabilities": [SIGN_MANIFEST, SIGN_KERNELS, REVOKE]}
 
 
-def site_trust(site: Path, signer, now: float, disk) -> dict:
+def site_trust(site: Path, signer, made: float, disk) -> dict:
     """The `trust.json` of a site folder, made for this key if there is none yet. Raises KeyUntrusted if the key is not in it."""
     path = Path(site) / "trust.json"
     data = disk.read(path)
     if data is None:
-        return {"schemaVersion": 1, "keys": [trust_entry(signer.public_key, now)]}
+        return {"schemaVersion": 1, "keys": [trust_entry(signer.public_key, made)]}
     known = parse_trust(data).keys
     if key_id(signer.public_key) not in known:
         raise KeyUntrusted(f"{path} believes {', '.join(known)}, not {key_id(signer.public_key)}, so no reader would accept the signature. "
@@ -131,9 +135,9 @@ def site_trust(site: Path, signer, now: float, disk) -> dict:
     return json.loads(data)
 
 
-async def revoke(site: Path, signer, clock, disk, keys=(), models=()) -> dict:
+async def revoke(site: Path, signer, made: float, clock, disk, keys=(), models=()) -> dict:
     """Sign and write the next `revocations.json` of a site folder: the old list and these key ids and (id, version) pairs."""
-    site_trust(site, signer, clock.now(), disk)
+    site_trust(site, signer, made, disk)
     path = Path(site) / "revocations.json"
     old = json.loads(disk.read(path) or b'{"sequence": 0, "keys": [], "manifests": []}')
     pairs = {(m["id"], m["version"]) for m in old["manifests"]} | set(models)
