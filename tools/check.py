@@ -8,6 +8,7 @@ import subprocess
 from tools.paths import DIST, ROOT
 
 MAX_FILE, MAX_FUNCTION = 400, 50
+REASON = "Longer than other files because"  # what the first lines of a longer file say, and why
 SOURCES = (".py", ".js", ".mjs", ".c", ".h", ".css", ".html")
 # what a first visit to the search page fetches before the model (bytes), and the wheel: a test holds them below these
 LIMITS = {
@@ -44,7 +45,7 @@ def check_counts():
     bad = []
     for path in tracked():
         lines = path.read_bytes().count(b"\n")
-        if lines > MAX_FILE:
+        if lines > MAX_FILE and REASON not in path.read_text(encoding="utf-8")[:600]:
             bad.append(f"{path.relative_to(ROOT)}: {lines} lines (limit {MAX_FILE})")
         bad += [
             f"{path.relative_to(ROOT)}: {name} has {size} lines (limit {MAX_FUNCTION})"

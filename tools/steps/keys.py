@@ -3,13 +3,13 @@
 import json
 import os
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from edgenet.fields import seconds
 
+from edgenet.fields import seconds
 from tools.paths import ROOT
 
 YEARS_VALID = 5
@@ -64,8 +64,8 @@ def make(path):
 
 
 def write_dates(path):
-    """Validity from today's first second, UTC, for some years; kept beside the key so that every build says the same."""
-    start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    """Validity from yesterday (a visitor's clock may be slow) for some years; kept, so that every build says the same."""
+    start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
     end = start.replace(year=start.year + YEARS_VALID, day=min(start.day, 28))
     text = "%Y-%m-%dT%H:%M:%SZ"
     path.write_text(json.dumps({"notBefore": start.strftime(text), "notAfter": end.strftime(text)}) + "\n")

@@ -14,7 +14,6 @@ from pathlib import Path
 from edgenet.integrity import describe
 from edgenet.manifest import key_id, parse, sign
 from edgenet.trust import REVOKE, SIGN_KERNELS, SIGN_MANIFEST, sign_revocations
-
 from tools.paths import DIST, NODE_MODULES, OUT, ROOT
 from tools.steps import licenses, wheel
 from tools.steps.keys import site_key
