@@ -2,9 +2,11 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { scalarHost, wasmHost } from "../../web/engine/kernels.js";
 import { VectorIndex } from "../../web/engine/vector-index.js";
 
 const module = new WebAssembly.Module(readFileSync(new URL("../../.build/out/kernels/engine.simd.wasm", import.meta.url)));
+const host = () => wasmHost(module);
 const D = 24;
 
 /** Deterministic numbers in (−1, 1). */
@@ -30,8 +32,8 @@ function agrees(index, held, query, k) {
   results.forEach(({ score }, i) => assert.ok(Math.abs(score - want[i].score) < 1e-5));
 }
 
-test("every search agrees with a full scan through 300 random puts, replacements and deletions", () => {
-  const index = new VectorIndex(module, D);
+test("every search agrees with a full scan through 300 random puts, replacements and deletions", async () => {
+  const index = new VectorIndex(await host(), D);
   const held = new Map();
   const random = numbers(7);
   for (let step = 0; step < 300; step++) {
@@ -49,8 +51,15 @@ test("every search agrees with a full scan through 300 random puts, replacements
   for (const [id, flat] of held) assert.deepEqual(rowsOf(index.get(id)).map((v) => Math.hypot(...v).toFixed(5)), rowsOf(flat).map(() => "1.00000"));
 });
 
-test("the adapter moves the query as the formula says, and only when asked", () => {
-  const index = new VectorIndex(module, D);
+test("the scalar twins answer the same where WebAssembly SIMD is missing", () => {
+  const index = new VectorIndex(scalarHost(), D);
+  const held = new Map([["a", vectors(1, 9)], ["b", vectors(2, 3000)]]);
+  for (const [id, flat] of held) index.put(id, flat);
+  agrees(index, held, vectors(3, 1), 20);
+});
+
+test("the adapter moves the query as the formula says, and only when asked", async () => {
+  const index = new VectorIndex(await host(), D);
   index.put("a", vectors(1, 50));
   const [A, B, x] = [vectors(2, 3), vectors(3, 3), unit(vectors(4, 1))]; // A is d×3, B 3×d
   index.setAdapter({ A, B, alpha: 0.5 });
@@ -73,16 +82,16 @@ const REFUSED = [
   ["an unknown document", "document_not_found", (index) => index.get("nobody")],
 ];
 for (const [what, code, act] of REFUSED) {
-  test(`${what} is refused and nothing changes`, () => {
-    const index = new VectorIndex(module, D);
+  test(`${what} is refused and nothing changes`, async () => {
+    const index = new VectorIndex(await host(), D);
     index.put("a", vectors(1, 3));
     assert.throws(() => act(index), { code });
     agrees(index, new Map([["a", vectors(1, 3)]]), vectors(2, 1), 3);
   });
 }
 
-test("50,000 rows of 384 fit and the best row of each of them is itself", () => {
-  const index = new VectorIndex(module, 384);
+test("50,000 rows of 384 fit and the best row of each of them is itself", async () => {
+  const index = new VectorIndex(await host(), 384);
   const flat = vectors(5, 1000, 384);
   for (let i = 0; i < 50; i++) index.put(`doc${i}`, Float32Array.from(flat, (x, j) => x + (j % 384 === i ? 3 : 0)));
   assert.equal(index.size, 50_000);
@@ -94,8 +103,8 @@ test("50,000 rows of 384 fit and the best row of each of them is itself", () => 
   }
 });
 
-test("an empty index answers nothing, and zero rows are no match for anybody", () => {
-  const index = new VectorIndex(module, D);
+test("an empty index answers nothing, and zero rows are no match for anybody", async () => {
+  const index = new VectorIndex(await host(), D);
   assert.deepEqual(index.search(vectors(1, 1), 5).results, []);
   index.put("empty", new Float32Array(0));
   index.put("zero", new Float32Array(D));

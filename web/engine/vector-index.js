@@ -18,11 +18,11 @@ export class VectorIndex {
   #rank = 0;
   #alpha = 0;
 
-  /** @param {WebAssembly.Module} module the engine module @param {number} dimensions */
-  constructor(module, dimensions) {
+  /** @param {import("./kernels/host.js").KernelHost} host a fresh one, for this index alone @param {number} dimensions */
+  constructor(host, dimensions) {
     this.dimensions = dimensions;
     const d = dimensions;
-    this.kernels = new KernelMemory(module);
+    this.kernels = new KernelMemory(host);
     this.at = this.kernels.place({ query: d, moved: d, hidden: MAX_RANK, a: MAX_RANK * d, b: MAX_RANK * d, index: MAX_K, score: MAX_K });
     this.rows = this.kernels.end;
   }
@@ -82,19 +82,29 @@ export class VectorIndex {
    * @param {{A: Float32Array, B: Float32Array, alpha: number} | null} adapter A d×r, B r×d, row by row
    */
   setAdapter(adapter) {
-    if (!adapter) { this.#rank = 0; return; }
+    this.#rank = VectorIndex.checkAdapter(adapter, this.dimensions);
+    if (!adapter) return;
     const { A, B, alpha } = adapter;
-    const d = this.dimensions;
+    const [d, r] = [this.dimensions, this.#rank];
+    const a = this.kernels.f32(this.at.a, r * d); // the kernel wants A transposed, r×d
+    for (let k = 0; k < r; k++) for (let i = 0; i < d; i++) a[k * d + i] = A[i * r + k];
+    this.kernels.f32(this.at.b, r * d).set(B);
+    this.#alpha = alpha;
+  }
+
+  /**
+   * The adapter's rank, 0 for none. @param {{A: Float32Array, B: Float32Array, alpha: number} | null} adapter @param {number} d
+   * @throws WrongLength, NotFinite
+   */
+  static checkAdapter(adapter, d) {
+    if (!adapter) return 0;
+    const { A, B, alpha } = adapter;
     const r = A.length / d;
     if (!Number.isInteger(r) || r < 1 || r > MAX_RANK || B.length !== A.length) {
       throw new WrongLength(`An adapter for ${d} dimensions needs A of d×r and B of r×d numbers with r from 1 to ${MAX_RANK}; got ${A.length} and ${B.length}.`, { dimensions: d });
     }
     if (!Number.isFinite(alpha) || !A.every(Number.isFinite) || !B.every(Number.isFinite)) throw new NotFinite("The adapter holds NaN or an infinity; the one before stays.", {});
-    const a = this.kernels.f32(this.at.a, r * d); // the kernel wants A transposed, r×d
-    for (let k = 0; k < r; k++) for (let i = 0; i < d; i++) a[k * d + i] = A[i * r + k];
-    this.kernels.f32(this.at.b, r * d).set(B);
-    this.#rank = r;
-    this.#alpha = alpha;
+    return r;
   }
 
   /**

@@ -37,6 +37,7 @@ export class Hub {
     "hub.status": () => this.#status(),
     "hub.events": (_args, options) => this.#listen(options),
     "hub.stop": ({ worker }) => this.#stop(worker),
+    "hub.persist": () => persist(),
     "engine.adapter.set": (args, options) => this.#setAdapter(args, options),
     "engine.index.put": (args, options) => this.#indexPut(args, options),
   };
@@ -140,10 +141,10 @@ export class Hub {
   async #open({ id, version, threads }, options) {
     const pulled = await this.call("loader.pull", { id, version }, options);
     const session = crypto.randomUUID();
-    const model = { id, version: pulled?.version ?? version, threads: pickThreads(threads ?? this.options.threads) };
+    const model = { id, version: pulled.manifest.version, threads: pickThreads(threads ?? this.options.threads) };
     const answer = await this.call("engine.load", { session, ...model }, options);
     this.#sessions.set(session, { ...model, adapter: null, indexed: false });
-    return { ...answer, session };
+    return { ...answer, session, trust: pulled.state };
   }
 
   /** @param {{session: string}} args */
@@ -214,6 +215,12 @@ export class Hub {
 
   #lastHeard = 0;
   patience = { ...PATIENCE };
+}
+
+/** Asked in a page, where the browser may show a question; a worker may not ask. @returns {Promise<{persisted: boolean}>} */
+async function persist() {
+  const { storage } = navigator;
+  return { persisted: Boolean((await storage?.persisted?.()) || (await storage?.persist?.())) };
 }
 
 /** Options without functions, which cannot cross to a worker. @param {any} options */

@@ -67,7 +67,9 @@ export class ModelLoader extends EventTarget {
   clearAllCache() { return this.ask("loader.clear"); }
 
   /** @param {string} id @param {LoadOptions} [options] @returns {Promise<any>} the manifest, its signature judged */
-  getManifest(id, { version, signal } = {}) { return this.ask("loader.manifest", { id, version }, { signal }); }
+  async getManifest(id, { version, signal } = {}) {
+    return (await this.ask("loader.manifest", { id, version }, { signal })).manifest;
+  }
 
   /** @param {{type?: string, quantization?: string}} [filter] @returns {Promise<any[]>} */
   listModels({ type, quantization } = {}) { return this.ask("loader.models", { type, quantization }); }
@@ -82,7 +84,7 @@ export class ModelLoader extends EventTarget {
 
   usage() { return this.ask("loader.usage"); }
 
-  persist() { return this.ask("loader.persist"); }
+  persist() { return this.ask("hub.persist"); }
 
   /** What this page can do and why not more. @returns {Promise<any>} see docs/sdk.md */
   status() { return this.ask("hub.status"); }
