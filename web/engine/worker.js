@@ -26,6 +26,8 @@ const SLICE = 64;
 /** @type {any} */ let config = null;
 /** @type {ReturnType<typeof kernelSource>} */ let kernels;
 const turns = new Turns();
+/** @type {any[]} */ const unsaid = [];
+let say = (/** @type {any} */ event) => void unsaid.push(event);
 
 /** @param {{session: string}} args @returns {Session} */
 function sessionOf({ session }) {
@@ -69,11 +71,16 @@ async function embedQuery(session, text, signal) {
 
 /** @type {Record<string, import("../workers/rpc.js").Handler>} */
 const handlers = {
-  configure(given, { emit }) {
+  configure(given) {
     config = given;
-    kernels = kernelSource(config.urls, VERSION, emit);
+    kernels = kernelSource(config.urls, VERSION, (event) => say(event));
   },
-  alive: () => new Promise(() => {}), // answered by death alone
+  /** Answered by death alone; carries what happens outside of any call. */
+  alive(_args, { emit }) {
+    unsaid.splice(0).forEach((event) => emit(event));
+    say = emit;
+    return new Promise(() => {});
+  },
   async load({ session, id, version, threads, indexLost = false }, { emit }) {
     if (!config) throw new NoModel("The engine was not configured.", {});
     const model = await turns.take(() => openModel({ id, version, threads }, config.urls, emit));

@@ -132,7 +132,7 @@ export class Hub {
 
   /** Restores a dead engine at once, not only when somebody asks: a call that never answers tells of the death. @param {Connection} engine */
   async #watch(engine) {
-    const reason = await engine.call("alive").catch((error) => error);
+    const reason = await engine.call("alive", {}, { onEvent: (event) => this.#hear(event) }).catch((error) => error);
     if (this.#closed || reason instanceof Disposed || this.#workers.get("engine")?.connection !== engine || !this.#sessions.size) return;
     await this.#worker("engine").catch((error) => this.#report("engine_lost", `The engine could not be started again: ${error.message}`, { was: reason.message }));
   }
