@@ -1,11 +1,13 @@
 """The key that signs: which file, whether others can read it, whether it is the one meant. CPython."""
+import json
 import os
 import stat
 from pathlib import Path
 
 from ..errors import KeyUntrusted
-from ..host.cpython import load_signer
+from ..host.cpython import create_signer, load_signer
 from ..manifest import key_id
+from ..registry.publish import key_dates, trust_entry
 
 
 def key_path(shell, key: str | None) -> Path:
@@ -26,6 +28,17 @@ def signer(shell, key: str | None):
     return found
 
 
-def made_at(shell, key: str | None) -> float:
-    """When the key file was written, in seconds since 1970: the beginning of its validity."""
-    return key_path(shell, key).stat().st_mtime
+def dates(shell, key: str | None) -> dict[str, str]:
+    """The key's validity: from the `.json` beside the PEM file (the build writes the same one), else from the PEM file's own date."""
+    path = key_path(shell, key)
+    kept = shell.disk.read(path.with_suffix(".json"))
+    return json.loads(kept) if kept else key_dates(path.stat().st_mtime)
+
+
+def generate(shell, key: str | None) -> dict:
+    """Make a key and the record of its validity; returns its entry for `trust.json`. Raises StorageUnavailable if the file is there."""
+    path = key_path(shell, key)
+    made = create_signer(path)
+    validity = key_dates(shell.host.now())
+    shell.disk.write(path.with_suffix(".json"), json.dumps(validity).encode())
+    return trust_entry(made.public_key, validity)

@@ -65,10 +65,10 @@ def build_manifest(files: dict[str, Path], fields: dict, now: float, gateways: l
     return parse(manifest), extra
 
 
-async def publish(files: dict[str, Path], fields: dict, site: Path, signer, made: float, clock, disk, *, gateways=(), replace=False) -> Published:
-    """`made`: when the signing key was made, seconds since 1970. Write a signed version into `site`. Raises AlreadyPublished, KeyUntrusted, a ManifestError or a StorageError; then nothing changed."""
+async def publish(files: dict[str, Path], fields: dict, site: Path, signer, dates: dict, clock, disk, *, gateways=(), replace=False) -> Published:
+    """`dates`: validity of the signing key, for a new `trust.json`. Write a signed version into `site`. Raises AlreadyPublished, KeyUntrusted, a ManifestError or a StorageError; then nothing changed."""
     manifest, extra = build_manifest(files, fields, clock.now(), list(gateways))
-    trust = site_trust(site, signer, made, disk)
+    trust = site_trust(site, signer, dates, disk)
     manifest = await sign(manifest, signer, clock)
     target = Path(site) / "models" / manifest["id"] / manifest["version"]
     async with disk.locked(Path(site) / "models" / ".lock"):
@@ -106,28 +106,31 @@ def _update_index(site: Path, manifest: dict, disk) -> None:
 
 
 def index_row(manifest: dict) -> dict:
-    """The row of `models/index.json` for a manifest; its address is relative to the site's root."""
+    """The row of `models/index.json` for a manifest; its address is relative to the index."""
     return {"id": manifest["id"], "version": manifest["version"], "name": manifest["name"], "type": manifest["type"],
             "quantization": manifest.get("optimization", {}).get("quantization", "unknown"), "size": total_size(manifest),
-            "manifest": f"models/{manifest['id']}/{manifest['version']}/manifest.json"}
+            "manifest": f"{manifest['id']}/{manifest['version']}/manifest.json"}
 
 
 # --- keys of a site --------------------------------------------------------------------------------------------------
-def trust_entry(public_key: bytes, made: float) -> dict:
-    """An entry of `trust.json` for a raw 32-byte key made at `made` (seconds since 1970): every duty, valid for KEY_YEARS.
-
-    It begins a day early, so that a reader whose clock is behind does not refuse a new key.
-    """
-    return {"keyId": key_id(public_key), "publicKey": to_base64(public_key), "notBefore": time_text(made - _DAY_S),
-            "notAfter": time_text(made + KEY_YEARS * _YEAR_S), "capabilities": [SIGN_MANIFEST, SIGN_KERNELS, REVOKE]}
+def key_dates(made: float) -> dict[str, str]:
+    """The validity of a key made at `made` (seconds since 1970): from the day before (a reader's clock may be slow), for KEY_YEARS."""
+    start = made - made % _DAY_S - _DAY_S
+    return {"notBefore": time_text(start), "notAfter": time_text(start + KEY_YEARS * _YEAR_S)}
 
 
-def site_trust(site: Path, signer, made: float, disk) -> dict:
+def trust_entry(public_key: bytes, dates: dict[str, str]) -> dict:
+    """An entry of `trust.json` for a raw 32-byte key and the `key_dates` of its validity: every duty."""
+    return {"keyId": key_id(public_key), "publicKey": to_base64(public_key), "notBefore": dates["notBefore"], "notAfter": dates["notAfter"],
+            "capabilities": [SIGN_MANIFEST, SIGN_KERNELS, REVOKE]}
+
+
+def site_trust(site: Path, signer, dates: dict, disk) -> dict:
     """The `trust.json` of a site folder, made for this key if there is none yet. Raises KeyUntrusted if the key is not in it."""
     path = Path(site) / "trust.json"
     data = disk.read(path)
     if data is None:
-        return {"schemaVersion": 1, "keys": [trust_entry(signer.public_key, made)]}
+        return {"schemaVersion": 1, "keys": [trust_entry(signer.public_key, dates)]}
     known = parse_trust(data).keys
     if key_id(signer.public_key) not in known:
         raise KeyUntrusted(f"{path} believes {', '.join(known)}, not {key_id(signer.public_key)}, so no reader would accept the signature. "
@@ -135,9 +138,9 @@ def site_trust(site: Path, signer, made: float, disk) -> dict:
     return json.loads(data)
 
 
-async def revoke(site: Path, signer, made: float, clock, disk, keys=(), models=()) -> dict:
+async def revoke(site: Path, signer, dates: dict, clock, disk, keys=(), models=()) -> dict:
     """Sign and write the next `revocations.json` of a site folder: the old list and these key ids and (id, version) pairs."""
-    site_trust(site, signer, made, disk)
+    site_trust(site, signer, dates, disk)
     path = Path(site) / "revocations.json"
     old = json.loads(disk.read(path) or b'{"sequence": 0, "keys": [], "manifests": []}')
     pairs = {(m["id"], m["version"]) for m in old["manifests"]} | set(models)

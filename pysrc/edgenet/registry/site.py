@@ -11,6 +11,7 @@ from ..fields import COUNT, MODEL_ID, OBJECT, TEXT, VERSION, Field, check_fields
 from ..manifest import parse
 from .store import version_order
 
+INDEX = "models/index.json"
 _INDEX = (Field("models", list_of(OBJECT), True),)
 _ROW = (Field("id", MODEL_ID, True), Field("version", VERSION, True), Field("manifest", TEXT, True), Field("name", TEXT),
         Field("type", TEXT), Field("quantization", TEXT), Field("size", COUNT))
@@ -47,7 +48,7 @@ class Site:
 
     async def models(self) -> list[dict]:
         """Rows of `models/index.json`: id, version, manifest and what else they say. Raises NoSite if there is no index."""
-        data = await self.document("models/index.json")
+        data = await self.document(INDEX)
         if data is None:
             raise NoSite(f"{self.url} has no models/index.json, so it is no EdgeNet site. Check the address.", site=self.url)
         index = load_object(data, "models/index.json", ManifestSchemaError, ManifestSchemaError)
@@ -70,7 +71,7 @@ class Site:
 
     async def manifest(self, row: dict) -> tuple[dict, str]:
         """(manifest of correct form, its address) of an index row; its trust is not judged yet. Raises a ManifestError."""
-        url = urljoin(self.url, row["manifest"])
+        url = urljoin(urljoin(self.url, INDEX), row["manifest"])
         if urlsplit(url)[:2] != urlsplit(self.url)[:2]:
             raise ManifestSchemaError(f"models/index.json sends {row['id']} to another place, {url}; that is not followed.", url=url)
         manifest = parse(await self._opener.get(url))

@@ -26,12 +26,10 @@ def register(app: typer.Typer) -> None:
 
 def generate(ctx: typer.Context, key: Key = None, as_json: Json = False):
     """Make a new Ed25519 signing key. A key that is there is never overwritten."""
-    from ...host.cpython import create_signer
-    from ...registry.publish import trust_entry
-    from ..signing import key_path, made_at
+    from ..signing import generate as generate_key
+    from ..signing import key_path
     shell = ctx.obj
-    path = key_path(shell, key)
-    entry = trust_entry(create_signer(path).public_key, made_at(shell, key))
+    entry, path = generate_key(shell, key), key_path(shell, key)
     text = f"New key {entry['keyId']} in {path} (mode 0600). Keep it secret and keep a copy.\nPublic half: {entry['publicKey']}"
     return Result({"path": str(path), **entry}, text)
 
@@ -51,9 +49,9 @@ def show(
 ):
     """Show one key's public half as an entry of trust.json, ready to hand to readers."""
     from ...registry.publish import trust_entry
-    from ..signing import made_at
+    from ..signing import dates
     shell = ctx.obj
-    row = shell.book.key(key_id) if key_id else trust_entry(shell.signer(key).public_key, made_at(shell, key))
+    row = shell.book.key(key_id) if key_id else trust_entry(shell.signer(key).public_key, dates(shell, key))
     return Result(row, json.dumps(row, indent=1))
 
 
@@ -103,9 +101,9 @@ async def revoke(
     name = _whole_id(shell, key_id) if key_id else None
     if publish is not None:
         from ...registry.publish import revoke as revoke_at
-        from ..signing import made_at
+        from ..signing import dates
         keys, models = ([name] if name else []), ([pair] if pair else [])
-        listed = await revoke_at(Path(publish), shell.signer(key), made_at(shell, key), shell.host, shell.disk, keys, models)
+        listed = await revoke_at(Path(publish), shell.signer(key), dates(shell, key), shell.host, shell.disk, keys, models)
         return Result(listed, f"{publish}/revocations.json: number {listed['sequence']}, {len(listed['keys'])} keys, "
                               f"{len(listed['manifests'])} model versions.")
     shell.book.revoke_key(name)

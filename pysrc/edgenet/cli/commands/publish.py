@@ -40,7 +40,7 @@ async def publish(
     """
     from ...registry.publish import artifact_names
     from ...registry.publish import publish as publish_files
-    from ..signing import made_at
+    from ..signing import dates
     shell = ctx.obj
     fields = {"type": type_, **_template(shell, template), "id": model_id or _slug(name), "name": name, "version": version}
     if quantization:
@@ -48,7 +48,7 @@ async def publish(
     if license_:
         fields["license"] = license_
     paths = artifact_names(_paths(files))
-    made = await publish_files(paths, fields, Path(output), shell.signer(key), made_at(shell, key), shell.host, shell.disk,
+    made = await publish_files(paths, fields, Path(output), shell.signer(key), dates(shell, key), shell.host, shell.disk,
                                gateways=gateway or (), replace=replace)
     size = sum(a["size"] for a in made.manifest["artifacts"].values())
     text = (f"{made.manifest['id']} {version} ({megabytes(size)}) is in {made.folder}, signed by {made.key_id}.\n"
