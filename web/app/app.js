@@ -1,0 +1,157 @@
+/** The app: its parts, its tabs and what several parts need. Runs in the page. */
+import { fill, h } from "./dom.js";
+import { Engine } from "./engine.js";
+import { bytes, count } from "./format.js";
+import { Adding } from "./library/adding.js";
+import { openDatabase, vectorsOf } from "./library/db.js";
+import { Library } from "./library/library.js";
+import { LibraryView } from "./library/view.js";
+import { Worklist } from "./library/worklist.js";
+import { ModelsView, PHASES } from "./models/view.js";
+import { observable } from "./observable.js";
+import { SearchView } from "./search/view.js";
+import { Searcher } from "./search/searcher.js";
+import { Shelf } from "./search/shelf.js";
+import { Teacher } from "./teach/teacher.js";
+import { TeachView } from "./teach/view.js";
+import { Activity } from "./ui/activity.js";
+import { ask } from "./ui/dialog.js";
+import { watchDrops } from "./ui/drops.js";
+import { frame } from "./ui/frame.js";
+import { listenToKeys } from "./ui/keys.js";
+import { Toasts } from "./ui/toast.js";
+
+class App {
+  tab = "search";
+  skipped = observable([]);
+  remarks = observable([]);
+  /** What the browser said to `persist`: null before it was asked. */
+  persisted = observable(null);
+  toasts = new Toasts();
+  activity = new Activity();
+  engine = new Engine();
+  ask = ask;
+
+  async open() {
+    this.db = await openDatabase();
+    this.library = await new Library(this.db, vectorsOf).open();
+    this.searcher = new Searcher(this.engine);
+    this.shelf = new Shelf(this.library, this.engine);
+    this.shelf.onError = (error) => this.toasts.error(error);
+    this.worklist = new Worklist(this.library, this.engine);
+    this.teacher = new Teacher({ engine: this.engine, searcher: this.searcher, library: this.library, db: this.db });
+    this.adding = new Adding(this);
+    this.searchView = new SearchView(this);
+    this.views = { search: this.searchView, library: new LibraryView(this), teaching: new TeachView(this), models: new ModelsView(this) };
+    for (const kind of ["fallback", "notice"]) this.engine.loader.addEventListener(kind, ({ detail }) => this.remarks.set([...this.remarks.value, detail]));
+    this.engine.phase.watch(({ name }) => name === "ready" && this.#sessionReady());
+    this.worklist.state.watch(({ state, error }) => { if (state === "failed") this.toasts.error(error, retry(() => this.worklist.start())); if (state === "idle") this.#indexed(); });
+  }
+
+  async #sessionReady() {
+    const changed = await this.library.reindexFor(this.engine.model);
+    if (changed) this.toasts.say(`${count(changed, "document")} will be read again: the model is another version.`);
+    await this.teacher.open();
+    await this.shelf.fill();
+    await this.worklist.start();
+  }
+
+  /** New documents may answer the question that stands in the box. */
+  async #indexed() {
+    await this.shelf.sync([]);
+    this.searcher.again().catch(() => {}); // the next key asks anew
+  }
+
+  /** @param {"search"|"library"|"teaching"|"models"} tab */
+  go(tab) {
+    if (this.tab === tab) return false;
+    this.tab = tab;
+    this.show();
+    if (tab === "models") this.views.models.draw();
+    return true;
+  }
+
+  addSamples() {
+    this.go("search");
+    return this.attempt(() => this.adding.samples());
+  }
+
+  /** Runs something the user asked for; a failure is shown, not thrown. @template T @param {() => Promise<T>} work @returns {Promise<T | undefined>} */
+  async attempt(work) {
+    try {
+      return await work();
+    } catch (error) {
+      if (error?.code !== "aborted" && error?.name !== "AbortError") this.toasts.error(error);
+    }
+  }
+
+  /** @param {number} [n] the last one when none is given */
+  async undoMark(n) {
+    if (!this.teacher.state.value.marks.length) return this.toasts.say("There is no mark to undo.");
+    await this.attempt(() => this.teacher.undo(n));
+    this.searchView.forget();
+    this.toasts.say("Mark taken back.");
+  }
+
+  /** @param {string[]} ids */
+  async deleteDocuments(ids) {
+    const deleted = await this.attempt(() => this.library.delete(ids));
+    if (!deleted) return;
+    const still = () => ids.filter((id) => this.library.all.get(id)?.deletedAt);
+    const gone = () => this.attempt(async () => { const purged = still(); await this.library.purge(purged); await this.teacher.forget(purged); });
+    this.toasts.say(`${count(deleted.count, "document")} deleted.`, { label: "Undo", run: () => this.attempt(deleted.undo).then(() => this.worklist.start()) }, gone);
+  }
+
+  async deleteAll() {
+    const ids = this.library.documents.map(({ id }) => id);
+    if (ids.length && (await ask({ title: "Delete all documents?", text: `${count(ids.length, "document")} and what was computed from them. Save a backup first if you may want them back.`, yes: "Delete", no: "Keep", danger: true }))) await this.deleteDocuments(ids);
+  }
+
+  /** Asks the browser to keep the store once there is something to lose. @param {boolean} [again] also when it was asked before */
+  async persist(again = false) {
+    if (this.persisted.value !== null && !again) return;
+    const { persisted } = await this.engine.loader.persist().catch(() => ({ persisted: false }));
+    this.persisted.set(persisted);
+  }
+
+  status() {
+    return this.engine.loader.status();
+  }
+}
+
+const retry = (run) => h("button", { type: "button", onclick: ({ target }) => { target.closest(".toast").remove(); run(); } }, "Try again");
+
+/** What runs in the background, as cards. @param {App} app */
+function followWork(app) {
+  app.activity.follow(app.engine.phase, ({ name, progress }) => name !== "loading" ? null : {
+    title: "Getting the model ready", percent: progress?.progress ?? null, cancel: () => app.engine.cancel(),
+    text: progress ? `${PHASES[progress.phase] ?? ""} ${progress.phase === "download" && progress.total ? `${bytes(progress.loaded)} of ${bytes(progress.total)}` : ""}` : "",
+  });
+  app.activity.follow(app.worklist.state, ({ state, progress }) => state !== "running" || !progress ? null : {
+    title: "Reading your documents", percent: progress.of ? (100 * progress.done) / progress.of : null, cancel: () => app.worklist.pause(),
+    text: `${progress.done.toLocaleString("en")} of ${count(progress.of, "document")}`,
+  });
+  app.activity.follow(app.teacher.state, ({ phase, progress }) => phase !== "starting" ? null : {
+    title: "Starting the teacher\u2026", percent: progress?.progress ?? null, cancel: () => app.teacher.cancel(), text: progress?.total ? `${bytes(progress.loaded)} of ${bytes(progress.total)}` : "once; it is kept",
+  });
+  app.engine.phase.watch(({ name, error }) => {
+    if (name === "failed") app.toasts.error(error, retry(() => app.attempt(() => app.engine.ready())));
+    if (name === "cancelled") app.toasts.say("Loading was stopped. What arrived is kept.", { label: "Go on", run: () => app.attempt(() => app.engine.ready()) });
+  });
+}
+
+/** Builds the page in `root`. @param {HTMLElement} root @param {HTMLElement} theme */
+export async function start(root, theme) {
+  const app = new App();
+  await app.open();
+  fill(root, frame(app, theme));
+  app.show();
+  followWork(app);
+  listenToKeys(app);
+  watchDrops(app);
+  const words = sessionStorage.getItem("edgenet-words");
+  sessionStorage.removeItem("edgenet-words");
+  if (words) app.searchView.ask(words);
+  if (matchMedia("(hover: hover)").matches) app.searchView.input.focus({ preventScroll: true });
+  if (app.library.all.size) app.engine.ready().catch(() => {}); // the phase shows it
+}

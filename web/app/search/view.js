@@ -1,0 +1,203 @@
+/** The search tab: the box, the results, the document beside them, what a mark changed. Runs in the page. */
+import { fill, h, icon } from "../dom.js";
+import { plain } from "../ui/plain.js";
+import { count } from "../format.js";
+import { figure } from "../teach/figure.js";
+import { glide } from "../ui/glide.js";
+import { card } from "./card.js";
+import { noResults, startHere, welcome } from "./empty.js";
+import { reader, reveal } from "./reader.js";
+
+const CLOSE = 0.22; // cosine from which unrelated texts of this model are rare
+const SURE = 4; // shown however weak: the user may have to mark one of them
+
+export class SearchView {
+  #selected = 0;
+  #moved = new Map();
+  #texts = new Map();
+  #drawing = 0;
+  #opened = null;
+  #everything = false;
+
+  /** @param {any} app */
+  constructor(app) {
+    this.app = app;
+    this.input = h("input", { id: "query", type: "search", autocomplete: "off", spellcheck: "false", enterkeyhint: "search", placeholder: "Search your notes by meaning", "aria-label": "Search your notes by meaning", "aria-describedby": "summary", oninput: () => this.#typed() });
+    this.summary = h("p.summary", { id: "summary", role: "status", "aria-live": "polite" });
+    this.list = h("ol.results", { "aria-label": "Results" });
+    this.side = h("div.side", { "aria-label": "Document" });
+    this.element = h("section.view.search", { id: "search", "aria-label": "Search" },
+      h("div.box", {}, icon("search"), this.input, h("kbd", { "aria-hidden": "true" }, "/")), this.summary,
+      h("div.columns", {}, this.list, this.side));
+    app.searcher.outcome.watch((outcome) => this.#show(outcome));
+    app.library.addEventListener("change", ({ detail }) => this.#libraryChanged(detail));
+    app.engine.phase.watch(() => this.#summarise());
+  }
+
+  focus() {
+    this.input.focus();
+    this.input.select();
+  }
+
+  ask(query) {
+    this.input.value = query;
+    this.#typed();
+    this.input.focus();
+  }
+
+  #typed() {
+    this.#selected = 0;
+    this.#moved = new Map();
+    this.#everything = false;
+    this.app.searcher.type(this.input.value);
+  }
+
+  #libraryChanged({ changed, removed }) {
+    [...changed, ...removed].forEach((id) => this.#texts.delete(id));
+    if (removed.includes(this.#opened)) this.close();
+    if (this.app.searcher.outcome.value.state === "empty") this.#show(this.app.searcher.outcome.value);
+    this.#summarise();
+  }
+
+  /** What is shown: all that is close, the first few in any case, the rest when asked for. */
+  get found() {
+    const { found } = this.app.searcher.outcome.value;
+    return found.filter(({ id, score }, i) => this.app.library.all.get(id)?.state === "ready" && (this.#everything || i < SURE || score >= CLOSE));
+  }
+
+  /** Draws only complete answers, so that the list never flickers; the number tells whether a newer one overtook this one. */
+  async #show(outcome) {
+    this.#summarise();
+    if (outcome.state === "busy") return;
+    const mine = ++this.#drawing;
+    const found = this.found;
+    if (!found.length) return this.#showNothing(outcome);
+    const words = await Promise.all(found.map((one) => this.#words(one)));
+    if (mine !== this.#drawing) return;
+    const cards = found.map((one, i) => this.#card(one, i, words[i], outcome.query));
+    const hidden = outcome.found.length - found.length;
+    const more = hidden > 0 && h("li.rest", {}, h("button.quiet", { type: "button", onclick: () => { this.#everything = true; this.#show(this.app.searcher.outcome.value); } }, `Show ${count(hidden, "weaker match", "weaker matches")}`));
+    glide(this.list, () => fill(this.list, cards, more));
+    if (!this.#opened) this.#showHint();
+  }
+
+  #card(found, i, words, query) {
+    const about = { document: this.app.library.get(found.id), words, query, position: i + 1, mark: this.app.teacher.of(query, found.id), moved: this.#moved.get(found.id), selected: i === this.#selected };
+    return card(found, about, { open: () => this.open(i), mark: (relevant) => { this.#selected = i; this.mark(relevant); } });
+  }
+
+  async #words({ id, row }) {
+    if (!this.#texts.has(id)) this.#texts.set(id, this.app.library.text(id).catch(() => ""));
+    const { start, end } = this.app.library.all.get(id).passages[row];
+    return (await this.#texts.get(id)).slice(start, end).replace(/^(#{1,6}|[-*\u2022]) +/gm, "").replace(/\s+/g, " ");
+  }
+
+  #showNothing({ state, error, query }) {
+    const { library } = this.app;
+    const about = state === "failed" ? plain(error) : state === "done" ? noResults(query, library) : library.documents.length ? startHere(this.app) : welcome(this.app);
+    fill(this.list, h("li.nothing", {}, about));
+    if (!this.#opened) fill(this.side);
+    this.element.classList.toggle("bare", true);
+  }
+
+  #showHint() {
+    this.element.classList.toggle("bare", false);
+    if (this.side.childElementCount) return;
+    const keys = [["\u2191 \u2193", "move"], ["Enter", "open"], ["R", "relevant"], ["N", "not relevant"], ["U", "undo"], ["/", "search"]];
+    fill(this.side, h("div.hint", {}, h("p", {}, "Open a result to read it here."), h("p.quiet", {}, "Mark what you meant, and the search learns it."), h("dl", {}, keys.map(([key, does]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, does))))));
+  }
+
+  #summarise() {
+    const { state, query, ms } = this.app.searcher.outcome.value;
+    const { name, progress } = this.app.engine.phase.value;
+    const waiting = this.app.library.waiting.length;
+    const rest = waiting ? ` ${count(waiting, "document")} still being read.` : "";
+    const texts = {
+      empty: this.app.library.documents.length ? `${count(this.app.library.documents.length, "document")}.${rest}` : "",
+      busy: name === "ready" || name === "idle" ? "Searching\u2026" : `Loading the model\u2026 ${Math.round(progress?.progress ?? 0)}%`,
+      done: `${count(this.found.length, "document")} for \u201c${query}\u201d in ${Math.round(ms)} ms.${rest}`,
+      failed: "The search did not work.",
+    };
+    if (this.summary.textContent !== texts[state]) this.summary.textContent = texts[state];
+  }
+
+  /** Keys of this tab; see ui/keys.js. */
+  move(by) {
+    if (!this.found.length) return;
+    this.#selected = Math.max(0, Math.min(this.found.length - 1, this.#selected + by));
+    [...this.list.querySelectorAll(".card")].forEach((item, i) => {
+      item.classList.toggle("selected", i === this.#selected);
+      item.querySelector(".open")?.toggleAttribute("aria-current", i === this.#selected);
+    });
+    this.list.children[this.#selected].scrollIntoView({ block: "nearest" });
+    this.list.children[this.#selected].querySelector(".open").focus({ preventScroll: true });
+  }
+
+  async open(i = this.#selected) {
+    const one = this.found[i];
+    if (!one) return;
+    this.move(i - this.#selected);
+    await this.openDocument(one.id, one.row, one.others.map(({ row }) => row));
+  }
+
+  async openDocument(id, row = null, others = []) {
+    try {
+      const document = this.app.library.get(id);
+      const text = await this.app.library.text(id);
+      const article = reader({ document, text, row, others, onClose: () => this.close() });
+      this.#opened = id;
+      fill(this.side, this.side.querySelector(".changed"), article);
+      this.element.classList.add("reading");
+      this.element.classList.remove("bare");
+      reveal(article);
+      article.querySelector(".body").focus({ preventScroll: true });
+    } catch (error) {
+      this.app.toasts.error(error);
+    }
+  }
+
+  /** @returns {boolean} whether there was something to close */
+  close() {
+    if (!this.#opened) return false;
+    this.#opened = null;
+    this.element.classList.remove("reading");
+    fill(this.side, this.side.querySelector(".changed"));
+    this.#show(this.app.searcher.outcome.value);
+    this.list.children[this.#selected]?.querySelector(".open")?.focus();
+    return true;
+  }
+
+  async mark(relevant) {
+    const one = this.found[this.#selected];
+    const { query } = this.app.searcher.outcome.value;
+    if (!one) return;
+    this.list.children[this.#selected].classList.add("learning");
+    try {
+      const learned = await this.app.teacher.mark({ query, id: one.id, row: one.row, relevant });
+      this.#moved = new Map((learned?.story.moves ?? []).map((move) => [move.id, move]));
+      this.#selected = Math.max(0, this.found.findIndex(({ id }) => id === one.id));
+      if (learned) this.#showChange(learned);
+      else fill(this.side, this.side.querySelector(".reader"));
+      await this.#show(this.app.searcher.outcome.value);
+    } catch (error) {
+      this.list.querySelector(".learning")?.classList.remove("learning");
+      if (error?.code !== "aborted" && error?.name !== "AbortError") this.app.toasts.error(error);
+    }
+  }
+
+  /** Forgets badges and figure, after an undo. */
+  forget() {
+    this.#moved = new Map();
+    fill(this.side, this.side.querySelector(".reader"));
+    this.#show(this.app.searcher.outcome.value);
+  }
+
+  #showChange({ story, mark, report }) {
+    const picture = figure(story.moves, { name: (id) => story.names[id], marked: mark.id, relevant: mark.relevant });
+    const undo = h("button.quiet", { type: "button", onclick: () => this.app.undoMark(mark.n) }, icon("undo"), "Undo");
+    const close = h("button.quiet.close", { type: "button", "aria-label": "Hide what changed", onclick: () => { panel.remove(); if (!this.#opened) this.#showHint(); } }, icon("close"));
+    const panel = h("section.changed", { "aria-label": "What your mark changed" }, h("header", {}, h("h2", {}, "What your mark changed"), undo, close), picture, report?.message && h("p.quiet", {}, report.message));
+    fill(this.side, panel, this.side.querySelector(".reader"));
+    this.app.toasts.say(mark.relevant ? "Learned: relevant." : "Learned: not relevant.", { label: "Undo", run: () => this.app.undoMark(mark.n) });
+  }
+}
