@@ -20,6 +20,7 @@ import { watchDrops } from "./ui/drops.js";
 import { frame } from "./ui/frame.js";
 import { listenToKeys } from "./ui/keys.js";
 import { Toasts } from "./ui/toast.js";
+import { wordsBefore } from "./ui/update.js";
 
 class App {
   tab = "search";
@@ -140,17 +141,20 @@ function followWork(app) {
   });
 }
 
-/** Builds the page in `root`. @param {HTMLElement} root @param {HTMLElement} theme */
-export async function start(root, theme) {
+/**
+ * Builds the page in `root`.
+ * @param {HTMLElement} root @param {{theme: HTMLElement, update: HTMLElement, notice: {code: string, reason: string} | null}} around
+ */
+export async function start(root, { theme, update, notice }) {
   const app = new App();
   await app.open();
-  fill(root, frame(app, theme));
+  if (notice) app.remarks.set([notice]);
+  fill(root, frame(app, theme, update));
   app.show();
   followWork(app);
   listenToKeys(app);
   watchDrops(app);
-  const words = sessionStorage.getItem("edgenet-words");
-  sessionStorage.removeItem("edgenet-words");
+  const words = wordsBefore();
   if (words) app.searchView.ask(words);
   if (matchMedia("(hover: hover)").matches) app.searchView.input.focus({ preventScroll: true });
   if (app.library.all.size) app.engine.ready().catch(() => {}); // the phase shows it

@@ -50,13 +50,13 @@ export class LibraryView {
   }
 
   #showWaiting() {
-    const { state } = this.app.worklist.value ?? this.app.worklist.state.value;
+    const { state } = this.app.worklist.state.value;
     const waiting = this.app.library.waiting.length;
-    const stopped = waiting && (state === "paused" || state === "failed" || state === "idle");
+    const stopped = waiting > 0 && (state === "paused" || state === "failed" || state === "idle");
     const failed = this.app.library.documents.filter((document) => document.state === "failed").length;
     fill(this.wait,
       stopped && h("div.panel", {}, h("span", {}, `${count(waiting, "document")} not read yet. They cannot be found until then.`), h("button.primary", { type: "button", onclick: () => this.app.worklist.start() }, "Read them now")),
-      failed && h("div.panel.problem", {}, h("span", {}, `${count(failed, "document")} could not be read.`), h("button", { type: "button", onclick: () => this.app.library.retryFailed().then(() => this.app.worklist.start()) }, "Try again")));
+      failed > 0 && h("div.panel.problem", {}, h("span", {}, `${count(failed, "document")} could not be read.`), h("button", { type: "button", onclick: () => this.app.library.retryFailed().then(() => this.app.worklist.start()) }, "Try again")));
   }
 
   /** At most five times a second while thousands arrive. */

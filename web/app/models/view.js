@@ -92,7 +92,7 @@ export class ModelsView {
 
   async #showStore({ bytes: held, usage, quota, persisted }) {
     const answer = persisted ? "The browser promised to keep all of it." : this.app.persisted.value === false ? "The browser declined to promise it: when the disk is full it may clear this page's data. Keep a backup." : "The browser was not asked yet to keep it for good.";
-    fill(this.store, h("h2", {}, "Kept in this browser"), h("dl", {}, [["Models", bytes(held)], ["Everything of this page", bytes(usage ?? 0)], ["Room", quota ? bytes(quota) : "unknown"]].map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    fill(this.store, h("h2", {}, "Kept in this browser"), h("dl", {}, [["Models", bytes(held)], ["This page in all", bytes(usage ?? 0)], ["Room", quota ? bytes(quota) : "unknown"]].map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
       h("p.note", { role: "status" }, answer), h("div.actions", {}, !persisted && h("button", { type: "button", onclick: async () => { await this.app.persist(true); this.draw(); } }, icon("lock"), "Ask the browser to keep it"),
         h("button.danger", { type: "button", onclick: () => this.#clearAll() }, icon("trash"), "Clear all models")));
   }

@@ -29,7 +29,7 @@ export function card(found, { document, words, query, position, mark, moved, sel
       h("span.title", {}, h("span.name", {}, document.name), badge(moved), h("span.score", { title: "Cosine similarity of your words and this passage, as taught" }, bar, h("span.number", {}, found.score.toFixed(2)))),
       h("span.words", {}, emphasised(words, query))),
     h("div.marks", {}, thumb(true, "Relevant", "R", "yes"), thumb(false, "Not relevant", "N", "no"),
-      found.others.length > 0 && h("span.more", {}, `+${found.others.length} more ${found.others.length === 1 ? "passage" : "passages"}`)));
+      found.others.length > 0 && h("span.more", { title: "More passages of this document" }, `+${found.others.length}`, h("span", {}, found.others.length === 1 ? " more passage" : " more passages"))));
 }
 
 function badge(moved) {

@@ -2,6 +2,7 @@
 import { fill, h, icon } from "../dom.js";
 import { plain } from "../ui/plain.js";
 import { count } from "../format.js";
+import { dialog } from "../ui/dialog.js";
 import { figure } from "../teach/figure.js";
 import { glide } from "../ui/glide.js";
 import { card } from "./card.js";
@@ -198,6 +199,8 @@ export class SearchView {
     const close = h("button.quiet.close", { type: "button", "aria-label": "Hide what changed", onclick: () => { panel.remove(); if (!this.#opened) this.#showHint(); } }, icon("close"));
     const panel = h("section.changed", { "aria-label": "What your mark changed" }, h("header", {}, h("h2", {}, "What your mark changed"), undo, close), picture, report?.message && h("p.quiet", {}, report.message));
     fill(this.side, panel, this.side.querySelector(".reader"));
-    this.app.toasts.say(mark.relevant ? "Learned: relevant." : "Learned: not relevant.", { label: "Undo", run: () => this.app.undoMark(mark.n) });
+    const said = mark.relevant ? "Learned: relevant." : "Learned: not relevant.";
+    if (panel.offsetParent) this.app.toasts.say(said, { label: "Undo", run: () => this.app.undoMark(mark.n) });
+    else this.app.toasts.say(said, { label: "What changed", run: () => dialog("What your mark changed", picture, h("div.actions", {}, undo)) }); // narrow: no room beside the list
   }
 }

@@ -131,7 +131,7 @@ export class Teacher extends EventTarget {
     const { name, passages } = this.library.get(wanted.id);
     const { start, end } = passages[wanted.row];
     const names = Object.fromEntries(list.map(({ id }) => [id, this.library.all.get(id)?.name ?? "deleted"]));
-    const story = { name, words: (await this.library.text(wanted.id)).slice(start, Math.min(end, start + 200)), at: Date.now(), moves: list, names };
+    const story = { name, words: (await this.library.text(wanted.id)).slice(start, end).replace(/^(#{1,6}|[-*\u2022]) +/gm, "").replace(/\s+/g, " ").slice(0, 200), at: Date.now(), moves: list, names };
     this.stories = { ...Object.fromEntries(this.state.value.marks.map(({ n }) => [n, this.stories[n]]).filter(([, kept]) => kept)), [mark.n]: story };
     await this.db.write([{ put: "settings", key: KEEP, value: this.stories }]);
     return { story, mark };

@@ -42,7 +42,7 @@ export class TeachView {
       h("header", {}, h(`span.verdict.${mark.relevant ? "good" : "bad"}`, {}, icon(mark.relevant ? "yes" : "no"), mark.relevant ? "Relevant" : "Not relevant"), story && h("span.quiet", {}, day(story.at)),
         h("button.quiet", { type: "button", "aria-label": `Undo this mark: ${name} for ${mark.query}`, onclick: () => this.app.undoMark(mark.n) }, icon("undo"), "Undo")),
       h("p.query", {}, h("button.link", { type: "button", title: "Search this again", onclick: () => { this.app.go("search"); this.app.searchView.ask(mark.query); } }, `\u201c${mark.query}\u201d`)),
-      h("p.passage", {}, h("strong", {}, name), story && ` ${story.words.replace(/\s+/g, " ").slice(0, 160)}\u2026`),
+      h("p.passage", {}, h("strong", {}, name), story && ` ${story.words}\u2026`),
       unmet && h("p.note", {}, "Not met: your other marks pull the other way."),
       story && h("details", {}, h("summary", {}, "What it changed"), figure(story.moves, { name: (id) => story.names[id], marked: mark.id, relevant: mark.relevant })));
   }

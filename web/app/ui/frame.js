@@ -1,15 +1,14 @@
 /** What stands around the tabs: name, navigation, theme, update bar, status line, messages. The address's hash is the tab. Runs in the page. */
 import { fill, h, s } from "../dom.js";
 import { statusLine } from "./status.js";
-import { updateBar } from "./update.js";
 
 const TABS = { search: "Search", library: "Library", teaching: "Teaching", models: "Models" };
 
 const logo = () => s("svg.logo", { viewBox: "0 0 32 32", "aria-hidden": "true" }, s("path", { class: "links", d: "M8 9 16 23 24 9M8 9h16" }),
   s("circle", { cx: 8, cy: 9, r: 3.4 }), s("circle", { cx: 24, cy: 9, r: 3.4 }), s("circle", { class: "lit", cx: 16, cy: 23, r: 4.4 }));
 
-/** Also gives the app its `show()`. @param {any} app @param {HTMLElement} theme @returns {Node[]} */
-export function frame(app, theme) {
+/** Also gives the app its `show()`. @param {any} app @param {HTMLElement} theme @param {HTMLElement} update @returns {Node[]} */
+export function frame(app, theme, update) {
   const links = Object.entries(TABS).map(([id, name]) => h("a", { href: `#${id}`, data: { tab: id } }, name));
   const main = h("main", { id: "main", tabindex: "-1" });
   const top = h("header.top", {}, h("a.brand", { href: "#search", "aria-label": "EdgeNet, search" }, logo(), h("span", {}, "EdgeNet")), h("nav", { "aria-label": "Main" }, links), theme);
@@ -27,6 +26,6 @@ export function frame(app, theme) {
   app.library.addEventListener("change", () => number("library", app.library.documents.length));
   number("library", app.library.documents.length);
   app.teacher.state.watch(({ marks }) => number("teaching", marks.length));
-  return [h("a.skip", { href: "#main", onclick: (event) => { event.preventDefault(); main.focus(); } }, "Skip to the content"), top, updateBar(app), main, statusLine(app), h("div.dock", {}, app.activity.element, app.toasts.element)];
+  return [h("a.skip", { href: "#main", onclick: (event) => { event.preventDefault(); main.focus(); } }, "Skip to the content"), top, update, main, statusLine(app), h("div.dock", {}, app.activity.element, app.toasts.element)];
 }
 
