@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.browser.fakemodel import FakeSite
 from tests.browser.faultserver import FaultServer, running
 from tools.node import esbuild
 from tools.paths import DIST, ROOT
 from tools.serve import server as static_server
+from tools.steps.site import write_build
 
 HERE = Path(__file__).resolve().parent
 NAMES = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome", "microsoft-edge"]
@@ -32,6 +34,7 @@ ARGS = [
 BUNDLES = {
     "web/loader/worker.js": "workers/loader.js",
     "tests/browser/pages/harness.js": "harness.js",
+    "tests/browser/pages/app.js": "app.js",
 }
 
 
@@ -179,10 +182,40 @@ def bundles(tmp_path_factory):
 @pytest.fixture
 def fake(bundles):
     """A FakeSite with one model, "fake", on a server of its own and a mirror on another origin."""
-    from tests.browser.fakemodel import FakeSite
-
     with running(FaultServer(bundles)) as server, running(FaultServer(cors=True)) as mirror:
         yield FakeSite(server, mirror)
+
+
+class SmallSite(FakeSite):
+    """A site with a service worker, on a host that sends no isolation headers; `deploy` puts up another build."""
+
+    def __init__(self, server, mirror, bundles):
+        super().__init__(server, mirror)
+        self.folder, self.bundles = server.folder, bundles
+        self.deploy("one")
+
+    def deploy(self, text, damage=None):
+        """A build whose `version.txt` says `text`; `damage`: a file whose bytes are not what `build.json` says."""
+        for name in ["app.js", "harness.js", "workers/loader.js"]:
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.bundles / name, self.folder / name)
+        shutil.copyfile(HERE / "pages" / "app.html", self.folder / "index.html")
+        (self.folder / "embed.html").write_text("<!doctype html><title>embed</title>")
+        (self.folder / "version.txt").write_text(text)
+        source = [ROOT / "service-worker.js", "--bundle", "--format=iife", "--log-level=warning"]
+        esbuild(*source, f"--outfile={self.folder / 'service-worker.js'}")
+        write_build(self.folder)
+        if damage:
+            (self.folder / damage).write_bytes((self.folder / damage).read_bytes() + b" ")
+
+
+@pytest.fixture
+def small(bundles, tmp_path):
+    """A SmallSite of build "one"."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    with running(FaultServer(folder, isolated=False)) as server, running(FaultServer(cors=True)) as mirror:
+        yield SmallSite(server, mirror, bundles)
 
 
 class Loader:

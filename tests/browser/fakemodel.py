@@ -7,6 +7,7 @@ import random
 import time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from edgenet.fields import time_text
 from edgenet.integrity import describe
 from edgenet.manifest import key_id, sign

@@ -60,7 +60,7 @@ def test_a_resumed_download_from_a_server_that_ignores_range_reads_from_the_star
     path = fake.path("fake")
     fake.server.fault(path, "cut", 1 << 20, times=1)
     fake.server.fault(path, "ignore_range")
-    page = loader()
+    page = loader(download={"parallel": 1})
     page.ok("pull", id="fake")
     pulled(page, manifest)
     assert [e.status for e in fake.server.asked(path)] == [200, 200]

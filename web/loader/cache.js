@@ -57,24 +57,47 @@ export async function missingBytes(manifest) {
 }
 
 /**
- * Evicts models, those used longest ago first, until `manifest` fits under the limit and the browser's quota.
- * @param {any} manifest @param {number} limit bytes
- * @returns {Promise<{id: string, version: string}[]>} what was evicted
+ * Evicts models, those used longest ago first, until `manifest` fits under the limit and what the browser states as quota.
+ * @param {any} manifest @param {number} limit bytes @param {(gone: {id: string, version: string}) => void} onEvicted
  * @throws {QuotaExceeded} with the figures, when everything that may go is gone and it still does not fit
  */
-export async function makeRoom(manifest, limit) {
-  const evicted = [];
-  const keep = new Set(rootsOf(manifest));
-  const victims = (await allModels()).filter((r) => modelKey(r.manifest.id, r.manifest.version) !== modelKey(manifest.id, manifest.version))
-    .sort((a, b) => a.lastUsed - b.lastUsed);
-  for (;;) {
-    const lack = await shortage(manifest, limit);
-    if (!lack) return evicted;
-    const victim = victims.shift();
-    if (!victim) throw tooBig(manifest, lack);
-    const freed = await removeModel(victim.manifest, { spare: keep, ifFree: true });
-    if (freed) evicted.push({ id: victim.manifest.id, version: victim.manifest.version });
+export async function makeRoom(manifest, limit, onEvicted) {
+  for (let lack = await shortage(manifest, limit); lack; lack = await shortage(manifest, limit)) {
+    if (!(await evictOne(manifest, onEvicted))) throw tooBig(manifest, lack);
   }
+}
+
+/**
+ * Runs `work`; when the browser refuses room (the quota it states is not always the true one) evicts a model and runs it again.
+ * In the end nothing of a model that did not fit stays behind.
+ * @param {any} manifest @param {number} limit @param {(gone: any) => void} onEvicted @param {() => Promise<void>} work
+ */
+export async function withRoom(manifest, limit, onEvicted, work) {
+  await makeRoom(manifest, limit, onEvicted);
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof QuotaExceeded)) throw error;
+      if (await evictOne(manifest, onEvicted)) continue;
+      await removeModel(manifest);
+      const [needed, { quota, usage: used }] = [await missingBytes(manifest), await estimate()];
+      throw tooBig(manifest, { rule: "refused", needed, available: null, quota, usage: used, limit });
+    }
+  }
+}
+
+/** Removes the model used longest ago that is not in use. @returns {Promise<boolean>} false if there is none */
+async function evictOne(manifest, onEvicted) {
+  const wanted = modelKey(manifest.id, manifest.version);
+  const [spare, models] = [new Set(rootsOf(manifest)), await allModels()];
+  for (const { manifest: victim } of models.sort((a, b) => a.lastUsed - b.lastUsed)) {
+    if (modelKey(victim.id, victim.version) === wanted) continue;
+    if (!(await removeModel(victim, { spare, ifFree: true }))) continue;
+    onEvicted({ id: victim.id, version: victim.version });
+    return true;
+  }
+  return false;
 }
 
 /** Why a model does not fit now, or null. */
@@ -88,12 +111,13 @@ async function shortage(manifest, limit) {
 }
 
 const RULES = {
-  limit: "under the limit of this page (cache.maxSize). Raise the limit or clear other models.",
-  quota: "by this browser for this address. Free disk space, clear other models, or leave the private window.",
+  limit: ({ available }) => `only ${available} are left under this page's limit (cache.maxSize). Raise the limit or clear other models.`,
+  quota: ({ available }) => `this browser has only ${available} left for this address. Clear other models or free disk space.`,
+  refused: ({ usage }) => `this browser refused them (${usage} are in use for this address). Free disk space, clear other sites' data, or leave the private window.`,
 };
 
 function tooBig({ id, version }, { rule, ...numbers }) {
-  return new QuotaExceeded(`${id} ${version} needs ${numbers.needed} more bytes, but only ${numbers.available} are allowed ${RULES[rule]}`, { ...numbers, rule });
+  return new QuotaExceeded(`${id} ${version} needs ${numbers.needed} more bytes, but ${RULES[rule](numbers)}`, { ...numbers, rule });
 }
 
 /**

@@ -175,7 +175,7 @@ function finishWhole(lane, task) {
  * Cuts the stream into chunks that are still wanted. Each buffer is one byte longer than its chunk and begins with 0x00, as the leaf
  * hash needs it, so that nothing is copied twice.
  */
-async function* assemble({ from, to, body }, { size, chunkSize, signal }, lane) {
+async function* assemble({ from, to, counted, body }, { size, chunkSize, signal }, lane) {
   let index = from / chunkSize;
   let buffer = null;
   let filled = 0;
@@ -195,6 +195,7 @@ async function* assemble({ from, to, body }, { size, chunkSize, signal }, lane) 
     }
   }
   const reached = Math.min(index * chunkSize + filled, size);
+  if (reached < to && counted && to === size) throw sizeMismatch(lane.source.url, size, reached);
   if (reached < to) throw new NetworkError(`${lane.source.url}: the connection ended at byte ${reached} of ${to}.`, { url: lane.source.url });
 }
 

@@ -16,6 +16,7 @@ export const isTransient = (error) => error instanceof HttpStatusError ? TRANSIE
  * @typedef {object} Answer
  * @property {number} from offset of the body's first byte; 0 where the server ignored the range
  * @property {number} to offset after its last byte, as far as the server says
+ * @property {boolean} counted the server stated a length: an early end without an error means that it has no more
  * @property {AsyncGenerator<Uint8Array>} body leave the loop early to close the connection
  *
  * @typedef {object} Wire what the outside world is reached by; tests give their own
@@ -58,7 +59,7 @@ export async function openRange(url, want, { wire, signal, timeout }) {
   }
   try {
     const span = judge(url, response, want);
-    return { ...span, body: bytesOf(url, response, stop, watchdog) };
+    return { ...span, counted: response.headers.has("Content-Length"), body: bytesOf(url, response, stop, watchdog) };
   } catch (error) {
     watchdog.stop();
     response.body?.cancel().catch(() => {});

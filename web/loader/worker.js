@@ -3,7 +3,7 @@
  */
 import { NotCached, WorkerProtocolError } from "../sdk/errors.js";
 import { serve } from "../workers/rpc.js";
-import { cachedModels, clearAll, makeRoom, removeById, touch, usage } from "./cache.js";
+import { cachedModels, clearAll, removeById, touch, usage, withRoom } from "./cache.js";
 import { isComplete, makeCatalog, rootsOf } from "./catalog.js";
 import { checkCompatibility } from "./compatibility.js";
 import { WIRE } from "./http.js";
@@ -67,9 +67,9 @@ async function pull(which, context) {
   const release = await holdUse(rootsOf(record.manifest));
   const progress = trackProgress(record.manifest.id, files, context.emit);
   try {
-    const evicted = await makeRoom(record.manifest, limit);
-    for (const { id, version } of evicted) context.emit({ status: "notice", code: "model_evicted", reason: `${id} ${version} was removed to make room.`, id, version });
-    await pullArtifacts(record, setting, { signal: context.signal, progress, onFallback: fallbacks(context.emit) });
+    const onEvicted = ({ id, version }) => context.emit({ status: "notice", code: "model_evicted", reason: `${id} ${version} was removed to make room.`, id, version });
+    const onFallback = fallbacks(context.emit);
+    await withRoom(record.manifest, limit, onEvicted, () => pullArtifacts(record, setting, { signal: context.signal, progress, onFallback }));
     await touch(record.manifest, setting.wire.now());
   } finally {
     progress.close();

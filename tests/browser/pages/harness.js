@@ -48,6 +48,10 @@ window.harness = {
   record: (key) => readKey(key),
   async setRecord(key, value) { await writeKey(key, value); },
   forgetRecord: (key) => deleteKey(key),
+  async deleteFile(root) {
+    const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("edgenet-v1");
+    await folder.removeEntry(root);
+  },
   /** Overwrites one stored byte behind the loader's back. */
   async damage(root, offset) {
     const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("edgenet-v1");

@@ -1,0 +1,153 @@
+/**
+ * The app shell in the Cache API: filled whole and verified, or not at all; old tabs keep the build they were loaded from.
+ * Runs in the service worker only.
+ */
+import { HashMismatch, HttpStatusError } from "../sdk/errors.js";
+import { sha256, toHex } from "../trust/bytes.js";
+import { readKey, writeKey } from "./store.js";
+
+const PREFIX = "edgenet-shell-";
+const LIST = "build.json"; // written last: a cache that has it is complete
+const PARALLEL = 6;
+const cacheName = (/** @type {string} */ build) => PREFIX + build;
+
+/** Live documents: the newest is wanted, the kept one serves without a network. */
+export const LIVE = new Set(["trust.json", "revocations.json"]);
+
+const ISOLATED = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+  "Cross-Origin-Resource-Policy": "cross-origin",
+};
+/** The embed frame isolates itself inside any host page; it must not cut the host's openers. */
+const FRAME = {
+  "Document-Isolation-Policy": "isolate-and-require-corp",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+  "Cross-Origin-Resource-Policy": "cross-origin",
+};
+const NO_BODY = new Set([101, 204, 205, 304]);
+
+/** The same answer with isolation headers; opaque answers and errors pass as they are. @param {Response} response @param {string} path */
+export function isolate(response, path) {
+  if (response.status === 0) return response;
+  const headers = new Headers(response.headers);
+  for (const [name, value] of Object.entries(path.endsWith("embed.html") ? FRAME : ISOLATED)) headers.set(name, value);
+  return new Response(NO_BODY.has(response.status) ? null : response.body, { status: response.status, statusText: response.statusText, headers });
+}
+
+/**
+ * Fills the cache of this build. Files that an older build has under the same hash are copied, not fetched.
+ * @param {string} build @param {URL} base the site's root
+ * @throws if any file cannot be fetched or is not the build's: the browser keeps the old service worker and tries again later
+ */
+export async function fillShell(build, base) {
+  const answer = await fetch(new URL(LIST, base), { cache: "no-store" });
+  if (!answer.ok) throw new HttpStatusError(`${LIST} answered ${answer.status}; the shell cannot be verified.`, { status: answer.status });
+  const list = await answer.json();
+  if (list.build !== build) throw new HashMismatch(`This service worker is of build ${build}, the site is now ${list.build}. The next check will find its own.`);
+  const cache = await caches.open(cacheName(build));
+  const older = await olderFiles(build);
+  const queue = Object.entries(list.files).filter(([path]) => !LIVE.has(path));
+  const work = async () => {
+    for (let row = queue.shift(); row; row = queue.shift()) await fillOne(cache, older, base, ...row);
+  };
+  await Promise.all(Array.from({ length: PARALLEL }, work));
+  await cache.put(new URL(LIST, base), new Response(JSON.stringify(list), { headers: { "Content-Type": "application/json" } }));
+}
+
+async function fillOne(cache, older, base, path, hash) {
+  const url = new URL(path, base);
+  if (await cache.match(url)) return; // verified by an install that was cut short
+  const copy = await older.get(`${hash} ${path}`)?.();
+  if (copy) return cache.put(url, copy);
+  const response = await fetch(url, { cache: "no-cache" });
+  if (!response.ok) throw new HttpStatusError(`${url} answered ${response.status}.`, { url: url.href, status: response.status });
+  const bytes = await response.arrayBuffer();
+  const found = toHex(await sha256(bytes));
+  if (found !== hash) throw new HashMismatch(`${url} has SHA-256 ${found}, the build says ${hash}.`, { url: url.href });
+  // Packed or redirected on the way: neither is true of what is kept.
+  const headers = { "Content-Type": response.headers.get("Content-Type") ?? "application/octet-stream", "Content-Length": String(bytes.byteLength) };
+  return cache.put(url, isolate(new Response(bytes, { headers }), path));
+}
+
+/** "hash path" → a function that answers the kept response. @returns {Promise<Map<string, () => Promise<Response | undefined>>>} */
+async function olderFiles(build) {
+  const found = new Map();
+  for (const name of (await shellNames()).filter((n) => n !== cacheName(build))) {
+    const cache = await caches.open(name);
+    const [request] = (await cache.keys()).filter(({ url }) => url.endsWith(`/${LIST}`));
+    if (!request) continue;
+    const { files } = await (await cache.match(request)).json();
+    for (const [path, hash] of Object.entries(files)) found.set(`${hash} ${path}`, () => cache.match(new URL(path, request.url)));
+  }
+  return found;
+}
+
+const shellNames = async () => (await caches.keys()).filter((name) => name.startsWith(PREFIX));
+
+// --- which tab belongs to which build
+
+/** @type {Promise<{active: string, clients: Record<string, string>}> | undefined} */
+let sessions;
+const loadSessions = () => (sessions ??= readKey("shell").then((found) => found ?? { active: "", clients: {} }));
+const saveSessions = async () => writeKey("shell", await loadSessions());
+
+/** Called on activation: everybody who is here now was loaded from the build before. @param {string} build @param {readonly {id: string}[]} present */
+export async function takeOver(build, present) {
+  const found = await loadSessions();
+  if (found.active && found.active !== build) for (const { id } of present) found.clients[id] ??= found.active;
+  found.active = build;
+  await sweep(build, present);
+}
+
+/** Forgets tabs that are gone and deletes the shells that nobody needs. @param {string} build @param {readonly {id: string}[]} present */
+export async function sweep(build, present) {
+  const found = await loadSessions();
+  const alive = new Set(present.map(({ id }) => id));
+  found.clients = Object.fromEntries(Object.entries(found.clients).filter(([id]) => alive.has(id)));
+  const needed = new Set([build, ...Object.values(found.clients)].map(cacheName));
+  for (const name of await shellNames()) if (!needed.has(name)) await caches.delete(name);
+  await saveSessions();
+}
+
+/** The build that answers this request: a worker started by an old tab belongs to the old build too. */
+async function buildOf(event, build) {
+  const found = await loadSessions();
+  const own = found.clients[event.clientId];
+  if (!own || event.request.mode === "navigate") return build;
+  if (event.resultingClientId && !found.clients[event.resultingClientId]) {
+    found.clients[event.resultingClientId] = own;
+    await saveSessions();
+  }
+  return own;
+}
+
+/**
+ * Answers a request for one of the site's own files: from the build's cache, else from the network. Files under `vendor/` that are not
+ * in the shell (they are large) are kept when first used.
+ * @param {FetchEvent} event @param {string} build @param {URL} base
+ */
+export async function shellResponse(event, build, base) {
+  const url = new URL(event.request.url);
+  url.search = "";
+  const path = url.pathname.slice(base.pathname.length);
+  const cache = await caches.open(cacheName(await buildOf(event, build)));
+  if (LIVE.has(path)) return liveResponse(event.request, url, path, cache);
+  const kept = await cache.match(path === "" ? new URL("index.html", base) : url);
+  if (kept) return kept;
+  const response = isolate(await fetch(event.request), path);
+  if (path.startsWith("vendor/") && response.status === 200) event.waitUntil(cache.put(url, response.clone()).catch(() => {})); // no room: fetched again next time
+  return response;
+}
+
+async function liveResponse(request, url, path, cache) {
+  try {
+    const response = isolate(await fetch(request), path);
+    if (response.ok) await cache.put(url, response.clone());
+    return response;
+  } catch (error) {
+    const kept = await cache.match(url);
+    if (kept) return kept;
+    throw error;
+  }
+}
