@@ -4,6 +4,7 @@ It opens no file and makes no session: documents, `split` and `embed` are passed
 """
 import io
 import json
+import zipfile
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -12,17 +13,10 @@ import numpy as np
 from .documents import Document, line_of
 from .errors import EmptyText, OutputNotFinite, WrongLength
 from .kernels import NumpyEngine
+from .text import Passage
 
 FORMAT = 1
 BATCH = 32  # passages per call of the model
-
-
-@dataclass(frozen=True)
-class Passage:
-    """A part of a text: characters `start` to `end` (exclusive)."""
-
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -99,26 +93,28 @@ def load_index(data: bytes | None, model: str) -> Index:
         ends = np.cumsum(head["counts"])
         rows = zip(head["digests"], ends - head["counts"], ends, strict=True)
         return Index(model, {digest: Entry(spans[a:b], vectors[a:b]) for digest, a, b in rows})
-    except (ValueError, KeyError, TypeError, EOFError, OSError):  # whatever a broken file makes of itself
+    except (ValueError, KeyError, TypeError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile):  # whatever a broken file makes of itself
         return Index(model)
 
 
 async def update(index: Index, documents: Sequence[Document], split: Callable[[str], Sequence[Passage]],
                  embed: Callable[[list[str]], Awaitable[np.ndarray]], show=lambda done, total: None, checkpoint=lambda: None) -> int:
-    """Embed what is not in the index; returns how many documents that were. `checkpoint()` is called between batches.
+    """Embed what is not in the index; returns how many documents that were. `show(done, total)` counts characters; `checkpoint()` is called between batches.
 
     embed: texts → f32 (n, d). Raises OutputNotFinite if a vector is not finite; what was embedded before stays.
     """
     stale = index.stale(documents)
-    done = 0
+    done, total = 0, sum(len(document.text) for document in stale)
     for group in _groups(stale, split):
-        show(done, len(stale))
         texts = [document.text[a:b] for document, spans in group for a, b in spans]
-        vectors = np.concatenate([await embed(texts[i:i + BATCH]) for i in range(0, len(texts), BATCH)]).astype(np.float32)
-        _take(index, group, vectors)
-        done += len(group)
+        parts = []
+        for start in range(0, len(texts), BATCH):
+            show(min(total, done + sum(map(len, texts[:start]))), total)  # overlaps count twice
+            parts.append(await embed(texts[start:start + BATCH]))
+        _take(index, group, np.concatenate(parts).astype(np.float32))
+        done += sum(len(document.text) for document, _ in group)
         checkpoint()
-    show(len(stale), len(stale))
+    show(total, total)
     return len(stale)
 
 
@@ -126,7 +122,7 @@ def _groups(documents, split):
     """Documents with their spans, put together until a batch is full: many small files cost no more than one large one."""
     group, count = [], 0
     for document in documents:
-        spans = [(p.start, p.end) for p in split(document.text)]
+        spans = [(p.start, p.end) for p in split(document.text) if document.text[p.start:p.end].strip()]
         group.append((document, spans))
         count += len(spans)
         if count >= BATCH:
