@@ -9,8 +9,6 @@ import { describe, pickThreads, reasonsOf } from "./status.js";
 /** @typedef {import("../workers/rpc.js").Connection} Connection @typedef {import("../workers/rpc.js").CallOptions} CallOptions */
 /** @typedef {{status: "fallback" | "notice", code: string, reason: string, [more: string]: any}} Report */
 
-/** Silence of a working engine, in ms, after which it counts as hung. Every text batch and every phase of a load is heard. */
-const PATIENCE = { engine: 120000 };
 const WORKERS = /** @type {const} */ (["loader", "engine", "python"]);
 
 export class Hub {
@@ -182,8 +180,8 @@ export class Hub {
   }
 
   /**
-   * Asks one worker. A worker with a limit of patience that says nothing for so long is ended, and what waits rejects with EngineDeadline.
-   * Calls queue inside a worker, so any sign of life counts for all of them.
+   * Asks one worker. An engine that is asked and says nothing for too long is ended, and what waits rejects with EngineDeadline. Calls queue
+   * inside a worker, so any sign of life counts for all of them; every slice of texts and every phase of a load is one.
    * @param {string} name @param {string} kind @param {any} args @param {CallOptions} options
    */
   async #ask(name, kind, args, options) {
@@ -204,8 +202,8 @@ export class Hub {
 
   /** @param {string} name @param {Connection} worker @returns {ReturnType<typeof setInterval> | undefined} */
   #watchdog(name, worker) {
-    const limit = this.patience[/** @type {"engine"} */ (name)];
-    if (!limit) return undefined;
+    if (name !== "engine") return undefined;
+    const limit = this.options.testing.patience;
     this.#lastHeard = Date.now();
     return setInterval(() => {
       if (Date.now() - this.#lastHeard < limit) return;
@@ -214,7 +212,6 @@ export class Hub {
   }
 
   #lastHeard = 0;
-  patience = { ...PATIENCE };
 }
 
 /** Asked in a page, where the browser may show a question; a worker may not ask. @returns {Promise<{persisted: boolean}>} */

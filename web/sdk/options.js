@@ -14,7 +14,8 @@ import { InvalidOption } from "./errors.js";
  * @property {Partial<Record<string, string>>} [urls] see `place.js`
  * @property {"auto" | boolean} [frame]
  * @property {{save?: boolean}} [teaching]
- * @property {{runCode?: boolean}} [testing] lets the Python worker run code given to it; for tests of EdgeNet itself
+ * @property {{runCode?: boolean, patience?: number}} [testing] for tests of EdgeNet itself: let the Python worker run code given to it; ms of
+ *   silence after which a working engine counts as hung
  *
  * @typedef {object} Progress
  * @property {"initiate" | "download" | "progress" | "done" | "ready" | "fallback"} status
@@ -46,6 +47,7 @@ const TABLE = {
   frame: ["auto", oneOf("auto", true, false), '"auto", true or false'],
   "teaching.save": [true, flag, "true or false"],
   "testing.runCode": [false, flag, "true or false"],
+  "testing.patience": [120000, positive, "milliseconds, above 0"],
 };
 const GROUPS = new Set(Object.keys(TABLE).filter((name) => name.includes(".")).map((name) => name.split(".")[0]));
 
