@@ -20,8 +20,9 @@ SHOWN = 13                      # results that a mark sees, the marked one among
 def notes(embed):
     texts, names = (json.loads((DATA / f"{f}.json").read_text("utf-8")) for f in ("notes", "nicknames"))
     asked = [(n, note, text) for n, name in enumerate(names.values()) for note, text in name["queries"]]
+    plain = [text.replace(name, about["means"]) for name, about in names.items() for _, text in about["queries"]]
     return SimpleNamespace(ids=list(texts), passages=embed(list(texts.values())), words=[a[2] for a in asked],
-                           queries=embed([a[2] for a in asked]), name=np.array([a[0] for a in asked]),
+                           queries=embed([a[2] for a in asked]), plain=embed(plain), name=np.array([a[0] for a in asked]),
                            target=np.array([list(texts).index(a[1]) for a in asked]))
 
 
@@ -133,6 +134,13 @@ def test_c_ordinary_queries_fall_by_at_most_a_hundredth(ordinary, taught, say):
     say(f"(c) {ordinary.source}: MRR {before:.3f}, change by the same teaching {np.mean(changes):+.4f} "
         f"(splits {np.round(changes, 4)})")
     assert before > 0.3 and np.mean(changes) >= -0.01
+
+
+def test_c_the_same_questions_in_plain_words_keep_their_place(notes, taught, say):
+    before, after = (np.mean([mrr(f(notes.plain[held], t), notes.passages, notes.target[held]) for held, t, _ in taught])
+                     for f in (lambda q, _: q, lambda q, t: t.apply(q)))
+    say(f"(c) held-out queries with the plain name in place of the nickname: MRR {before:.3f} -> {after:.3f}")
+    assert after - before >= -0.01
 
 
 def test_d_shuffled_marks_do_not_raise_held_out_queries(notes, taught, say):
