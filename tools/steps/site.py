@@ -11,13 +11,16 @@ import json
 import shutil
 from pathlib import Path
 
+from edgenet import __version__
 from edgenet.integrity import describe
+from edgenet.kernels.publish import make_pack
 from edgenet.manifest import key_id, parse, sign
 from edgenet.trust import REVOKE, SIGN_KERNELS, SIGN_MANIFEST, sign_revocations
-from tools.paths import DIST, NODE_MODULES, OUT, ROOT
-from tools.steps import licenses, wheel
+from tools.paths import DIST, NODE_MODULES, OUT, ROOT, WORK
+from tools.steps import licenses, wasm, wheel
 from tools.steps.keys import site_key
 
+RUNTIME_RANGE = ("0.1.0", "0.9.9")  # versions of EdgeNet that may run this pack
 ORT = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"]
 # Not in the app shell: fetched when used, verified by their own means, or too large to precache.
 NOT_SHELL = ("models/", "vendor/pyodide/", "service-worker.js", "build.json", "edgenet.d.ts", "licenses.txt")
@@ -26,7 +29,7 @@ NOT_SHELL = ("models/", "vendor/pyodide/", "service-worker.js", "build.json", "e
 def assemble(key_path=None):
     """Write `dist/` anew beside the old one, then swap."""
     key = site_key(key_path)
-    fresh = DIST.with_name("dist.new")
+    fresh = WORK / "dist.new"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(OUT / "web", fresh)
     shutil.copytree(OUT / "pyodide", fresh / "vendor" / "pyodide")
@@ -45,10 +48,17 @@ def assemble(key_path=None):
 
 
 def kernels(folder, key):
-    """The kernel pack with its signature over the manifest's bytes."""
+    """The kernel pack: modules, their manifest and health vectors, and the signature over the manifest's bytes."""
     shutil.copytree(OUT / "kernels", folder)
-    signature = asyncio.run(key.sign((folder / "kernels.json").read_bytes()))
-    (folder / "kernels.json.sig").write_bytes(base64.b64encode(signature) + b"\n")
+    files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.wasm")}
+    builds = {f"engine.{name}.wasm": features for name, (_, features) in wasm.BUILDS.items()}
+    author = {"name": "EdgeNet", "signing_key": "ed25519:" + base64.b64encode(key.public_key).decode()}
+    made = make_pack(
+        files, builds, version=__version__, runtime=RUNTIME_RANGE, created_at=key.not_before, author=author
+    )
+    made["kernels.json.sig"] = base64.b64encode(asyncio.run(key.sign(made["kernels.json"]))) + b"\n"
+    for name, data in made.items():
+        (folder / name).write_bytes(data)
 
 
 def models(folder, key):
