@@ -52,7 +52,7 @@ class Embedder:
     async def vectors(self, texts: list[str]) -> np.ndarray:
         """Unit vectors f32 (n, d) of the texts, with progress."""
         found = []
-        with progress(self._shell, "Embedding", "texts") as show:
+        with progress(self._shell, "Embedding", "text") as show:
             for start in range(0, len(texts), BATCH):
                 show(start, len(texts))
                 found.append(await self._embed(texts[start:start + BATCH]))
@@ -76,7 +76,7 @@ class Embedder:
                 saved = time.monotonic()
 
         gone = index.prune(documents)
-        with progress(self._shell, "Indexing", "characters") as show:
+        with progress(self._shell, "Indexing", "character") as show:
             embedded = await self._update(index, documents, show, checkpoint)
         if embedded or gone:
             self._shell.disk.write(path, index.dump())

@@ -3,12 +3,12 @@ import sys
 import time
 from contextlib import contextmanager
 
-from .shell import megabytes
+from .shell import counted, megabytes
 
 
 @contextmanager
 def progress(shell, what: str, unit: str = "bytes"):
-    """Gives `show(loaded, total, note="")`. `unit` is "bytes" or the name of what is counted."""
+    """Gives `show(loaded, total, note="")`. `unit` is "bytes" or the noun, singular, of what is counted."""
     if shell.quiet:
         yield lambda *a, **k: None
     elif sys.stderr.isatty():
@@ -23,7 +23,7 @@ def progress(shell, what: str, unit: str = "bytes"):
 def _bar(what: str, unit: str):
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    counted = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(), TextColumn(unit))
+    counted = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(), TextColumn(unit + "s"))
     bar = Progress(TextColumn("{task.description}"), BarColumn(), *counted, TimeRemainingColumn(), console=Console(stderr=True))
     with bar:
         task = bar.add_task(what, total=None)
@@ -36,7 +36,8 @@ def _lines(shell, what: str, unit: str):
 
     def show(loaded, total, note=""):
         if not state:
-            shell.say(f"{what}: {_amount(total, unit)} in all, {_amount(loaded, unit)} here already")
+            here = f", {_amount(loaded, unit)} here already" if loaded else ""
+            shell.say(f"{what}: {_amount(total, unit)}{here}")
         state.update(loaded=loaded, total=total)
     yield show
     if state:
@@ -44,4 +45,4 @@ def _lines(shell, what: str, unit: str):
 
 
 def _amount(count: int, unit: str) -> str:
-    return megabytes(count) if unit == "bytes" else f"{count} {unit}"
+    return megabytes(count) if unit == "bytes" else counted(count, unit)

@@ -111,14 +111,14 @@ class Shell:
         """Print a result on stdout."""
         if self.json:
             data = result.data if result.error is None else {**result.data, "error": result.error.to_data()}
-            print(json.dumps(data, ensure_ascii=False, indent=1))
+            print(json.dumps(data, ensure_ascii=False))
         elif result.text:
             print(result.text)
 
     def fail(self, error: EdgeNetError) -> None:
         """Print a failure: always as a line on stderr, with --json also as data on stdout."""
         if self.json:
-            print(json.dumps({"error": error.to_data()}, ensure_ascii=False, indent=1))
+            print(json.dumps({"error": error.to_data()}, ensure_ascii=False))
         print(f"error: {error.message} [{error.code}]", file=sys.stderr)
 
 
@@ -162,7 +162,7 @@ def command(group: typer.Typer, name: str, *examples: str):
 def table(rows: list[dict], columns: dict[str, str]) -> str:
     """Aligned text of rows; `columns` is field → heading. Numbers stand right."""
     cells = [[_cell(row.get(name)) for name in columns] for row in rows]
-    right = [bool(rows) and all(isinstance(row.get(name), (int, float)) for row in rows) for name in columns]
+    right = [bool(rows) and all(type(row.get(name)) in (int, float) for row in rows) for name in columns]
     lines = [list(columns.values()), *cells]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     return "\n".join("  ".join(text.rjust(width) if r else text.ljust(width)
@@ -180,3 +180,8 @@ def megabytes(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count} bytes"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..documents import Document, read_document
 from ..errors import EdgeNetError, EmptyText, InputError, InvalidOption, TooManyFiles
 from ..host.files import walk
+from .shell import counted
 
 MAX_FILES = 50_000
 STDIN = "-"
@@ -68,9 +69,9 @@ def _tell(shell, found: Gathered, shown: int = 5) -> None:
     for row in found.skipped[:shown]:
         shell.say(f"skipped: {row['reason']}")
     if len(found.skipped) > shown:
-        shell.say(f"skipped: {len(found.skipped) - shown} more files that hold no text")
+        shell.say(f"skipped: {counted(len(found.skipped) - shown, 'more file')} without text")
     broken = [document for document in found.documents if document.replaced]
     for document in broken[:shown]:
-        shell.say(f"notice: {document.name}: {document.replaced:,} characters were not UTF-8 and were replaced by \ufffd")
+        shell.say(f"notice: {document.name}: {counted(document.replaced, 'character')} not UTF-8, replaced by \ufffd")
     if len(broken) > shown:
-        shell.say(f"notice: {len(broken) - shown} more files held characters that were not UTF-8")
+        shell.say(f"notice: {counted(len(broken) - shown, 'more file')} with characters that are not UTF-8")

@@ -4,7 +4,7 @@ from typing import Annotated
 import typer
 
 from ...errors import InvalidOption
-from ..shell import Json, Result, command
+from ..shell import Json, Result, command, counted
 from .search import DEFAULT_MODEL, Model
 
 
@@ -43,7 +43,7 @@ async def embed(
     data = {"texts": len(parts), "dimensions": int(vectors.shape[1]), "model": embedder.name, "output": output, "skipped": found.skipped}
     if output != "-":
         shell.disk.write(Path(output), WRITERS[kind](parts, vectors))
-        return Result(data, f"{len(parts)} texts of {len(found.documents)} documents, {vectors.shape[1]} numbers each, are in {output}.")
+        return Result(data, f"{counted(len(parts), 'text')} of {counted(len(found.documents), 'document')}, {vectors.shape[1]} numbers each: {output}")
     if as_json:
         return Result(data | {"rows": rows_of(parts, vectors)})
     return Result(data, jsonl(parts, vectors).decode().rstrip("\n"))

@@ -76,8 +76,10 @@ def _template(shell, path: str | None) -> dict:
     if path is None:
         return {}
     data = shell.disk.read(Path(path))
+    if data is None:
+        raise InvalidOption(f"--template {path}: there is no such file.", path=path)
     try:
-        fields = json.loads(data or b"")
+        fields = json.loads(data)
         if not isinstance(fields, dict):
             raise ValueError("it is not an object")
     except ValueError as error:
