@@ -1,6 +1,7 @@
 """A signed kernel pack for tests, in a folder: `python tests/kernel_pack.py OUT`. The key is made for the occasion and signs nothing else.
 
-Beside the pack: trust.json (that key), vectors.json (every case of every kernel) and bad/<name>.wasm (runaway and trapping test kernels).
+Beside the pack: trust.json (that key), vectors.json (every case of every kernel), learning.json (what the Python learners did, for the
+JavaScript ones to repeat) and bad/<name>.wasm (runaway and trapping test kernels).
 """
 from __future__ import annotations
 
@@ -13,10 +14,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "pysrc")]
 
+import numpy as np  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: E402
 
 from edgenet.kernels.health import make_vectors  # noqa: E402
 from edgenet.kernels.publish import make_pack  # noqa: E402
+from edgenet.learn import MicroLoRA, ScopedLoRA  # noqa: E402
 from tools.steps import wasm  # noqa: E402
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -39,6 +42,23 @@ def sign(data: bytes) -> bytes:
     return base64.b64encode(KEY.sign(data))
 
 
+def learning() -> dict:
+    """Steps of a MicroLoRA and a ScopedLoRA with what they answered, and their states before and after."""
+    rng = np.random.default_rng(7)
+    rows = rng.standard_normal((40, 2, 9)).astype(np.float32)
+    lora, scoped, answers = MicroLoRA(9, 0.7, 0.05, rank=3, seed=5, clip=2.0), ScopedLoRA(9, 0.7, 0.05, seed=5), []
+    start = lora.export_state()
+    for i, (x, e) in enumerate(rows):
+        op = i % 3  # three operators of one category
+        answers.append([lora.forward_array(x).tolist(), scoped.forward_array(op, x).tolist()])
+        lora.adapt_array(e)
+        scoped.adapt_array(op, e)
+        lora.adapt_with_reward((-0.5, 0.25)[i % 2])
+        scoped.adapt_with_reward(op, 0.1)
+    done = {"microlora": lora.export_state(), "scoped": scoped.export_state(), "delta_norm": lora.delta_norm()}
+    return {"rows": rows.tolist(), "start": start, "answers": answers, **done}
+
+
 def write_pack(out: Path) -> Path:
     """Compile, sign and write everything into `out`; returns it."""
     made = {p.relative_to(out).as_posix(): p.read_bytes() for p in wasm.build(out)}
@@ -47,6 +67,7 @@ def write_pack(out: Path) -> Path:
     files["kernels.json.sig"] = sign(files["kernels.json"])
     files["trust.json"] = json.dumps(trust_document()).encode()
     files["vectors.json"] = make_vectors()
+    files["learning.json"] = json.dumps(learning()).encode()
     for name, data in files.items():
         (out / name).write_bytes(data)
     for source in sorted((ROOT / "tests" / "wasm").glob("*.c")):

@@ -1,0 +1,36 @@
+/** What learners check, and their words for a kernel's return code. Runs anywhere. Twin of `pysrc/edgenet/learn/vectors.py`. */
+import { InvalidOption, NotFinite, OutputNotFinite, WrongLength, WrongType } from "../../sdk/errors.js";
+import { INTERNAL_ERROR, INVALID_INPUT, INVALID_OUTPUT, raiseForCode } from "../kernels/traps.js";
+
+/** A finite number in [low, high]. @param {any} value @param {string} name */
+export function number(value, name, low = -Infinity, high = Infinity) {
+  if (typeof value !== "number") throw new WrongType(`${name} must be a number, found ${typeof value}`, { name });
+  if (!Number.isFinite(value)) throw new NotFinite(`${name} must be finite, found ${value}`, { name });
+  if (!(value >= low && value <= high)) throw new InvalidOption(`${name} must be from ${low} to ${high}, found ${value}`, { name });
+  return value;
+}
+
+/** An integer in [low, high]. @param {any} value @param {string} name @param {number} low @param {number} high */
+export function integer(value, name, low, high) {
+  if (!Number.isInteger(value)) throw new WrongType(`${name} must be an integer, found ${String(value)}`, { name });
+  return number(value, name, low, high);
+}
+
+/** @param {any} value @param {number} dim @param {string} name @returns {never} */
+export function wrongVector(value, dim, name) {
+  if (typeof value !== "object" || value === null || typeof value.length !== "number") throw new WrongType(`${name} must be ${dim} numbers, found ${typeof value}`, { name });
+  throw new WrongLength(`${name} must have ${dim} numbers, found ${value.length}`, { name, expected: dim });
+}
+
+const WORDS = new Map([
+  [INVALID_INPUT, () => new NotFinite("The input or gradient holds NaN or an infinity; nothing was changed")],
+  [INVALID_OUTPUT, () => new OutputNotFinite("The output leaves the range of f32: the adapter's weights have grown too large. Reset it, or lower alpha")],
+  [INTERNAL_ERROR, () => new OutputNotFinite("The step is too large to keep the weights finite and was not taken. Lower the learning rate, or set clip")],
+]);
+
+/** @param {number} code @param {string} kernel */
+export function raise(code, kernel) {
+  const words = WORDS.get(code);
+  if (words) throw words();
+  raiseForCode(code, kernel);
+}
