@@ -253,6 +253,14 @@ def test_equal_marks_give_equal_weights():
     assert weights(taught_world().teacher) == weights(taught_world().teacher)
 
 
+@pytest.mark.parametrize("reason, lone", [("nothing taught", 0), ("one mark without rivals", 1)])
+def test_an_export_with_nothing_to_rank_reads_back(reason, lone):
+    teacher = Teacher(64)
+    for _ in range(lone):
+        teacher.mark("alone", units(1, 64)[0], "p", units(1, 64)[0], True, [], [])
+    assert len(Teacher.restore(teacher.export()).marks()) == lone
+
+
 DAMAGE = [
     ("not an object", lambda d: [1]),
     ("another format", lambda d: {**d, "format": "x"}),

@@ -152,6 +152,8 @@ class Teacher:
     def _judge(self, book, A, B):
         """The Fit that given weights are, without learning: how far they satisfy the book."""
         marks, rows = rows_of(book, self.dim)
+        if not marks:
+            return Fit(A, B, 0, 0.0, 0.0, np.zeros(0, np.float32)), []
         before, after = (forward(rows, rows.queries @ rows.pool.T, A, b, self._options) for b in (np.zeros_like(B), B))
         return Fit(A, B, 0, before.loss, after.loss, after.lead), [m.n for m in marks]
 
