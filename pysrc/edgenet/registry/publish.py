@@ -17,7 +17,7 @@ KEY_YEARS = 5
 _DAY_S = 86400
 _YEAR_S = 365 * _DAY_S
 # Well-known files and what a manifest calls them; a single .onnx file is the model, any other file is named by its stem.
-_NAMES = {"tokenizer.json": "tokenizer", "tokenizer_config.json": "tokenizer_config", "config.json": "config"}
+_NAMES = {"tokenizer.json": "tokenizer", "tokenizer_config.json": "tokenizerConfig", "config.json": "config"}
 
 
 @dataclass(frozen=True)
