@@ -40,7 +40,6 @@ class ScopedLoRA:
         self._scopes = [MicroLoRA(dim, alpha, learning_rate, **options) for _ in SCOPES]
         self._categories = {name: MicroLoRA(dim, alpha, learning_rate, **options) for name in CATEGORIES}
         self._inputs: dict[int, np.ndarray] = {}
-        self._forwards = [0] * len(SCOPES)
         self._fallback = True
 
     @staticmethod
@@ -62,7 +61,7 @@ class ScopedLoRA:
         own, group = self._pair(op_type)
         x = vector(input, own.dim(), "input")
         self._inputs[scope(op_type)] = x
-        self._forwards[scope(op_type)] += 1
+        own._forwards += 1
         if not self._fallback or own.adapt_count() >= WARM:
             return own._forward(x, residual=1)
         weight = np.float32(own.adapt_count() / WARM)
@@ -86,7 +85,7 @@ class ScopedLoRA:
 
     def forward_count(self, op_type: int) -> int:
         """Forwards of one scope. Raises UnknownScope."""
-        return self._forwards[scope(op_type)]
+        return self._pair(op_type)[0].forward_count()
 
     def total_adapt_count(self) -> int:
         """Steps of all 17 scopes; the categories' own are not counted."""
@@ -94,7 +93,7 @@ class ScopedLoRA:
 
     def total_forward_count(self) -> int:
         """Forwards of all 17 scopes."""
-        return sum(self._forwards)
+        return sum(adapter.forward_count() for adapter in self._scopes)
 
     def delta_norm(self, op_type: int) -> float:
         """Norm of one scope's own change. Raises UnknownScope."""
@@ -104,20 +103,19 @@ class ScopedLoRA:
         """One scope back to its start; its category stays. Raises UnknownScope."""
         self._pair(op_type)[0].reset()
         self._inputs.pop(scope(op_type), None)
-        self._forwards[scope(op_type)] = 0
 
     def reset_all(self) -> None:
         """All scopes and categories back to their start."""
         for adapter in [*self._scopes, *self._categories.values()]:
             adapter.reset()
-        self._inputs, self._forwards = {}, [0] * len(SCOPES)
+        self._inputs = {}
 
     reset = reset_all
 
     def export_state(self) -> dict[str, Any]:
         """Everything as JSON data; JavaScript's `import_state` reads it too."""
         return {"format": FORMAT, "version": 1, "category_fallback": self._fallback, "scopes": [a.export_state() for a in self._scopes],
-                "categories": {name: a.export_state() for name, a in self._categories.items()}, "forward_counts": list(self._forwards)}
+                "categories": {name: a.export_state() for name, a in self._categories.items()}}
 
     def import_state(self, state: dict[str, Any]) -> None:
         """Take over an exported state of the same dim and rank. Raises BackupInvalid; then nothing changed."""
@@ -130,7 +128,7 @@ class ScopedLoRA:
             for (adapter, _), content in zip(parts, before, strict=True):
                 adapter.import_state(content)
             raise
-        self._fallback, self._forwards, self._inputs = bool(state["category_fallback"]), list(state["forward_counts"]), {}
+        self._fallback, self._inputs = state["category_fallback"], {}
 
     def free(self) -> None:
         """Give the arrays of all adapters back."""
@@ -160,7 +158,6 @@ class ScopedLoRA:
 
 
 def _is_complete(state: dict[str, Any]) -> bool:
-    scopes, categories, counts = (state.get(n) for n in ("scopes", "categories", "forward_counts"))
+    scopes, categories = state.get("scopes"), state.get("categories")
     return (isinstance(scopes, list) and len(scopes) == len(SCOPES) and isinstance(categories, dict) and set(categories) == set(CATEGORIES)
-            and isinstance(state.get("category_fallback"), bool) and isinstance(counts, list) and len(counts) == len(SCOPES)
-            and all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in counts))
+            and isinstance(state.get("category_fallback"), bool))

@@ -197,7 +197,6 @@ export class ScopedLoRA {
     return {
       format: FORMAT, version: 1, category_fallback: this._fallback, scopes: this._scopes.map((own) => own.export_state()),
       categories: Object.fromEntries([...this._categories].map(([name, group]) => [name, group.export_state()])),
-      forward_counts: this._scopes.map((own) => own.forward_count()),
     };
   }
 
@@ -209,7 +208,6 @@ export class ScopedLoRA {
       checkNumbers(content);
     }
     for (const [adapter, content] of parts) adapter.import_state(content);
-    this._scopes.forEach((own, n) => { own._forwards = state.forward_counts[n]; });
     this._fallback = state.category_fallback;
     this.#makeBlocks();
     this.#setWeights();
@@ -217,10 +215,8 @@ export class ScopedLoRA {
 
   /** @param {any} state @returns {[MicroLoRA, any][]} */
   #parts(state) {
-    const counts = state?.forward_counts;
     const whole = state?.format === FORMAT && state.version === 1 && typeof state.category_fallback === "boolean"
-      && state.scopes?.length === SCOPES.length && CATEGORIES.every((name) => Object.hasOwn(state.categories ?? {}, name))
-      && counts?.length === SCOPES.length && counts.every((n) => Number.isSafeInteger(n) && n >= 0);
+      && state.scopes?.length === SCOPES.length && CATEGORIES.every((name) => Object.hasOwn(state.categories ?? {}, name));
     if (!whole) throw new BackupInvalid(`This is no exported scoped adapter: expected format "${FORMAT}" version 1 with 17 scopes and 7 categories. Nothing was changed.`);
     return [...this._scopes.map((own, n) => [own, state.scopes[n]]), ...[...this._categories].map(([name, group]) => [group, state.categories[name]])];
   }
