@@ -118,7 +118,7 @@ def test_chunks_kept_before_a_kill_are_not_fetched_again(fake, killable):
     first.begin("pull", id="fake")
     assert gate.reached.wait(30)
     # One more chunk after the commit interval makes the loader commit what it has.
-    page.wait_for_timeout(600)
+    page.wait_for_timeout(1100)
     fake.server.gates[path].opened.set()
     gate = fake.server.gate(path, 2 * CHUNK)
     page.wait_for_function(

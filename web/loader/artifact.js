@@ -10,7 +10,7 @@ import { bitset, bytesHeld, clearBit, missing, setBit } from "./ranges.js";
 import { artifactKey, chunkKey, deleteKey, folder, readArtifactRecord, readKey, updateKey, writeKey } from "./store.js";
 
 /** Bits are set after this much, or this long; less often is faster, more often loses less to a killed tab. */
-const FLUSH = { bytes: 32 << 20, ms: 500 };
+const FLUSH = { bytes: 64 << 20, ms: 1000 };
 
 /**
  * @typedef {object} Place

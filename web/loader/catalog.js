@@ -18,9 +18,23 @@ export const rootsOf = (manifest) => [...new Set(Object.values(manifest.artifact
 /** @param {any} manifest */
 export const isComplete = async (manifest) => (await Promise.all(rootsOf(manifest).map(isPresent))).every(Boolean);
 
+/** How long a document just fetched is fresh: a page asks compatibility, then the manifest, then pulls. */
+const FRESH = 30_000;
+
 /** @param {{urls: Urls, wire: import("./http.js").Wire, timeout: number}} setting */
 export function makeCatalog({ urls, wire, timeout }) {
   let judges; // trust and revocations, asked for once per worker
+  /** URL → {at, value}. @type {Map<string, {at: number, value: any}>} */
+  const recent = new Map();
+
+  /** The answer of `make`, or the one it gave a moment ago. Failures are not kept. */
+  async function once(url, make) {
+    const found = recent.get(url);
+    if (found && wire.now() - found.at < FRESH) return found.value;
+    const value = await make();
+    recent.set(url, { at: wire.now(), value });
+    return value;
+  }
 
   async function fetchText(url, signal) {
     if (globalThis.navigator?.onLine === false) throw new Offline(`${url} is not in the local store, and this machine is offline. Connect once to fetch it.`, { url });
@@ -79,7 +93,8 @@ export function makeCatalog({ urls, wire, timeout }) {
   }
 
   async function models({ type, quantization } = {}, signal) {
-    const text = await kept("index", new URL("index.json", urls.models).href, signal);
+    const url = new URL("index.json", urls.models).href;
+    const text = await once(url, () => kept("index", url, signal));
     const rows = text === null ? [] : JSON.parse(text).models;
     return rows.filter((row) => (!type || row.type === type) && (!quantization || row.quantization === quantization));
   }
@@ -92,7 +107,7 @@ export function makeCatalog({ urls, wire, timeout }) {
 
   async function fetchManifest(url, signal) {
     const { trust, revocations, notices } = await getJudges();
-    const verdict = await verifyManifest(await fetchText(url, signal), trust, revocations, wire.now());
+    const verdict = await once(url, async () => verifyManifest(await fetchText(url, signal), trust, revocations, wire.now()));
     const { id, version } = verdict.manifest;
     const record = { manifest: verdict.manifest, url, state: verdict.state, acceptedAt: wire.now(), lastUsed: wire.now() };
     await updateKey(modelKey(id, version), (old) => ({ ...record, lastUsed: old?.lastUsed ?? record.lastUsed }));

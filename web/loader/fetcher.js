@@ -3,8 +3,8 @@
  * Runs in the loader worker and the service worker. It stores nothing itself: verified chunks go to `onChunk`.
  *
  * One source is asked for everything that is missing. What it fails to deliver, or delivers with a wrong hash, is asked of the
- * next one. A download begins with one connection, the fastest way on a fast line; every RAMP ms another one takes over
- * half of the longest stretch still to come.
+ * next one. A download begins with one connection, the fastest way on a fast line; while more than WORTH ms are still to come, every
+ * RAMP ms another one takes over half of the longest stretch.
  */
 import { AbortError, AllSourcesFailed, HashMismatch, NetworkError, RangeUnsupported, SourceUnsupported } from "../sdk/errors.js";
 import { sameBytes } from "../trust/bytes.js";
@@ -13,6 +13,7 @@ import { isTransient, openRange, sizeMismatch } from "./http.js";
 import { spans } from "./ranges.js";
 
 const RAMP = 400; // ms before one more connection
+const WORTH = 2000; // ms still to come at the present rate that are worth one more connection
 const STEAL = 4; // chunks: shorter stretches are not worth a connection
 const BACKOFF = 500; // ms before the second try, then doubled
 const MAX_WRONG = 3; // wrong chunks after which a source gets no more of our time
@@ -25,6 +26,7 @@ const HASHING = 8; // chunks in memory that wait for their hash, per connection
  * @property {import("./sources.js").Candidate[]} sources best first
  * @property {(index: number, bytes: Uint8Array) => void | Promise<void>} onChunk a verified chunk
  * @property {(event: {code: string, reason: string, from: string, to: string}) => void} [onFallback]
+ * @property {boolean} [reuse] `onChunk` is done with the bytes when its promise resolves: buffers go round
  * @property {import("./http.js").Wire} wire
  * @property {AbortSignal} [signal]
  * @property {number} parallel connections at once @property {number} retries per source @property {number} timeout ms without a byte
@@ -59,22 +61,30 @@ async function fetchFrom(job, source, wanted) {
     wanted: new Set(wanted), // neither verified nor being hashed
     refused: new Set(), // came with a wrong hash
     refusal: null,
+    spare: [], // buffers of full chunks; fresh memory costs more than the copy into it
     pending: spans(wanted).map(({ first, last }) => ({ next: first, last })),
     active: new Set(),
     whole: false, // the server ignores Range: one connection, from the start
     fault: null,
     done: new AbortController(),
   };
+  const begun = { at: job.wire.now(), chunks: wanted.length };
   const runners = [run(job, lane)];
   const ended = runners[0].finally(() => lane.done.abort()).catch(() => {});
-  for (let n = 1; n < job.parallel; n++) {
+  while (runners.length < job.parallel) {
     await job.wire.sleep(RAMP, lane.done.signal);
     if (lane.done.signal.aborted || lane.whole || lane.fault || job.signal?.aborted) break;
-    if (lane.pending.length || longest(lane)) runners.push(run(job, lane));
+    if (timeLeft(job, lane, begun) > WORTH && (lane.pending.length || longest(lane))) runners.push(run(job, lane));
   }
   await Promise.allSettled([...runners, ended]);
   for (const result of await Promise.allSettled(runners)) if (result.status === "rejected") throw result.reason;
   return lane;
+}
+
+/** Milliseconds that the rest takes at the rate so far. */
+function timeLeft(job, lane, begun) {
+  const received = begun.chunks - lane.wanted.size;
+  return received ? (lane.wanted.size * (job.wire.now() - begun.at)) / received : Infinity;
 }
 
 const left = (/** @type {Task} */ task) => task.last - task.next + 1;
@@ -145,7 +155,10 @@ async function streamOnce(job, lane, task) {
   try {
     for await (const chunk of assemble(answer, job, lane)) {
       const { index, buffer } = chunk;
-      const work = verify(job, lane, index, buffer).finally(() => hashing.delete(work));
+      const work = verify(job, lane, index, buffer).finally(() => {
+        hashing.delete(work);
+        if (job.reuse && buffer.length === job.chunkSize + 1) lane.spare.push(buffer);
+      });
       work.catch(() => {}); // reported by the race or by allSettled below
       hashing.add(work);
       if (!lane.whole) task.next = index + 1;
@@ -175,7 +188,8 @@ function finishWhole(lane, task) {
  * Cuts the stream into chunks that are still wanted. Each buffer is one byte longer than its chunk and begins with 0x00, as the leaf
  * hash needs it, so that nothing is copied twice.
  */
-async function* assemble({ from, to, counted, body }, { size, chunkSize, signal }, lane) {
+async function* assemble({ from, to, counted, body }, job, lane) {
+  const { size, chunkSize, signal } = job;
   let index = from / chunkSize;
   let buffer = null;
   let filled = 0;
@@ -184,7 +198,7 @@ async function* assemble({ from, to, counted, body }, { size, chunkSize, signal 
     for (let offset = 0; offset < piece.length;) {
       const length = chunkLength(size, chunkSize, index);
       if (length <= 0) throw sizeMismatch(lane.source.url, size, index * chunkSize + piece.length - offset);
-      buffer ??= new Uint8Array(1 + length);
+      buffer ??= (length === chunkSize && lane.spare.pop()) || new Uint8Array(1 + length);
       const taken = Math.min(length - filled, piece.length - offset);
       buffer.set(piece.subarray(offset, offset + taken), 1 + filled);
       offset += taken;

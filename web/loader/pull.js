@@ -20,10 +20,10 @@ import { isPresent } from "./store.js";
  * @property {string[]} prefer source types, best first @property {string[]} [places] where bytes may be kept
  */
 
-/** @param {any} manifest @returns {{root: string, filename: string, size: number, artifact: any}[]} one row per distinct content */
+/** @param {any} manifest @returns {{root: string, filename: string, size: number, artifact: any}[]} one row per distinct content, largest first */
 export function filesOf(manifest) {
   const rows = Object.values(manifest.artifacts).map((artifact) => ({ root: artifact.merkleRoot, filename: artifact.filename, size: artifact.size, artifact }));
-  return rows.filter(({ root }, i) => rows.findIndex((row) => row.root === root) === i);
+  return rows.filter(({ root }, i) => rows.findIndex((row) => row.root === root) === i).sort((a, b) => b.size - a.size);
 }
 
 /**
@@ -78,7 +78,7 @@ async function fill({ record, file, setting, signal, onFallback, progress, write
     progress.set(file.root, Math.min(held, size - 1)); // "done" only after the last commit
   };
   try {
-    await fetchChunks({ ...setting, size, chunkSize, leaves, sources, signal, onChunk, onFallback }, wanted);
+    await fetchChunks({ ...setting, size, chunkSize, leaves, sources, signal, onChunk, onFallback, reuse: true }, wanted);
   } finally {
     await writer.commit();
   }
