@@ -1,6 +1,6 @@
 """What every bench shares: claims, interleaved samples, the table for people and the one JSON line for machines.
 
-A bench module has `run(quick: bool) -> list[Claim]`. `value` says how many times better ours is than the peer's, by medians: throughput
+A bench module has `run(quick: bool) -> dict`, made by `result`. `value` says how many times better ours is than the peer's, by medians: throughput
 over throughput, the peer's time or bytes over ours. A peer that was not run has no samples and is printed as "not measured".
 """
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,8 +48,23 @@ class Claim:
 
     def to_data(self) -> dict:
         peer = {"name": self.peer.name, "version": self.peer.version, "config": self.peer.config, "samples": self.peer.samples}
+        target = {} if self.target is None else {"target": self.target}
         data = {"name": self.name, "unit": self.unit, "better": self.better, "samples": self.samples, "peer": peer}
-        return {**data, "value": self.value}
+        return {**data, **target, "value": self.value}
+
+
+def claim(name: str, unit: str, better: str, ours: list[float], peer: str, version: str, config: str, theirs: list[float],
+          target: float | None = None) -> dict:
+    """One claim as plain data, `value` worked out."""
+    return Claim(name, unit, better, ours, Peer(peer, version, config, theirs), target).to_data()
+
+
+def browser_path() -> str:
+    """Chromium's path (CHROMIUM overrides). Raises FileNotFoundError that says what to install."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not found:
+        raise FileNotFoundError("No Chromium was found. Install chromium, or set CHROMIUM to its path.")
+    return found
 
 
 def interleave(sides: dict[str, Callable[[], float]], samples: int = LEAST_SAMPLES) -> dict[str, list[float]]:
@@ -82,26 +98,26 @@ def _figure(samples: list[float]) -> str:
     return f"{statistics.median(samples):.4g} ({min(samples):.4g}-{max(samples):.4g})" if samples else "not measured"
 
 
-def table(claims: list[Claim]) -> str:
+def table(claims: list[dict]) -> str:
     """Median and range of both sides, and the ratio with its target."""
     rows = [("claim", "unit", "ours", "peer", "better by", "target")]
     for c in claims:
-        ratio = "not measured" if c.value is None else f"{c.value:.2f}x"
-        target = "" if c.target is None else f">= {c.target:g}" + ("" if c.value is None or c.value >= c.target else "  MISSED")
-        rows.append((c.name, c.unit, _figure(c.samples), f"{_figure(c.peer.samples)} {c.peer.name} {c.peer.version}", ratio, target))
+        value, target, peer = c["value"], c.get("target"), c["peer"]
+        ratio = "not measured" if value is None else f"{value:.2f}x"
+        goal = "" if target is None else f">= {target:g}" + ("" if value is None or value >= target else "  MISSED")
+        theirs = f"{_figure(peer['samples'])} {peer['name']} {peer['version']}"
+        rows.append((c["name"], c["unit"], _figure(c["samples"]), theirs, ratio, goal))
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def result(claims: list[Claim], **extra: object) -> dict:
-    """The bench's object: `{"claims": […], "machine": …}` and what else it has to tell."""
-    return {"claims": [c.to_data() for c in claims], "machine": {**machine(), **extra}}
+def result(claims: list[dict], **extra: object) -> dict:
+    """The bench's object: `{"claims": […], "machine": …}`."""
+    return {"claims": claims, "machine": {**machine(), **extra}}
 
 
-def report(claims: list[Claim], as_json: bool, **extra: object) -> dict:
-    """Print the table, with `as_json` also the object on the last line; answers the object."""
-    print(table(claims), flush=True)
-    made = result(claims, **extra)
+def report(made: dict, as_json: bool = False) -> None:
+    """Print what a bench's `run` answered: the table, and with `as_json` the object on the last line."""
+    print(table(made["claims"]), flush=True)
     if as_json:
         print(json.dumps(made, separators=(",", ":"), allow_nan=False), flush=True)
-    return made

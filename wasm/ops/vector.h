@@ -44,7 +44,10 @@ static inline void dot2(const float *a0, const float *a1, const float *b, int n,
 static inline void axpy(float *y, const float *base, float c, const float *a, int n) {
   v128_t k = wasm_f32x4_splat(c);
   int i = 0;
-  for (; i + 4 <= n; i += 4) wasm_v128_store(y + i, madd(k, LOAD(a + i), LOAD(base + i)));
+  for (; i + 8 <= n; i += 8) {
+    wasm_v128_store(y + i, madd(k, LOAD(a + i), LOAD(base + i)));
+    wasm_v128_store(y + i + 4, madd(k, LOAD(a + i + 4), LOAD(base + i + 4)));
+  }
   for (; i < n; i++) y[i] = base[i] + c * a[i];
 }
 
@@ -52,17 +55,26 @@ static inline void axpy(float *y, const float *base, float c, const float *a, in
 static inline void axpy2(float *y, const float *base, float c, const float *a, float d, const float *b, int n) {
   v128_t k = wasm_f32x4_splat(c), m = wasm_f32x4_splat(d);
   int i = 0;
-  for (; i + 4 <= n; i += 4) wasm_v128_store(y + i, madd(m, LOAD(b + i), madd(k, LOAD(a + i), LOAD(base + i))));
+  for (; i + 8 <= n; i += 8) {
+    wasm_v128_store(y + i, madd(m, LOAD(b + i), madd(k, LOAD(a + i), LOAD(base + i))));
+    wasm_v128_store(y + i + 4, madd(m, LOAD(b + i + 4), madd(k, LOAD(a + i + 4), LOAD(base + i + 4))));
+  }
   for (; i < n; i++) y[i] = base[i] + c * a[i] + d * b[i];
 }
 
+// Four accumulators: with one, the latency of the addition alone would cost more than a dot product.
 static inline int finite(const float *x, int n) {
-  v128_t acc = wasm_f32x4_const_splat(0);
+  v128_t s0 = wasm_f32x4_const_splat(0), s1 = s0, s2 = s0, s3 = s0;
   float tail = 0;
   int i = 0;
-  for (; i + 4 <= n; i += 4) acc = poison(acc, LOAD(x + i));
+  for (; i + 16 <= n; i += 16) {
+    s0 = poison(s0, LOAD(x + i));
+    s1 = poison(s1, LOAD(x + i + 4));
+    s2 = poison(s2, LOAD(x + i + 8));
+    s3 = poison(s3, LOAD(x + i + 12));
+  }
   for (; i < n; i++) tail += x[i] * 0;
-  return is_clean(acc) && tail == 0;
+  return is_clean(wasm_f32x4_add(wasm_f32x4_add(s0, s1), wasm_f32x4_add(s2, s3))) && tail == 0;
 }
 
 static inline void fill(float *y, float value, int n) {
