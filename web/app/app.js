@@ -46,7 +46,7 @@ class App {
     this.views = { search: this.searchView, library: new LibraryView(this), teaching: new TeachView(this), models: new ModelsView(this) };
     for (const kind of ["fallback", "notice"]) this.engine.loader.addEventListener(kind, ({ detail }) => this.remarks.set([...this.remarks.value, detail]));
     this.engine.phase.watch(({ name }) => name === "ready" && this.#sessionReady());
-    this.worklist.state.watch(({ state, error }) => { if (state === "failed") this.toasts.error(error, retry(() => this.worklist.start())); if (state === "idle") this.#indexed(); });
+    this.worklist.state.watch(({ state, error }) => { if (state === "failed" && error !== this.engine.phase.value.error) this.toasts.error(error, retry(() => this.worklist.start())); if (state === "idle") this.#indexed(); });
   }
 
   async #sessionReady() {

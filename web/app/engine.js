@@ -38,6 +38,11 @@ export class Engine {
     return this.session;
   }
 
+  /** What the model weighs, in bytes, as this site's list says; null when the list cannot be had. */
+  size() {
+    return this.loader.listModels().then((rows) => rows.find(({ id }) => id === MODEL)?.size ?? null, () => null);
+  }
+
   /** Stops a running download; what arrived is kept. */
   cancel() {
     this.#cancel?.abort();

@@ -35,6 +35,7 @@ export class Adding {
     const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean); // must be asked before the event ends
     const text = !entries.length && transfer.getData("text/plain");
     if (text) return this.paste("", text);
+    if (!entries.length) return this.chosen([...transfer.files]);
     const controller = new AbortController();
     return this.#read(walk(entries, controller.signal), controller);
   }

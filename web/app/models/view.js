@@ -33,19 +33,19 @@ export class ModelsView {
 
   async #card(row) {
     const { loader } = this.app.engine;
-    const found = await loader.getManifest(row.id).catch((error) => ({ error }));
-    const { manifest } = found;
+    const { manifest, error } = await loader.getManifest(row.id).then((manifest) => ({ manifest }), (error) => ({ error }));
+    const url = row.url ?? new URL(row.manifest ?? "", loader.urls.models).href;
     const facts = [
       ["State", row.complete ? "on this device, works offline" : row.held ? `${bytes(row.held)} of ${bytes(row.size)} here` : "not downloaded"],
       ["Size", bytes(row.size)], ["Kind", [row.type, row.quantization].filter(Boolean).join(", ")],
-      manifest && ["Signature", signature(found)], manifest?.signature && ["Key", h("code", { title: "Fingerprint of the publisher's key" }, fingerprint(manifest.signature.keyId))],
-      manifest && ["Source", sources(found)], manifest && ["Checked in", count(Object.values(manifest.artifacts).reduce((sum, { size, chunkSize }) => sum + Math.ceil(size / chunkSize), 0), "piece")],
+      manifest && ["Signature", signature(manifest)], manifest?.signature && ["Key", h("code", { title: "Fingerprint of the publisher's key" }, fingerprint(manifest.signature.keyId))],
+      manifest && ["Source", sources(manifest, url)], manifest && ["Checked in", count(Object.values(manifest.artifacts).reduce((sum, { size, chunkSize }) => sum + Math.ceil(size / chunkSize), 0), "piece")],
       manifest?.license && ["Licence", manifest.license], row.lastUsed && ["Last used", day(row.lastUsed)],
     ].filter(Boolean);
     const bar = h("progress", { max: "100", hidden: true, "aria-label": `Progress of ${row.name}` });
     const note = h("p.note", { role: "status" });
     const card = h("article.model", { data: { id: row.id } }, h("header", {}, h("h2", {}, row.name ?? row.id), h(`span.tag${row.id === MODEL ? ".on" : ""}`, {}, row.id === MODEL ? "used for your notes" : "available")),
-      h("dl", {}, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))), found.error && plain(found.error), (found.notices ?? []).map(({ message }) => h("p.note", {}, message)), bar, note, this.#actions(row, bar, note));
+      h("dl", {}, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))), error && plain(error), bar, note, this.#actions(row, bar, note));
     return card;
   }
 
@@ -106,6 +106,7 @@ export class ModelsView {
 
 export const PHASES = { manifest: "Reading the signed list", download: "Downloading", verify: "Checking", compile: "Preparing", warmup: "Warming up", python: "Loading Python" };
 
-const signature = ({ state }) => h(`span.verdict.${state === "signed" ? "good" : "bad"}`, {}, icon(state === "signed" ? "yes" : "no"), state === "signed" ? "valid, by a key this site trusts" : "unsigned");
+/** A manifest with a signature that is not valid, or by a stranger, is never handed out: the error stands there instead. */
+const signature = ({ signature: signed }) => h(`span.verdict.${signed ? "good" : "bad"}`, {}, icon(signed ? "yes" : "no"), signed ? "valid, by a key this site trusts" : "unsigned");
 
-const sources = ({ manifest, url }) => manifest.sources.map(({ type, baseUrl, gateways }) => `${type}: ${baseUrl ? new URL(baseUrl, url).host : (gateways ?? []).map((gateway) => new URL(gateway).host).join(", ")}`).join("; ");
+const sources = (manifest, url) => manifest.sources.map(({ type, baseUrl, gateways }) => `${type}: ${baseUrl ? new URL(baseUrl, url).host : (gateways ?? []).map((gateway) => new URL(gateway).host).join(", ")}`).join("; ");

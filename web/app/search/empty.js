@@ -1,10 +1,13 @@
 /** What stands where results would: the first visit, before the first words, nothing found. Runs in the page. */
 import { h, icon } from "../dom.js";
+import { bytes } from "../format.js";
 import { SAMPLE_QUESTIONS } from "../samples.js";
 
 /** First visit. @param {any} app */
 export function welcome(app) {
   const promise = (name, title, text) => h("li", {}, icon(name), h("div", {}, h("strong", {}, title), h("span", {}, text)));
+  const size = h("span.size");
+  app.engine.size().then((total) => { if (total) size.textContent = ` of ${bytes(total)}`; });
   return h("div.welcome", {},
     h("h1", {}, "Find it by what it means"),
     h("p.lead", {}, "Ask in your own words. EdgeNet reads your notes in this tab and finds the passage that answers, even when it uses other words. Mark what you meant, and it learns."),
@@ -13,7 +16,7 @@ export function welcome(app) {
       h("button", { type: "button", onclick: () => app.go("library") }, icon("plus"), "Add my own notes")),
     h("ul.promises", {},
       promise("lock", "Nothing leaves this tab", "Your notes, searches and marks stay in this browser."),
-      promise("save", "One download of 23 MB", "The language model, once, when you begin. Then it works offline."),
+      promise("save", ["One download", size], "The language model, once, when you begin. Then it works offline."),
       promise("yes", "Verified", "Every byte of the model is checked against a signed list.")));
 }
 

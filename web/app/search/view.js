@@ -19,6 +19,8 @@ export class SearchView {
   #drawing = 0;
   #opened = null;
   #everything = false;
+  /** Shown before for this query: a mark may move them, never hide them. */
+  #kept = new Set();
 
   /** @param {any} app */
   constructor(app) {
@@ -50,6 +52,7 @@ export class SearchView {
     this.#selected = 0;
     this.#moved = new Map();
     this.#everything = false;
+    this.#kept = new Set();
     this.app.searcher.type(this.input.value);
   }
 
@@ -63,7 +66,7 @@ export class SearchView {
   /** What is shown: all that is close, the first few in any case, the rest when asked for. */
   get found() {
     const { found } = this.app.searcher.outcome.value;
-    return found.filter(({ id, score }, i) => this.app.library.all.get(id)?.state === "ready" && (this.#everything || i < SURE || score >= CLOSE));
+    return found.filter(({ id, score }, i) => this.app.library.all.get(id)?.state === "ready" && (this.#everything || this.#kept.has(id) || i < SURE || score >= CLOSE));
   }
 
   /** Draws only complete answers, so that the list never flickers; the number tells whether a newer one overtook this one. */
@@ -75,6 +78,7 @@ export class SearchView {
     if (!found.length) return this.#showNothing(outcome);
     const words = await Promise.all(found.map((one) => this.#words(one)));
     if (mine !== this.#drawing) return;
+    found.forEach(({ id }) => this.#kept.add(id));
     const cards = found.map((one, i) => this.#card(one, i, words[i], outcome.query));
     const hidden = outcome.found.length - found.length;
     const more = hidden > 0 && h("li.rest", {}, h("button.quiet", { type: "button", onclick: () => { this.#everything = true; this.#show(this.app.searcher.outcome.value); } }, `Show ${count(hidden, "weaker match", "weaker matches")}`));
