@@ -109,31 +109,43 @@ static float clip_factor(const microlora_adapt_args *p) {
   return n2 > (double)p->clip * p->clip ? (float)(p->clip / __builtin_sqrt(n2)) : 1;
 }
 
-// One pass for two rows of A and B: h = (a0, a1) . x, g = (b0, b1) . e, and the largest |x| and |e|. n is a multiple of 4.
-static void measure2(const float *a, const float *b, const float *x, const float *e, int d, int n, float *h, float *g, float *most) {
-  v128_t h0 = wasm_f32x4_const_splat(0), h1 = h0, g0 = h0, g1 = h0, mx = h0, me = h0;
-  for (int i = 0; i < n; i += 4) {
-    v128_t vx = LOAD(x + i), ve = LOAD(e + i);
+// One pass for two rows of A and B: h = (a0, a1) . x, g = (b0, b1) . e, and the largest |x| and |e|. n is a multiple of 8; two sums each
+// hide the latency of the addition.
+static void measure2(const float *a, const float *b, const float *x, const float *e, int n, float *h, float *g, float *most) {
+  const float *a1 = a + n, *b1 = b + n;
+  v128_t h0 = wasm_f32x4_const_splat(0), h1 = h0, g0 = h0, g1 = h0, k0 = h0, k1 = h0, l0 = h0, l1 = h0, mx = h0, me = h0;
+  for (int i = 0; i < n; i += 8) {
+    v128_t vx = LOAD(x + i), ve = LOAD(e + i), wx = LOAD(x + i + 4), we = LOAD(e + i + 4);
     h0 = madd(LOAD(a + i), vx, h0);
-    h1 = madd(LOAD(a + d + i), vx, h1);
+    h1 = madd(LOAD(a1 + i), vx, h1);
     g0 = madd(LOAD(b + i), ve, g0);
-    g1 = madd(LOAD(b + d + i), ve, g1);
-    mx = wasm_f32x4_pmax(mx, wasm_f32x4_abs(vx));
-    me = wasm_f32x4_pmax(me, wasm_f32x4_abs(ve));
+    g1 = madd(LOAD(b1 + i), ve, g1);
+    k0 = madd(LOAD(a + i + 4), wx, k0);
+    k1 = madd(LOAD(a1 + i + 4), wx, k1);
+    l0 = madd(LOAD(b + i + 4), we, l0);
+    l1 = madd(LOAD(b1 + i + 4), we, l1);
+    mx = wasm_f32x4_pmax(mx, wasm_f32x4_pmax(wasm_f32x4_abs(vx), wasm_f32x4_abs(wx)));
+    me = wasm_f32x4_pmax(me, wasm_f32x4_pmax(wasm_f32x4_abs(ve), wasm_f32x4_abs(we)));
   }
-  h[0] = hsum(h0), h[1] = hsum(h1), g[0] = hsum(g0), g[1] = hsum(g1);
+  h[0] = hsum(wasm_f32x4_add(h0, k0)), h[1] = hsum(wasm_f32x4_add(h1, k1));
+  g[0] = hsum(wasm_f32x4_add(g0, l0)), g[1] = hsum(wasm_f32x4_add(g1, l1));
   most[0] = hsum(mx), most[1] = hsum(me);  // at most four times the largest: good enough to refuse absurd steps
 }
 
 // One pass that moves two rows of A and B.
-static void step2(float *a, float *b, const float *x, const float *e, int d, int n, const float *ca, const float *cb) {
-  v128_t a0 = wasm_f32x4_splat(ca[0]), a1 = wasm_f32x4_splat(ca[1]), b0 = wasm_f32x4_splat(cb[0]), b1 = wasm_f32x4_splat(cb[1]);
-  for (int i = 0; i < n; i += 4) {
-    v128_t vx = LOAD(x + i), ve = LOAD(e + i);
-    wasm_v128_store(a + i, madd(a0, vx, LOAD(a + i)));
-    wasm_v128_store(a + d + i, madd(a1, vx, LOAD(a + d + i)));
-    wasm_v128_store(b + i, madd(b0, ve, LOAD(b + i)));
-    wasm_v128_store(b + d + i, madd(b1, ve, LOAD(b + d + i)));
+static void step2(float *a, float *b, const float *x, const float *e, int n, const float *ca, const float *cb) {
+  float *a1 = a + n, *b1 = b + n;
+  v128_t p0 = wasm_f32x4_splat(ca[0]), p1 = wasm_f32x4_splat(ca[1]), q0 = wasm_f32x4_splat(cb[0]), q1 = wasm_f32x4_splat(cb[1]);
+  for (int i = 0; i < n; i += 8) {
+    v128_t vx = LOAD(x + i), ve = LOAD(e + i), wx = LOAD(x + i + 4), we = LOAD(e + i + 4);
+    wasm_v128_store(a + i, madd(p0, vx, LOAD(a + i)));
+    wasm_v128_store(a + i + 4, madd(p0, wx, LOAD(a + i + 4)));
+    wasm_v128_store(a1 + i, madd(p1, vx, LOAD(a1 + i)));
+    wasm_v128_store(a1 + i + 4, madd(p1, wx, LOAD(a1 + i + 4)));
+    wasm_v128_store(b + i, madd(q0, ve, LOAD(b + i)));
+    wasm_v128_store(b + i + 4, madd(q0, we, LOAD(b + i + 4)));
+    wasm_v128_store(b1 + i, madd(q1, ve, LOAD(b1 + i)));
+    wasm_v128_store(b1 + i + 4, madd(q1, we, LOAD(b1 + i + 4)));
   }
 }
 
@@ -143,9 +155,9 @@ EXPORT(microlora_adapt) int microlora_adapt(const microlora_adapt_args *p, int t
   int d = p->d, r = p->r;
   if (bad_shape(d, r) || !(p->lr >= 0)) return INVALID_PARAMS;
   float *h = p->h, *g = p->h + r, most[2];
-  int pair = r == 2 && d % 4 == 0;  // the usual shape has passes of its own
+  int pair = r == 2 && d % 8 == 0;  // the usual shape has passes of its own
   if (pair) {
-    measure2(p->a, p->b, p->x, p->e, d, d, h, g, most);
+    measure2(p->a, p->b, p->x, p->e, d, h, g, most);
   } else {
     project(p->a, p->x, h, d, r);
     project(p->b, p->e, g, d, r);
@@ -157,7 +169,7 @@ EXPORT(microlora_adapt) int microlora_adapt(const microlora_adapt_args *p, int t
     if (!(__builtin_fabsf(c * h[k]) * most[1] <= MAX_STEP && __builtin_fabsf(c * g[k]) * most[0] <= MAX_STEP)) return INTERNAL_ERROR;
   if (pair) {
     float ca[2] = {c * g[0], c * g[1]}, cb[2] = {c * h[0], c * h[1]};
-    step2(p->a, p->b, p->x, p->e, d, d, ca, cb);
+    step2(p->a, p->b, p->x, p->e, d, ca, cb);
     return OK;
   }
   for (int k = 0; k < r; k++) {
