@@ -2,6 +2,7 @@
 
 Line numbers of the text are those of the file. It opens no file.
 """
+
 from dataclasses import dataclass
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -28,13 +29,18 @@ class Document:
 def read_document(name: str, data: bytes) -> Document:
     """The text of a file's bytes. Raises NotText, TextTooLarge or EmptyText, naming the file."""
     if len(data) > MAX_BYTES:
-        raise TextTooLarge(f"{name} has {len(data):,} bytes; texts up to {MAX_BYTES:,} are read. Split it.", file=name, size=len(data))
+        raise TextTooLarge(
+            f"{name} has {len(data):,} bytes; texts up to {MAX_BYTES:,} are read. Split it.", file=name, size=len(data)
+        )
     if b"\0" in data[:_LOOK]:
         raise NotText(f"{name} is not a text: it holds zero bytes.", file=name)
     text = data.decode("utf-8-sig", errors="replace")
     replaced = text.count("\ufffd") - data.count("\ufffd".encode())
     if replaced > _BROKEN_SHARE * len(text):
-        raise NotText(f"{name} is not UTF-8 text: {replaced:,} of {len(text):,} characters are broken. Convert it to UTF-8.", file=name)
+        raise NotText(
+            f"{name} is not UTF-8 text: {replaced:,} of {len(text):,} characters are broken. Convert it to UTF-8.",
+            file=name,
+        )
     if name.lower().endswith(_HTML):
         text = html_text(text)
     if not text.strip():

@@ -2,6 +2,7 @@
 
 It opens no file and makes no session: documents, `split` and `embed` are passed in. Scores are dot products of unit vectors.
 """
+
 import io
 import json
 import zipfile
@@ -66,8 +67,12 @@ class Index:
             return []
         m = np.concatenate([self.entries[d.digest].vectors for d in known])
         if query.shape != m.shape[1:]:
-            raise WrongLength(f"The query has {query.shape} numbers, the index {m.shape[1:]}; both must come from one model.")
-        out = (engine or NumpyEngine()).run("topk_dot", m=m, q=query, rows=len(m), d=m.shape[1], k=min(k, len(m)), threads=1)
+            raise WrongLength(
+                f"The query has {query.shape} numbers, the index {m.shape[1:]}; both must come from one model."
+            )
+        out = (engine or NumpyEngine()).run(
+            "topk_dot", m=m, q=query, rows=len(m), d=m.shape[1], k=min(k, len(m)), threads=1
+        )
         best = zip(out["index"].ravel(), out["score"].ravel(), strict=True)
         return [_hit(*rows[i], float(score)) for i, score in best if score > -np.inf]
 
@@ -75,10 +80,20 @@ class Index:
         """The index as bytes (an .npz without pickles)."""
         digests = list(self.entries)
         buffer = io.BytesIO()
-        head = json.dumps({"format": FORMAT, "model": self.model, "digests": digests, "counts": [len(self.entries[d].spans) for d in digests]})
-        np.savez(buffer, head=np.frombuffer(head.encode(), np.uint8),
-                 spans=np.concatenate([self.entries[d].spans for d in digests] or [np.empty((0, 2), np.int32)]),
-                 vectors=np.concatenate([self.entries[d].vectors for d in digests] or [np.empty((0, 0), np.float32)]))
+        head = json.dumps(
+            {
+                "format": FORMAT,
+                "model": self.model,
+                "digests": digests,
+                "counts": [len(self.entries[d].spans) for d in digests],
+            }
+        )
+        np.savez(
+            buffer,
+            head=np.frombuffer(head.encode(), np.uint8),
+            spans=np.concatenate([self.entries[d].spans for d in digests] or [np.empty((0, 2), np.int32)]),
+            vectors=np.concatenate([self.entries[d].vectors for d in digests] or [np.empty((0, 0), np.float32)]),
+        )
         return buffer.getvalue()
 
 
@@ -93,13 +108,29 @@ def load_index(data: bytes | None, model: str) -> Index:
         ends = np.cumsum(head["counts"])
         rows = zip(head["digests"], ends - head["counts"], ends, strict=True)
         return Index(model, {digest: Entry(spans[a:b], vectors[a:b]) for digest, a, b in rows})
-    except (ValueError, KeyError, TypeError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile):  # whatever a broken file makes of itself
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+    ):  # whatever a broken file makes of itself
         return Index(model)
 
 
-async def update(index: Index, documents: Sequence[Document], split: Callable[[str], Sequence[Passage]],
-                 embed: Callable[[list[str]], Awaitable[np.ndarray]], show=lambda done, total: None, checkpoint=lambda: None) -> int:
-    """Embed what is not in the index; returns how many documents that were. `show(done, total)` counts characters; `checkpoint()` is called between batches.
+async def update(
+    index: Index,
+    documents: Sequence[Document],
+    split: Callable[[str], Sequence[Passage]],
+    embed: Callable[[list[str]], Awaitable[np.ndarray]],
+    show=lambda done, total: None,
+    checkpoint=lambda: None,
+) -> int:
+    """Embed what is not in the index; returns how many documents that were.
+
+    `show(done, total)` counts characters; `checkpoint()` is called between batches.
 
     embed: texts → f32 (n, d). Raises OutputNotFinite if a vector is not finite; what was embedded before stays.
     """
@@ -110,7 +141,7 @@ async def update(index: Index, documents: Sequence[Document], split: Callable[[s
         parts = []
         for start in range(0, len(texts), BATCH):
             show(min(total, done + sum(map(len, texts[:start]))), total)  # overlaps count twice
-            parts.append(await embed(texts[start:start + BATCH]))
+            parts.append(await embed(texts[start : start + BATCH]))
         _take(index, group, np.concatenate(parts).astype(np.float32))
         done += sum(len(document.text) for document, _ in group)
         checkpoint()
@@ -122,7 +153,7 @@ def _groups(documents, split):
     """Documents with their spans, put together until a batch is full: many small files cost no more than one large one."""
     group, count = [], 0
     for document in documents:
-        spans = [(p.start, p.end) for p in split(document.text) if document.text[p.start:p.end].strip()]
+        spans = [(p.start, p.end) for p in split(document.text) if document.text[p.start : p.end].strip()]
         group.append((document, spans))
         count += len(spans)
         if count >= BATCH:
@@ -135,10 +166,12 @@ def _groups(documents, split):
 def _take(index: Index, group, vectors: np.ndarray) -> None:
     at = 0
     for document, spans in group:
-        own = vectors[at:at + len(spans)]
+        own = vectors[at : at + len(spans)]
         at += len(spans)
         if not np.isfinite(own).all():
-            raise OutputNotFinite(f"The model answered NaN or infinity for {document.name}; the file was not indexed.", file=document.name)
+            raise OutputNotFinite(
+                f"The model answered NaN or infinity for {document.name}; the file was not indexed.", file=document.name
+            )
         index.entries[document.digest] = Entry(np.array(spans, np.int32).reshape(-1, 2), own)
 
 

@@ -1,4 +1,5 @@
 """A small site on disk, a server for it that can be told to misbehave, and the CLI as a function. For the CLI's tests."""
+
 import json
 import random
 import socket
@@ -21,7 +22,9 @@ class Faults:
     """What the server does wrong, by the end of a path; `requests` are (path, Range header) in order."""
 
     flip: dict[str, int] = field(default_factory=dict)  # offset of a byte that is served wrong
-    cut: dict[str, list[int]] = field(default_factory=dict)  # one entry per answer: bytes after which the connection ends
+    cut: dict[str, list[int]] = field(
+        default_factory=dict
+    )  # one entry per answer: bytes after which the connection ends
     status: dict[str, list[int]] = field(default_factory=dict)  # one entry per answer: status instead of the file
     no_range: bool = False
     silent: threading.Event | None = None  # answers nothing until set
@@ -63,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(stop - start))
         self.end_headers()
         cuts = self.faults.of(self.faults.cut, self.path)
-        body = data[start:stop][:cuts.pop(0) if cuts else None]
+        body = data[start:stop][: cuts.pop(0) if cuts else None]
         try:
             self.wfile.write(body)
         except OSError:
@@ -159,6 +162,19 @@ def publish(cli: Cli, folder: Path, name: str = "tiny", version: str = "1.0.0", 
     (files / "tokenizer.json").write_text('{"model": {"vocab": {}}}')
     if not (cli.home / "key.pem").exists():
         assert cli("keys", "generate").code == 0
-    ran = cli("publish", str(files), "--name", name, "--version", version, "--quantization", "INT8", "--output", str(folder), *more, "--json")
+    ran = cli(
+        "publish",
+        str(files),
+        "--name",
+        name,
+        "--version",
+        version,
+        "--quantization",
+        "INT8",
+        "--output",
+        str(folder),
+        *more,
+        "--json",
+    )
     assert ran.code == 0, ran.err
     return ran

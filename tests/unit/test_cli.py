@@ -1,4 +1,5 @@
 """The CLI as a program: help, exit statuses, one JSON document, streams, and that it starts without heavy packages. CPython only."""
+
 import json
 import os
 import re
@@ -20,17 +21,21 @@ HEAVY = ("numpy", "httpx", "onnxruntime", "cryptography", "tokenizers", "wasmtim
 
 def commands():
     """Every command as its words, from the tree itself: a new one is tested without being named here."""
+
     def walk(group, words):
         for row in group.registered_commands:
             yield (*words, row.name)
         for row in group.registered_groups:
             yield from walk(row.typer_instance, (*words, row.name))
+
     return sorted(walk(app, ()))
 
 
 def run(*args, home=None, **more):
     env = {**os.environ, "PYTHONPATH": str(ROOT / "pysrc"), "HOME": str(home or "/nonexistent")}
-    return subprocess.run([sys.executable, "-m", "edgenet.cli", *args], capture_output=True, text=True, env=env, timeout=60, **more)
+    return subprocess.run(
+        [sys.executable, "-m", "edgenet.cli", *args], capture_output=True, text=True, env=env, timeout=60, **more
+    )
 
 
 @pytest.fixture
@@ -40,8 +45,27 @@ def cli(tmp_path):
 
 def test_the_commands_are_those_of_the_documentation():
     words = {" ".join(row) for row in commands()}
-    assert words == {"list", "info", "pull", "verify", "publish", "sign", "embed", "search", "keys generate", "keys list", "keys show",
-                     "keys trust", "keys revoke", "cache info", "cache clear", "cache prune", "config show", "config get", "config set"}
+    assert words == {
+        "list",
+        "info",
+        "pull",
+        "verify",
+        "publish",
+        "sign",
+        "embed",
+        "search",
+        "keys generate",
+        "keys list",
+        "keys show",
+        "keys trust",
+        "keys revoke",
+        "cache info",
+        "cache clear",
+        "cache prune",
+        "config show",
+        "config get",
+        "config set",
+    }
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
@@ -53,8 +77,10 @@ def test_every_command_has_help_with_an_example_of_itself_and_json(cli, words):
 
 
 def test_help_and_version_load_nothing_heavy():
-    code = (f"import sys\nfrom edgenet.cli import main\nsys.argv = ['edge-net-models', *sys.argv[1:]]\n"
-            f"try:\n    main()\nexcept SystemExit:\n    pass\nprint([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)")
+    code = (
+        f"import sys\nfrom edgenet.cli import main\nsys.argv = ['edge-net-models', *sys.argv[1:]]\n"
+        f"try:\n    main()\nexcept SystemExit:\n    pass\nprint([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+    )
     for args in (["--help"], ["--version"], ["search", "--help"], ["pull", "--help"]):
         env = {**os.environ, "PYTHONPATH": str(ROOT / "pysrc")}
         done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, env=env, timeout=60)
@@ -62,9 +88,16 @@ def test_help_and_version_load_nothing_heavy():
 
 
 MISUSES = [
-    ("no command", [], 2), ("unknown command", ["pul"], 2), ("unknown option", ["list", "--colour"], 2), ("missing argument", ["pull"], 2),
-    ("no site", ["list"], 8), ("site that is no site", ["--site", "nowhere", "list"], 8), ("unknown config key", ["config", "get", "x"], 8),
-    ("not cached", ["verify", "tiny"], 3), ("no key", ["keys", "show"], 3), ("no manifest", ["verify", "./nowhere"], 8),
+    ("no command", [], 2),
+    ("unknown command", ["pul"], 2),
+    ("unknown option", ["list", "--colour"], 2),
+    ("missing argument", ["pull"], 2),
+    ("no site", ["list"], 8),
+    ("site that is no site", ["--site", "nowhere", "list"], 8),
+    ("unknown config key", ["config", "get", "x"], 8),
+    ("not cached", ["verify", "tiny"], 3),
+    ("no key", ["keys", "show"], 3),
+    ("no manifest", ["verify", "./nowhere"], 8),
 ]
 
 
@@ -82,6 +115,7 @@ def test_misuse_ends_with_its_status_and_says_what_to_do_on_stderr(cli, reason, 
 def test_every_error_leaves_with_its_own_status(code, capsys):
     def fail():
         raise BY_CODE[code]("what was asked, found, next")
+
     with pytest.raises(typer.Exit) as caught:
         guard(Shell(), fail)
     assert caught.value.exit_code == BY_CODE[code].exit_status in EXIT_STATUS
@@ -91,6 +125,7 @@ def test_every_error_leaves_with_its_own_status(code, capsys):
 def test_ctrl_c_is_130_and_says_that_nothing_is_lost(capsys):
     def stop():
         raise KeyboardInterrupt
+
     with pytest.raises(typer.Exit) as caught:
         guard(Shell(), stop)
     assert caught.value.exit_code == 130 and "run the same command again" in capsys.readouterr().err
@@ -107,9 +142,13 @@ def test_a_result_with_an_error_prints_both(capsys):
 def test_results_go_to_stdout_and_the_rest_to_stderr(tmp_path):
     site = tmp_path / "site"
     publish(Cli(tmp_path / "publisher"), site)
-    done = run("--config", str(tmp_path / "home/models.yaml"), "--site", str(site), "pull", "tiny", "--json", home=tmp_path)
+    done = run(
+        "--config", str(tmp_path / "home/models.yaml"), "--site", str(site), "pull", "tiny", "--json", home=tmp_path
+    )
     assert done.returncode == 0 and json.loads(done.stdout)["id"] == "tiny"
-    assert "First use" in done.stderr and "\x1b" not in done.stderr + done.stdout  # no colours, no cursor movements into a pipe
+    assert (
+        "First use" in done.stderr and "\x1b" not in done.stderr + done.stdout
+    )  # no colours, no cursor movements into a pipe
     quiet = run("--quiet", "--site", str(site), "pull", "tiny", home=tmp_path / "other")
     assert quiet.returncode == 0 and quiet.stderr == ""
 
@@ -134,7 +173,10 @@ def test_tables_align():
     assert table(rows, {"a": "A", "n": "N", "b": "B"}) == "A      N  B\nx      5  yes\nlong  12  no"
 
 
-@pytest.mark.parametrize(("count", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (23_492_156, "23.5 MB"), (10**10, "10.0 GB")])
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (23_492_156, "23.5 MB"), (10**10, "10.0 GB")],
+)
 def test_sizes_for_people(count, text):
     assert megabytes(count) == text
 

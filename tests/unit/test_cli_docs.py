@@ -1,4 +1,5 @@
 """`docs/cli.md` says what is: its commands run from top to bottom, its tables are those of the code. CPython only."""
+
 import os
 import re
 import subprocess
@@ -23,24 +24,42 @@ def test_the_commands_of_the_page_run_as_they_stand(tmp_path):
     publisher = Cli(tmp_path / "publisher")
     publisher("keys", "generate")
     files = tiny_model.write(tmp_path / "files")
-    publisher("publish", str(files), "--name", "minilm-l6-v2-q8", "--version", "1.0.0", "--quantization", "INT8", "--output", str(tmp_path / "host"))
+    publisher(
+        "publish",
+        str(files),
+        "--name",
+        "minilm-l6-v2-q8",
+        "--version",
+        "1.0.0",
+        "--quantization",
+        "INT8",
+        "--output",
+        str(tmp_path / "host"),
+    )
     (tmp_path / "bin").mkdir()
     (tmp_path / "work").mkdir()
     program = tmp_path / "bin" / "edge-net-models"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m edgenet.cli "$@"\n')
     program.chmod(0o755)
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "pysrc"), "HOME": str(tmp_path), "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "pysrc"),
+        "HOME": str(tmp_path),
+        "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
+    }
     with Server(tmp_path / "host") as server:
         script = "set -eu\n" + "".join(BLOCKS).replace("http://localhost:8000", server.url.rstrip("/"))
-        done = subprocess.run(["sh", "-c", script], cwd=tmp_path / "work", env=env, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            ["sh", "-c", script], cwd=tmp_path / "work", env=env, capture_output=True, text=True, timeout=300
+        )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "house.md:1" in done.stdout and "every byte is right" in done.stdout and "2GB" in done.stdout
 
 
 def rows(heading):
     """Rows of the page's table with this first heading, as lists of cells."""
-    lines = PAGE[PAGE.index(f"| {heading} |"):].splitlines()
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:lines.index("")]]
+    lines = PAGE[PAGE.index(f"| {heading} |") :].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2 : lines.index("")]]
 
 
 def test_the_options_of_the_page_are_those_of_the_program():
@@ -49,10 +68,17 @@ def test_the_options_of_the_page_are_those_of_the_program():
 
 
 def test_the_statuses_of_the_page_are_those_of_the_program():
-    assert dict(rows("status")) == {"0": "done", "2": "the command line itself is wrong"} | {str(k): v for k, v in EXIT_STATUS.items()}
+    assert dict(rows("status")) == {"0": "done", "2": "the command line itself is wrong"} | {
+        str(k): v for k, v in EXIT_STATUS.items()
+    }
 
 
 def test_every_command_is_on_the_page_but_the_plain_ones():
     from tests.unit.test_cli import commands
-    named = {" ".join(words) for words in commands() if re.search(rf"edge-net-models (--site \S+ )?{' '.join(words)}\b", PAGE)}
+
+    named = {
+        " ".join(words)
+        for words in commands()
+        if re.search(rf"edge-net-models (--site \S+ )?{' '.join(words)}\b", PAGE)
+    }
     assert {" ".join(words) for words in commands()} - named == set()

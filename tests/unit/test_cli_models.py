@@ -1,4 +1,5 @@
 """The CLI on models: publish, list, info, pull, verify, cache; against a server that flips, cuts and ignores. CPython only."""
+
 import json
 import os
 import signal
@@ -73,7 +74,13 @@ def test_a_folder_is_a_site_too(tmp_path, site):
 
 def test_list_and_info_say_what_the_site_has(cli):
     row = cli("list", "--json").data["models"][0]
-    assert (row["id"], row["version"], row["type"], row["quantization"], row["cached"]) == ("tiny", "1.0.0", "embedding", "INT8", "no")
+    assert (row["id"], row["version"], row["type"], row["quantization"], row["cached"]) == (
+        "tiny",
+        "1.0.0",
+        "embedding",
+        "INT8",
+        "no",
+    )
     assert cli("list", "--type", "vision", "--json").data == {"models": []}
     assert cli("list", "--quantization", "int8", "--json").data["models"] == [row]
     assert cli("info", "tiny", "--json").data["manifest"]["artifacts"]["model"]["size"] == MODEL_SIZE
@@ -156,8 +163,11 @@ def test_a_server_that_ignores_ranges_is_read_once(cli, server):
     assert cached_bytes(cli) == model_bytes()
 
 
-@pytest.mark.parametrize(("statuses", "code"), [([503, 503], 0), ([429], 0), ([500] * 9, 5), ([403], 5)],
-                         ids=["busy for a while", "asked too often", "broken for good", "forbidden is not asked again"])
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [([503, 503], 0), ([429], 0), ([500] * 9, 5), ([403], 5)],
+    ids=["busy for a while", "asked too often", "broken for good", "forbidden is not asked again"],
+)
 def test_error_statuses(cli, server, statuses, code):
     server.faults.status["model.onnx"] = statuses
     assert cli("pull", "tiny", "--parallel", "1").code == code
@@ -190,29 +200,45 @@ def test_ipfs_alone_can_bring_a_model(cli, server, site):
 
 def test_unknown_models_and_versions_name_what_there_is(cli):
     ran = cli("pull", "tinny", "--json")
-    assert (ran.code, ran.data["error"]["code"], ran.data["error"]["details"]["found"]) == (3, "model_not_found", ["tiny"])
+    assert (ran.code, ran.data["error"]["code"], ran.data["error"]["details"]["found"]) == (
+        3,
+        "model_not_found",
+        ["tiny"],
+    )
     assert cli("pull", "tiny", "--version", "9", "--json").data["error"]["details"]["found"] == ["1.0.0"]
 
 
 # --- interruptions ---------------------------------------------------------------------------------------------------
 def process(cli, *args):
-    return subprocess.Popen([sys.executable, "-m", "edgenet.cli", "--config", str(cli.config), "--site", cli.site, *args],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT / "pysrc")})
+    return subprocess.Popen(
+        [sys.executable, "-m", "edgenet.cli", "--config", str(cli.config), "--site", cli.site, *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "pysrc")},
+    )
 
 
-@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)], ids=["Ctrl-C", "killed"])
+@pytest.mark.parametrize(
+    ("sign", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)], ids=["Ctrl-C", "killed"]
+)
 def test_a_stopped_pull_goes_on_where_it_was(cli, server, sign, code):
     first, go_on = threading.Event(), threading.Event()
     handler = server._server.RequestHandlerClass
     plain = handler._body
 
     def body(self, data, wanted):
-        if wanted and int(wanted.removeprefix("bytes=").split("-")[0]) == 0 and not first.is_set() and self.path.endswith("model.onnx"):
+        if (
+            wanted
+            and int(wanted.removeprefix("bytes=").split("-")[0]) == 0
+            and not first.is_set()
+            and self.path.endswith("model.onnx")
+        ):
             self.send_response(206)
             self.send_header("Content-Range", f"bytes 0-{len(data) - 1}/{len(data)}")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data[:3 * MIB + 17])
+            self.wfile.write(data[: 3 * MIB + 17])
             first.set()
             go_on.wait(30)
             return self._hang_up()
@@ -295,7 +321,9 @@ def test_verify_finds_what_was_damaged_and_repair_fetches_only_that(cli, server)
     server.faults.requests.clear()
     fixed = cli("verify", "tiny", "--repair", "--json")
     assert (fixed.code, fixed.data["ok"], fixed.data["repaired"]) == (0, True, 1)
-    assert [wanted for path, wanted in server.faults.requests if path.endswith(".onnx")] == [f"bytes={3 * MIB}-{4 * MIB - 1}"]
+    assert [wanted for path, wanted in server.faults.requests if path.endswith(".onnx")] == [
+        f"bytes={3 * MIB}-{4 * MIB - 1}"
+    ]
     assert cached_bytes(cli) == model_bytes()
 
 

@@ -1,4 +1,5 @@
 """`embed` and `search` of the CLI with a real, tiny ONNX model: results against NumPy, and texts of every bad kind. CPython only."""
+
 import json
 import os
 
@@ -9,8 +10,11 @@ from edgenet.host.files import Disk
 from tests.unit import tiny_model
 from tests.unit.cli_site import Cli
 
-NOTES = {"house.md": "The boiler in the cellar is serviced every october.\n\nThe spare key hangs behind the garage door.\n",
-         "sub/kitchen.txt": "The plum cake needs an hour in the oven.\n", "garden.txt": "Tomatoes water in the morning.\n"}
+NOTES = {
+    "house.md": "The boiler in the cellar is serviced every october.\n\nThe spare key hangs behind the garage door.\n",
+    "sub/kitchen.txt": "The plum cake needs an hour in the oven.\n",
+    "garden.txt": "Tomatoes water in the morning.\n",
+}
 QUERY = "when is the boiler in the cellar serviced"
 
 
@@ -21,7 +25,9 @@ def site(tmp_path_factory):
     cli = Cli(folder / "publisher")
     cli("keys", "generate")
     files = tiny_model.write(folder / "files")
-    ran = cli("publish", str(files), "--name", "minilm-l6-v2-q8", "--version", "1.0.0", "--output", str(folder / "site"))
+    ran = cli(
+        "publish", str(files), "--name", "minilm-l6-v2-q8", "--version", "1.0.0", "--output", str(folder / "site")
+    )
     assert ran.code == 0, ran.err
     return str(folder / "site")
 
@@ -101,12 +107,16 @@ def test_binary_files_are_skipped_and_said_and_broken_utf8_is_replaced_and_said(
     assert "photo.jpg is not a text" in ran.err and "latin.txt: 1 character not UTF-8" in ran.err
 
 
-@pytest.mark.parametrize(("reason", "make", "code"), [
-    ("an empty folder", lambda p: p.mkdir(), "empty_text"),
-    ("only binary files", lambda p: (p.mkdir(), (p / "a.bin").write_bytes(b"\0")), "empty_text"),
-    ("only empty files", lambda p: (p.mkdir(), (p / "a.txt").write_bytes(b"\n")), "empty_text"),
-    ("no folder", lambda p: None, "invalid_option"),
-], ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("reason", "make", "code"),
+    [
+        ("an empty folder", lambda p: p.mkdir(), "empty_text"),
+        ("only binary files", lambda p: (p.mkdir(), (p / "a.bin").write_bytes(b"\0")), "empty_text"),
+        ("only empty files", lambda p: (p.mkdir(), (p / "a.txt").write_bytes(b"\n")), "empty_text"),
+        ("no folder", lambda p: None, "invalid_option"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_folders_without_text(cli, tmp_path, reason, make, code):
     make(tmp_path / "odd")
     for args in (["search", str(tmp_path / "odd"), QUERY], ["embed", str(tmp_path / "odd")]):
@@ -130,7 +140,9 @@ def test_a_folder_of_five_thousand_files(cli, tmp_path):
 
 def test_one_megabyte_in_one_file(cli, tmp_path):
     path = tmp_path / "big.txt"
-    path.write_text("The plum cake needs flour and an hour in the oven. " * 20_000 + "\n\nThe treasure lies under the oak.")
+    path.write_text(
+        "The plum cake needs flour and an hour in the oven. " * 20_000 + "\n\nThe treasure lies under the oak."
+    )
     best = cli("search", str(path), "treasure under the oak", "--top", "1", "--json").data["hits"][0]
     assert (best["line"], best["text"]) == (3, "The treasure lies under the oak.")
 
@@ -147,7 +159,9 @@ def test_vectors_are_those_of_numpy(cli, tmp_path):
     (tmp_path / "lines.txt").write_text("\n".join(lines) + "\n\n")
     assert cli("embed", str(tmp_path / "lines.txt"), "--lines", "-o", str(tmp_path / "v.npz")).code == 0
     with np.load(tmp_path / "v.npz", allow_pickle=False) as file:
-        assert file["embeddings"].dtype == np.float32 and list(file["texts"]) == lines and list(file["lines"]) == [1, 2, 3]
+        assert (
+            file["embeddings"].dtype == np.float32 and list(file["texts"]) == lines and list(file["lines"]) == [1, 2, 3]
+        )
         np.testing.assert_allclose(file["embeddings"], [tiny_model.expected(line) for line in lines], atol=1e-6)
 
 

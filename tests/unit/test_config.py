@@ -1,4 +1,5 @@
 """The CLI's configuration: defaults, checks, suggestions, and that the file is never half-written. CPython only."""
+
 import pytest
 import yaml
 
@@ -34,7 +35,11 @@ preferences: {preferQuantization: INT8, preferSmallModels: true, autoUpdate: tru
 signing: {keyPath: ./private.pem, keyId: 0123456789abcdef}
 """
     config = loaded(tmp_path, text)
-    assert (config["defaultSource"], config["cdn.timeout"], config["ipfs.gateways"]) == ("gcs", 30000, ["https://ipfs.example/ipfs/"])
+    assert (config["defaultSource"], config["cdn.timeout"], config["ipfs.gateways"]) == (
+        "gcs",
+        30000,
+        ["https://ipfs.example/ipfs/"],
+    )
     assert config.folder("signing.keyPath") == tmp_path / "private.pem"
     assert config.cache_limit == 10 * 10**9
 
@@ -72,14 +77,21 @@ def test_suggestions_name_the_nearest_options():
 def test_setting_one_option_keeps_the_others(tmp_path):
     config = loaded(tmp_path, "cdn: {retries: 7}\n")
     save(config, "cacheDir", "/models", Disk())
-    assert yaml.safe_load(config.path.read_text()) == {"version": 1, "cdn": {"retries": 7}, "cache": {"directory": "/models"}}
+    assert yaml.safe_load(config.path.read_text()) == {
+        "version": 1,
+        "cdn": {"retries": 7},
+        "cache": {"directory": "/models"},
+    }
 
 
 def test_the_cli_shows_gets_and_sets(tmp_path):
     cli = Cli(tmp_path / "home")
     assert cli("config", "set", "ipfs.gateways", "https://a.example/ipfs/,https://b.example/ipfs/").code == 0
     assert cli("config", "get", "ipfs.gateways").out.strip() == "https://a.example/ipfs/,https://b.example/ipfs/"
-    assert cli("config", "get", "ipfs.gateways", "--json").data["value"] == ["https://a.example/ipfs/", "https://b.example/ipfs/"]
+    assert cli("config", "get", "ipfs.gateways", "--json").data["value"] == [
+        "https://a.example/ipfs/",
+        "https://b.example/ipfs/",
+    ]
     assert "cdn.timeout" in cli("config", "show").out
     assert cli("config", "show", "--json").data["values"]["cdn.retries"] == 3
     before = cli.config.read_text()
@@ -97,7 +109,9 @@ def test_a_broken_file_stops_every_command_with_its_name(tmp_path):
         assert ran.code == 8 and str(cli.config) in ran.err
 
 
-@pytest.mark.parametrize(("text", "size"), [("10GB", 10**10), ("1.5 MiB", 1572864), ("12", 12), ("3kb", 3000), ("2T", 2 * 10**12)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("10GB", 10**10), ("1.5 MiB", 1572864), ("12", 12), ("3kb", 3000), ("2T", 2 * 10**12)]
+)
 def test_sizes(text, size):
     if text.endswith("T"):
         with pytest.raises(ValueError, match="10GB"):

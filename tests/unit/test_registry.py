@@ -1,4 +1,5 @@
 """The local cache's promises: a set bit is true whatever stops the program, files are shared, eviction goes by last use. CPython only."""
+
 import asyncio
 import itertools
 import json
@@ -9,7 +10,8 @@ from edgenet.errors import NotCached
 from edgenet.host.files import Disk
 from edgenet.integrity import describe, leaves_of
 from edgenet.manifest import parse
-from edgenet.registry.store import Store, version_order
+from edgenet.registry.store import Store
+from edgenet.registry.stored import version_order
 
 CHUNK = 1024
 DATA = bytes(i % 251 for i in range(3 * CHUNK + 5))
@@ -20,8 +22,17 @@ def artifact(data=DATA, name="model.onnx"):
 
 
 def manifest(name="a", version="1.0.0", **artifacts):
-    return parse({"schemaVersion": 1, "id": name, "name": name, "version": version, "type": "embedding", "sources": [],
-                  "artifacts": artifacts or {"model": artifact()}})
+    return parse(
+        {
+            "schemaVersion": 1,
+            "id": name,
+            "name": name,
+            "version": version,
+            "type": "embedding",
+            "sources": [],
+            "artifacts": artifacts or {"model": artifact()},
+        }
+    )
 
 
 class Crash(Exception):
@@ -37,7 +48,7 @@ class CrashingDisk(Disk):
     def _put(self, handle, data):
         self.left -= 1
         if self.left < 0:
-            super()._put(handle, bytes(data)[:len(data) // 2])
+            super()._put(handle, bytes(data)[: len(data) // 2])
             raise Crash
         super()._put(handle, data)
 
@@ -50,7 +61,7 @@ def store(tmp_path, disk=None):
 def fill(cache, entry=None, data=DATA):
     file = cache.file(entry or artifact(data))
     for i in file.missing():
-        file.keep(i, data[i * CHUNK:(i + 1) * CHUNK])
+        file.keep(i, data[i * CHUNK : (i + 1) * CHUNK])
 
 
 @pytest.mark.parametrize("writes", range(9))
@@ -67,8 +78,18 @@ def test_every_set_bit_is_true_after_a_crash_at_any_write(tmp_path, writes):
     assert after.path(artifact()["merkleRoot"]).read_bytes() == DATA
 
 
-@pytest.mark.parametrize("record", [b"", b"{", b"[]", b'{"size": 1}', b'{"size": 3077, "chunkSize": 1024, "have": "zz"}',
-                                    b'{"size": 3077, "chunkSize": 1024, "have": "0f0f"}', b'{"size": 3077, "chunkSize": 1024, "have": 7}'])
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"size": 1}',
+        b'{"size": 3077, "chunkSize": 1024, "have": "zz"}',
+        b'{"size": 3077, "chunkSize": 1024, "have": "0f0f"}',
+        b'{"size": 3077, "chunkSize": 1024, "have": 7}',
+    ],
+)
 def test_a_broken_record_means_nothing_is_held(tmp_path, record):
     cache = store(tmp_path)
     fill(cache)
@@ -121,7 +142,18 @@ def test_paths_of_an_incomplete_model_are_not_given_out(tmp_path):
         cache.paths(model)
 
 
-ORDERED = ["0.9", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "1.9.0", "1.10.0"]
+ORDERED = [
+    "0.9",
+    "1.0.0-alpha",
+    "1.0.0-alpha.1",
+    "1.0.0-alpha.beta",
+    "1.0.0-beta.2",
+    "1.0.0-beta.11",
+    "1.0.0-rc.1",
+    "1.0.0",
+    "1.9.0",
+    "1.10.0",
+]
 
 
 def test_versions_are_ordered_as_semver_says():
@@ -145,6 +177,7 @@ def test_a_lock_is_held_by_one_and_freed_at_the_end(tmp_path):
                 order.append(name)
                 entered.set()
                 await leave.wait()
+
         events = [asyncio.Event() for _ in range(4)]
         first = asyncio.ensure_future(take("a", events[0], events[1]))
         await events[0].wait()
@@ -155,6 +188,7 @@ def test_a_lock_is_held_by_one_and_freed_at_the_end(tmp_path):
         events[1].set()
         await asyncio.gather(first, second)
         return order
+
     assert asyncio.run(scenario()) == ["a", "b waits", "b"]
 
 

@@ -1,4 +1,5 @@
-"""Search over documents with a small model of bags of words: index by content, only changes embedded, texts of every bad kind. Any Python."""
+"""Search over documents with a model of bags of words: index by content, only changes embedded, every bad text. Any Python."""
+
 import asyncio
 from hashlib import sha256
 from types import SimpleNamespace
@@ -76,7 +77,7 @@ def test_the_passage_that_answers_is_first_with_file_line_and_cosine():
 
 def test_hits_are_ranked_as_numpy_ranks_them():
     docs = documents()
-    passages = [(d.name, d.text[p.start:p.end].strip()) for d in docs for p in paragraphs(d.text)]
+    passages = [(d.name, d.text[p.start : p.end].strip()) for d in docs for p in paragraphs(d.text)]
     scores = embed([text for _, text in passages]) @ embed(["water behind the door"])[0]
     want = [passages[i] for i in np.argsort(-scores, kind="stable")]
     assert [(h.name, h.text) for h in found(built(docs)[0], docs, "water behind the door", 99)] == want
@@ -102,11 +103,18 @@ def test_an_index_survives_saving_bit_for_bit():
 
 
 def truncated(data):
-    return data[:len(data) // 2]
+    return data[: len(data) // 2]
 
 
-@pytest.mark.parametrize(("reason", "damage", "model"), [("another model", lambda data: data, "n"), ("cut in half", truncated, "m"),
-                                                         ("not an index", lambda data: b"hello", "m"), ("no file", lambda data: None, "m")])
+@pytest.mark.parametrize(
+    ("reason", "damage", "model"),
+    [
+        ("another model", lambda data: data, "n"),
+        ("cut in half", truncated, "m"),
+        ("not an index", lambda data: b"hello", "m"),
+        ("no file", lambda data: None, "m"),
+    ],
+)
 def test_an_index_of_no_use_is_made_anew(reason, damage, model):
     data = built(documents())[0].dump()
     assert load_index(damage(data), model).entries == {}
@@ -114,7 +122,7 @@ def test_an_index_of_no_use_is_made_anew(reason, damage, model):
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_a_damaged_index_never_raises_and_never_gives_half_an_entry(cut, flip):
-    data = bytearray(WHOLE[:len(WHOLE) - cut % len(WHOLE)])
+    data = bytearray(WHOLE[: len(WHOLE) - cut % len(WHOLE)])
     data[flip % len(data)] ^= 0xFF
     for entry in load_index(bytes(data), "m").entries.values():
         assert len(entry.spans) == len(entry.vectors) > 0
@@ -127,6 +135,7 @@ def test_many_small_documents_share_batches():
     async def model(texts):
         calls.append(len(texts))
         return embed(texts)
+
     shown = []
     index = Index("m")
     assert asyncio.run(update(index, docs, paragraphs, model, lambda *a: shown.append(a))) == 5000
@@ -136,7 +145,10 @@ def test_many_small_documents_share_batches():
 
 
 def test_a_text_of_one_megabyte_is_searched_to_its_end():
-    text = "\n\n".join(f"Paragraph {n} says nothing of use." for n in range(30_000)) + "\n\nThe treasure lies under the oak."
+    text = (
+        "\n\n".join(f"Paragraph {n} says nothing of use." for n in range(30_000))
+        + "\n\nThe treasure lies under the oak."
+    )
     docs = [read_document("big.txt", text.encode())]
     assert len(text) > 1_000_000
     best = found(built(docs)[0], docs, "treasure under the oak", 1)[0]
@@ -148,6 +160,7 @@ def test_vectors_that_are_not_finite_are_refused_and_the_rest_stays():
 
     async def model(texts):
         return embed(texts) * (np.nan if "text 1" in texts[0] else 1)
+
     index = Index("m")
     with pytest.raises(OutputNotFinite, match="1.txt"):
         asyncio.run(update(index, docs, paragraphs, model))
@@ -172,8 +185,13 @@ def test_a_query_of_another_model_and_an_empty_one_are_refused():
 
 
 # --- documents -------------------------------------------------------------------------------------------------------
-BAD = [("zero bytes", b"PK\x03\x04\0\0", NotText), ("not UTF-8 at all", bytes(range(128, 256)) * 9, NotText), ("nothing", b"", EmptyText),
-       ("only white space", b" \n\t\n", EmptyText), ("too large", b"a" * (MAX_BYTES + 1), TextTooLarge)]
+BAD = [
+    ("zero bytes", b"PK\x03\x04\0\0", NotText),
+    ("not UTF-8 at all", bytes(range(128, 256)) * 9, NotText),
+    ("nothing", b"", EmptyText),
+    ("only white space", b" \n\t\n", EmptyText),
+    ("too large", b"a" * (MAX_BYTES + 1), TextTooLarge),
+]
 
 
 @pytest.mark.parametrize(("reason", "data", "error"), BAD, ids=[row[0] for row in BAD])
@@ -193,7 +211,20 @@ def test_texts_of_every_kind_are_read(data):
 
 
 def test_html_gives_text_with_the_files_line_numbers():
-    page = "<html>\n<head><title>T</title>\n<style>\np { color: red }\n</style></head>\n<body\n class='x'>\n<p>The caf&eacute;\nopens <b>late</b>.</p>\n<script>var a = '<p>';\n</script>\nend</body></html>"
+    page = (
+        "<html>\n"
+        "<head><title>T</title>\n"
+        "<style>\n"
+        "p { color: red }\n"
+        "</style></head>\n"
+        "<body\n"
+        " class='x'>\n"
+        "<p>The caf&eacute;\n"
+        "opens <b>late</b>.</p>\n"
+        "<script>var a = '<p>';\n"
+        "</script>\n"
+        "end</body></html>"
+    )
     text = html_text(page)
     assert "red" not in text and "var" not in text and "café" in text
     for word in ("T<", "opens", "end"):

@@ -1,4 +1,5 @@
 """Sources in Python: chunk arithmetic, the plan of addresses, and the verified download against an opener that misbehaves. Any Python."""
+
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -53,14 +54,34 @@ PLACE = "https://site.example/sub/models/a/1/manifest.json"
 FILE = {"filename": "onnx/model q8.onnx", "cid": "bafkreiabc"}
 PLANS = [
     ("no sources: beside the manifest", [], ["https://site.example/sub/models/a/1/onnx/model%20q8.onnx"]),
-    ("relative base", [{"type": "cdn", "baseUrl": "../../files/"}], ["https://site.example/sub/models/files/onnx/model%20q8.onnx"]),
-    ("base without the last slash", [{"type": "gcs", "baseUrl": "https://b.example/x"}], ["https://b.example/x/onnx/model%20q8.onnx"]),
-    ("by priority", [{"type": "ipfs", "priority": 2, "gateways": ["https://g.example/ipfs/"]}, {"type": "cdn", "priority": 1, "baseUrl": "./"}],
-     ["https://site.example/sub/models/a/1/onnx/model%20q8.onnx", "https://g.example/ipfs/bafkreiabc"]),
-    ("unknown types are skipped", [{"type": "carrier-pigeon"}, {"type": "cdn", "baseUrl": "./"}],
-     ["https://site.example/sub/models/a/1/onnx/model%20q8.onnx"]),
-    ("an address once", [{"type": "cdn", "baseUrl": "./"}, {"type": "http", "baseUrl": "./"}],
-     ["https://site.example/sub/models/a/1/onnx/model%20q8.onnx"]),
+    (
+        "relative base",
+        [{"type": "cdn", "baseUrl": "../../files/"}],
+        ["https://site.example/sub/models/files/onnx/model%20q8.onnx"],
+    ),
+    (
+        "base without the last slash",
+        [{"type": "gcs", "baseUrl": "https://b.example/x"}],
+        ["https://b.example/x/onnx/model%20q8.onnx"],
+    ),
+    (
+        "by priority",
+        [
+            {"type": "ipfs", "priority": 2, "gateways": ["https://g.example/ipfs/"]},
+            {"type": "cdn", "priority": 1, "baseUrl": "./"},
+        ],
+        ["https://site.example/sub/models/a/1/onnx/model%20q8.onnx", "https://g.example/ipfs/bafkreiabc"],
+    ),
+    (
+        "unknown types are skipped",
+        [{"type": "carrier-pigeon"}, {"type": "cdn", "baseUrl": "./"}],
+        ["https://site.example/sub/models/a/1/onnx/model%20q8.onnx"],
+    ),
+    (
+        "an address once",
+        [{"type": "cdn", "baseUrl": "./"}, {"type": "http", "baseUrl": "./"}],
+        ["https://site.example/sub/models/a/1/onnx/model%20q8.onnx"],
+    ),
     ("a fetched manifest cannot name local files", [{"type": "cdn", "baseUrl": "file:///etc/"}], []),
 ]
 
@@ -127,7 +148,7 @@ class Opener:
 async def _blocks(body, cut):
     for i in range(0, len(body[:cut]), 700):
         await asyncio.sleep(0)
-        yield body[:cut][i:i + 700]
+        yield body[:cut][i : i + 700]
     if cut is not None:
         raise NetworkError("reset")
 
@@ -144,7 +165,7 @@ class Sink:
 
     def keep(self, i, data):
         assert i not in self.kept, "a chunk was kept twice"
-        assert data == DATA[i * CHUNK:(i + 1) * CHUNK], "a wrong chunk was kept"
+        assert data == DATA[i * CHUNK : (i + 1) * CHUNK], "a wrong chunk was kept"
         self.kept[i] = data
 
 
@@ -154,8 +175,21 @@ def download(sink, held=(), artifact=ARTIFACT, parallel=3, retries=2, **places):
 
     async def wait(seconds):
         waits.append(seconds)
+
     rows = [Candidate("cdn", url, n) for n, url in enumerate(places)]
-    asyncio.run(Download(Opener(**places), sink, rows, artifact, LEAVES, parallel=parallel, retries=retries, wait=wait, emit=events.append).run())
+    asyncio.run(
+        Download(
+            Opener(**places),
+            sink,
+            rows,
+            artifact,
+            LEAVES,
+            parallel=parallel,
+            retries=retries,
+            wait=wait,
+            emit=events.append,
+        ).run()
+    )
     return events, waits
 
 
@@ -240,7 +274,8 @@ def test_an_answer_that_ends_early_is_a_broken_connection():
         @asynccontextmanager
         async def open(self, url, span=None):
             self.places[url].asked.append(span)
-            yield Answer(url, span, len(DATA), _blocks(DATA[span[0]:span[1] - 1], None))
+            yield Answer(url, span, len(DATA), _blocks(DATA[span[0] : span[1] - 1], None))
+
     rows = [Candidate("cdn", "a", 1)]
     with pytest.raises(AllSourcesFailed, match="ended inside chunk"):
         asyncio.run(Download(Short(a=Place()), Sink(), rows, ARTIFACT, LEAVES, parallel=1, retries=0).run())
@@ -254,12 +289,16 @@ def test_a_cancelled_download_leaves_no_task_behind():
                 self.places[url].asked.append(span)
                 await asyncio.Event().wait()
                 yield
+
         opener = Stuck(a=Place())
-        task = asyncio.ensure_future(Download(opener, Sink(), [Candidate("cdn", "a", 1)], ARTIFACT, LEAVES, parallel=2).run())
+        task = asyncio.ensure_future(
+            Download(opener, Sink(), [Candidate("cdn", "a", 1)], ARTIFACT, LEAVES, parallel=2).run()
+        )
         while len(opener.places["a"].asked) < 2:
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         return [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+
     assert asyncio.run(scenario()) == []

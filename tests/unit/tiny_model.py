@@ -1,4 +1,5 @@
 """A real embedding model of a few kilobytes: an ONNX file (mean of word vectors, length 1), its tokenizer and config. Made at test time."""
+
 import json
 from hashlib import sha256
 from pathlib import Path
@@ -7,10 +8,21 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", ",", *sorted(set(
-    "the boiler in cellar is serviced every october heating spare key hangs behind garage door house plum cake needs flour an hour oven "
-    "bread wants night of rest when tomatoes water morning drain under hedge floods after storms treasure lies oak text note one two"
-    .split()))]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    ".",
+    ",",
+    *sorted(
+        set(
+            "the boiler in cellar is serviced every october heating spare key hangs behind garage door house "
+            "plum cake needs flour an hour oven bread wants night of rest when tomatoes water morning drain under hedge floods "
+            "after storms treasure lies oak text note one two".split()
+        )
+    ),
+]
 D = 32
 
 
@@ -25,8 +37,11 @@ def table() -> np.ndarray:
 
 def graph() -> onnx.ModelProto:
     """input_ids, attention_mask i32 (b, n) → embedding f32 (b, D)."""
-    constants = [numpy_helper.from_array(table(), "table"), numpy_helper.from_array(np.array([2], np.int64), "last"),
-                 numpy_helper.from_array(np.array([1], np.int64), "tokens")]
+    constants = [
+        numpy_helper.from_array(table(), "table"),
+        numpy_helper.from_array(np.array([2], np.int64), "last"),
+        numpy_helper.from_array(np.array([1], np.int64), "tokens"),
+    ]
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["words"]),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
@@ -35,9 +50,13 @@ def graph() -> onnx.ModelProto:
         helper.make_node("ReduceSum", ["seen", "tokens"], ["sum"], keepdims=0),
         helper.make_node("LpNormalization", ["sum"], ["embedding"], axis=-1, p=2),
     ]
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT32, ["b", "n"]) for name in ("input_ids", "attention_mask")]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT32, ["b", "n"]) for name in ("input_ids", "attention_mask")
+    ]
     output = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["b", D])
-    model = helper.make_model(helper.make_graph(nodes, "tiny", inputs, [output], constants), opset_imports=[helper.make_opsetid("", 17)])
+    model = helper.make_model(
+        helper.make_graph(nodes, "tiny", inputs, [output], constants), opset_imports=[helper.make_opsetid("", 17)]
+    )
     model.ir_version = 8
     onnx.checker.check_model(model)
     return model
@@ -45,14 +64,40 @@ def graph() -> onnx.ModelProto:
 
 def tokenizer() -> dict:
     """A word-level tokenizer in the `tokenizers` library's form: lower case, divided at white space and punctuation."""
-    marks = [{"id": i, "content": WORDS[i], "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-             for i in range(4)]
-    template = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "[SEP]", "type_id": 0}}]
+    marks = [
+        {
+            "id": i,
+            "content": WORDS[i],
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+        for i in range(4)
+    ]
+    template = [
+        {"SpecialToken": {"id": "[CLS]", "type_id": 0}},
+        {"Sequence": {"id": "A", "type_id": 0}},
+        {"SpecialToken": {"id": "[SEP]", "type_id": 0}},
+    ]
     special = {name: {"id": name, "ids": [WORDS.index(name)], "tokens": [name]} for name in ("[CLS]", "[SEP]")}
-    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": marks, "normalizer": {"type": "Lowercase"},
-            "pre_tokenizer": {"type": "BertPreTokenizer"}, "decoder": None,
-            "post_processor": {"type": "TemplateProcessing", "single": template, "pair": template, "special_tokens": special},
-            "model": {"type": "WordLevel", "vocab": {word: i for i, word in enumerate(WORDS)}, "unk_token": "[UNK]"}}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": marks,
+        "normalizer": {"type": "Lowercase"},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "decoder": None,
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": template,
+            "pair": template,
+            "special_tokens": special,
+        },
+        "model": {"type": "WordLevel", "vocab": {word: i for i, word in enumerate(WORDS)}, "unk_token": "[UNK]"},
+    }
 
 
 def write(folder: Path) -> Path:

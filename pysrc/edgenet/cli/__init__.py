@@ -7,4 +7,5 @@ Results go to stdout, everything else to stderr; heavy packages are imported by 
 def main() -> None:
     """Entry point of the console script."""
     from .app import app
+
     app(prog_name="edge-net-models")

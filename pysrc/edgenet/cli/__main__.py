@@ -1,4 +1,5 @@
 """`python -m edgenet.cli`: the same as `edge-net-models`."""
+
 from . import main
 
 main()

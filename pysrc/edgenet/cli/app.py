@@ -1,4 +1,5 @@
 """The command tree: options before the command, and where each command is registered. CPython; imports nothing heavy."""
+
 from typing import Annotated
 
 import typer
@@ -7,11 +8,16 @@ from .. import __version__
 from .commands import cache, configure, embed, keys, models, publish, pull, search, verify
 from .shell import Shell
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True, add_completion=False,
-                  context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-                  epilog="\b\nStart here:\n  edge-net-models --site http://localhost:8000 list\n"
-                         "  edge-net-models --site http://localhost:8000 pull minilm-l6-v2-q8\n"
-                         "  edge-net-models search ./notes \"when is the heating serviced\"")
+app = typer.Typer(
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="\b\nStart here:\n  edge-net-models --site http://localhost:8000 list\n"
+    "  edge-net-models --site http://localhost:8000 pull minilm-l6-v2-q8\n"
+    '  edge-net-models search ./notes "when is the heating serviced"',
+)
 
 
 def _version(wanted: bool) -> None:
@@ -23,10 +29,14 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def top(
     ctx: typer.Context,
-    site: Annotated[str | None, typer.Option(help="Address or folder that models come from (else `cdn.endpoint`).")] = None,
+    site: Annotated[
+        str | None, typer.Option(help="Address or folder that models come from (else `cdn.endpoint`).")
+    ] = None,
     config: Annotated[str | None, typer.Option(help="Configuration file (else ~/.edge-net/models.yaml).")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notices on stderr.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
 ):
     """Find, pull, verify, sign and publish EdgeNet models, and search your own texts by meaning with them."""
     disk = ctx.obj.disk if ctx.obj else None

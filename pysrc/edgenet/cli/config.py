@@ -2,6 +2,7 @@
 
 A file that is not there means the defaults. A key that is not known, or a value that cannot be, is a named error: nothing is guessed.
 """
+
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,13 +56,18 @@ def option(name: str) -> Option:
 def load(path: Path, disk) -> Config:
     """Read and check the file. Raises ConfigInvalid or UnknownOption naming file and key."""
     import yaml
+
     try:
         tree = yaml.safe_load(disk.read(path) or b"")
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"{path} is not YAML: {str(error).splitlines()[0]}. Correct it, or remove it to use the defaults.",
-                            path=str(path)) from error
+        raise ConfigInvalid(
+            f"{path} is not YAML: {str(error).splitlines()[0]}. Correct it, or remove it to use the defaults.",
+            path=str(path),
+        ) from error
     if not isinstance(tree or {}, dict):
-        raise ConfigInvalid(f"{path} must hold `key: value` lines. Correct it, or remove it to use the defaults.", path=str(path))
+        raise ConfigInvalid(
+            f"{path} must hold `key: value` lines. Correct it, or remove it to use the defaults.", path=str(path)
+        )
     return Config(path, {name: check(option(name), value, f"{path}: ") for name, value in _flat(tree or {}).items()})
 
 
@@ -70,12 +76,15 @@ def check(row: Option, value, where: str = ""):
     try:
         return row.parse(value)
     except (ValueError, TypeError) as error:
-        raise ConfigInvalid(f"{where}{row.name} must be {error}; found {value!r}.", option=row.name, found=str(value)) from error
+        raise ConfigInvalid(
+            f"{where}{row.name} must be {error}; found {value!r}.", option=row.name, found=str(value)
+        ) from error
 
 
 def save(config: Config, name: str, text: str, disk) -> Config:
     """Set one option and write the file whole; other values stay. Raises as `check` and `option` do."""
     import yaml
+
     row = option(name)
     fresh = Config(config.path, {"version": 1, **config.given, row.name: check(row, text)})
     disk.write(config.path, yaml.safe_dump(_tree(fresh.given), sort_keys=False).encode())

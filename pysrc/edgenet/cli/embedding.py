@@ -1,4 +1,5 @@
 """An embedding model made ready for texts: session, splitter, and the index of a folder kept in the cache. CPython."""
+
 import time
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -20,6 +21,7 @@ async def open_session(shell, model):
     """A session on a complete cached model. Raises NotCached, ModelInvalid."""
     from ..host.onnx import OnnxModel
     from ..session import InferenceSession
+
     files = {name: shell.disk.read(path) for name, path in shell.store.paths(model).items()}
     return InferenceSession(OnnxModel(files))
 
@@ -46,8 +48,18 @@ class Embedder:
     def parts(self, documents: list[Document], lines: bool) -> list[Part]:
         """The texts to embed: passages of the documents, or each of their lines that is not empty."""
         if lines:
-            return [Part(d.name, n, line) for d in documents for n, line in enumerate(d.text.splitlines(), 1) if line.strip()]
-        return [Part(d.name, line_of(d.text, p.start), p.text) for d in documents for p in self._session.split(d.text) if p.text.strip()]
+            return [
+                Part(d.name, n, line)
+                for d in documents
+                for n, line in enumerate(d.text.splitlines(), 1)
+                if line.strip()
+            ]
+        return [
+            Part(d.name, line_of(d.text, p.start), p.text)
+            for d in documents
+            for p in self._session.split(d.text)
+            if p.text.strip()
+        ]
 
     async def vectors(self, texts: list[str]) -> np.ndarray:
         """Unit vectors f32 (n, d) of the texts, with progress."""
@@ -55,7 +67,7 @@ class Embedder:
         with progress(self._shell, "Embedding", "text") as show:
             for start in range(0, len(texts), BATCH):
                 show(start, len(texts))
-                found.append(await self._embed(texts[start:start + BATCH]))
+                found.append(await self._embed(texts[start : start + BATCH]))
             show(len(texts), len(texts))
         return np.concatenate(found)
 

@@ -1,4 +1,5 @@
 """Getting a complete model by the user's configuration: from the cache, or by judging a manifest and pulling it. CPython."""
+
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,12 +27,18 @@ def options(shell, source: str | None, parallel: int | None) -> PullOptions:
     if source not in kinds:
         raise InvalidOption(f"--source {source!r} is not one of {', '.join(KINDS)}.", source=source)
     config = shell.config
-    return PullOptions(kinds[source], kinds[config["defaultSource"]], tuple(config["ipfs.gateways"]), parallel or config["cdn.parallel"],
-                       config["cdn.retries"])
+    return PullOptions(
+        kinds[source],
+        kinds[config["defaultSource"]],
+        tuple(config["ipfs.gateways"]),
+        parallel or config["cdn.parallel"],
+        config["cdn.retries"],
+    )
 
 
-async def pull_model(shell, model_id: str, version: str | None = None, *, source=None, output=None, parallel=None,
-                     allow_unsigned=False) -> Pulled:
+async def pull_model(
+    shell, model_id: str, version: str | None = None, *, source=None, output=None, parallel=None, allow_unsigned=False
+) -> Pulled:
     """Make a model complete in the cache, judged anew, and copy it to `output` if asked. Raises any EdgeNetError."""
     chosen = options(shell, source, parallel)
     if output is not None:
@@ -53,7 +60,9 @@ async def pull_model(shell, model_id: str, version: str | None = None, *, source
     if (limit := shell.config.cache_limit) is not None:
         pulled.evicted = [gone.key for gone in shell.store.evict(limit, keep=model.key)]
         if pulled.evicted:
-            shell.say(f"notice: removed from the cache to stay under {shell.config['cache.maxSize']}: {', '.join(pulled.evicted)}")
+            shell.say(
+                f"notice: removed from the cache to stay under {shell.config['cache.maxSize']}: {', '.join(pulled.evicted)}"
+            )
     return pulled
 
 
@@ -62,23 +71,30 @@ def _events(shell, show):
         if "loaded" in event:
             show(event["loaded"], event["total"], event["file"])
         shell.say_event(event)
+
     return emit
 
 
 async def complete_model(shell, model_id: str, version: str | None = None):
     """The stored model, complete and not revoked: from the cache without any network, else pulled from the site. Raises NotCached."""
     from ..trust import judge_cached
+
     held = shell.store.find(model_id, version)
     if held and shell.store.complete(held):
         site = _site_of(shell, held)
-        verdict = judge_cached(held.manifest, shell.book.trusted(site), shell.book.known_revocations(site), shell.host.now())
+        verdict = judge_cached(
+            held.manifest, shell.book.trusted(site), shell.book.known_revocations(site), shell.host.now()
+        )
         for notice in verdict.notices:
             shell.say(f"notice: {notice['message']}")
         shell.store.used(held)
         return held
     if not shell.has_site:
-        raise NotCached(f"The model {model_id} is not in the cache. Get it first: "
-                        f"`edge-net-models --site http://localhost:8000 pull {model_id}`.", id=model_id)
+        raise NotCached(
+            f"The model {model_id} is not in the cache. Get it first: "
+            f"`edge-net-models --site http://localhost:8000 pull {model_id}`.",
+            id=model_id,
+        )
     return (await pull_model(shell, model_id, version)).model
 
 

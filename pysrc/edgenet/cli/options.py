@@ -2,11 +2,23 @@
 
 Values are plain YAML data; `parse` of a row turns the text of `config set` into them or raises ValueError with what is expected.
 """
+
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+}
 _DAYS = {"h": 1 / 24, "d": 1, "w": 7}
 
 
@@ -43,6 +55,7 @@ def _whole(low: int, high: int) -> Callable:
         if not re.fullmatch(r"\d{1,9}", str(value)) or not low <= int(value) <= high:
             raise ValueError(f"a whole number from {low} to {high}")
         return int(value)
+
     return parse
 
 
@@ -51,6 +64,7 @@ def _one_of(*words: str) -> Callable:
         if value not in words:
             raise ValueError("one of " + ", ".join(words))
         return value
+
     return parse
 
 
@@ -86,7 +100,12 @@ class Option:
 
 OPTIONS = (
     Option("version", 1, _one_of(1, "1"), "version of this file's form"),
-    Option("defaultSource", "auto", _one_of("auto", "cdn", "gcs", "ipfs", "folder"), "the kind of source that is asked first"),
+    Option(
+        "defaultSource",
+        "auto",
+        _one_of("auto", "cdn", "gcs", "ipfs", "folder"),
+        "the kind of source that is asked first",
+    ),
     Option("cache.directory", "~/.edge-net/models", _path, "where models are kept"),
     Option("cache.maxSize", "10GB", _size, "above this size the longest unused models are removed after a pull"),
     Option("cache.autoCleanup", True, _bool, "whether maxSize is enforced"),
@@ -97,7 +116,12 @@ OPTIONS = (
     Option("ipfs.gateways", [], _gateways, "IPFS gateways asked after the sources that a manifest names"),
     Option("preferences.preferQuantization", "", _text, "the quantization that `list` shows first"),
     Option("preferences.preferSmallModels", True, _bool, "whether `list` shows small models first, else by name"),
-    Option("preferences.autoUpdate", True, _bool, "whether `pull` without a version takes the site's newest over a cached one"),
+    Option(
+        "preferences.autoUpdate",
+        True,
+        _bool,
+        "whether `pull` without a version takes the site's newest over a cached one",
+    ),
     Option("signing.keyPath", "~/.config/edgenet/signing-key.pem", _path, "the Ed25519 key that signs, PEM, mode 0600"),
     Option("signing.keyId", "", _text, "if set, only a key with this id is used to sign"),
 )

@@ -1,4 +1,5 @@
 """Progress on stderr: a bar on a terminal, else one line at the start and one at the end. CPython."""
+
 import sys
 import time
 from contextlib import contextmanager
@@ -22,12 +23,27 @@ def progress(shell, what: str, unit: str = "bytes"):
 @contextmanager
 def _bar(what: str, unit: str):
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    counted = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(), TextColumn(unit + "s"))
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), *counted, TimeRemainingColumn(), console=Console(stderr=True))
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    counted = (
+        (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(), TextColumn(unit + "s"))
+    )
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), *counted, TimeRemainingColumn(), console=Console(stderr=True)
+    )
     with bar:
         task = bar.add_task(what, total=None)
-        yield lambda loaded, total, note="": bar.update(task, completed=loaded, total=total, description=f"{what} {note}".rstrip())
+        yield lambda loaded, total, note="": bar.update(
+            task, completed=loaded, total=total, description=f"{what} {note}".rstrip()
+        )
 
 
 @contextmanager
@@ -39,9 +55,12 @@ def _lines(shell, what: str, unit: str):
             here = f", {_amount(loaded, unit)} here already" if loaded else ""
             shell.say(f"{what}: {_amount(total, unit)}{here}")
         state.update(loaded=loaded, total=total)
+
     yield show
     if state:
-        shell.say(f"{what}: {_amount(state['loaded'], unit)} of {_amount(state['total'], unit)} after {time.monotonic() - start:.1f} s")
+        shell.say(
+            f"{what}: {_amount(state['loaded'], unit)} of {_amount(state['total'], unit)} after {time.monotonic() - start:.1f} s"
+        )
 
 
 def _amount(count: int, unit: str) -> str:

@@ -3,6 +3,7 @@
 A command returns a `Result`; `guard` prints it (as text or, with --json, as one JSON document) and turns every EdgeNetError into its
 exit status. Nothing heavy is imported here.
 """
+
 import asyncio
 import inspect
 import json
@@ -43,18 +44,21 @@ class Shell:
     def disk(self):
         """Files of this machine."""
         from ..host.files import Disk
+
         return self._disk or Disk()
 
     @cached_property
     def config(self):
         """The configuration file's values."""
         from .config import load
+
         return load(Path(self.config_path or DEFAULT_PATH).expanduser().absolute(), self.disk)
 
     @cached_property
     def host(self):
         """Clock, randomness and Ed25519."""
         from ..host.cpython import CPythonHost
+
         return CPythonHost()
 
     @cached_property
@@ -62,18 +66,21 @@ class Shell:
         """The model cache."""
         from ..fields import time_text
         from ..registry.store import Store
+
         return Store(self.config.folder("cache.directory"), self.disk, lambda: time_text(self.host.now()))
 
     @cached_property
     def book(self):
         """Whom the user believes."""
         from ..registry.accept import TrustBook
+
         return TrustBook(self.config.home, self.disk, self.host, self.host.verify_ed25519, self.say_event)
 
     @property
     def site_url(self) -> str:
         """The site's base address. Raises NoSite."""
         from ..registry.site import site_url
+
         return site_url(self.site_given if self.site_given is not None else self.config["cdn.endpoint"])
 
     @property
@@ -84,16 +91,19 @@ class Shell:
     def http(self):
         """Async context manager that opens addresses."""
         from ..host.http import Http
+
         return Http(self.config["cdn.timeout"] / 1000)
 
     def site(self, opener):
         """The site, read through `opener`."""
         from ..registry.site import Site
+
         return Site(self.site_url, opener)
 
     def signer(self, key: str | None):
         """The key that signs: `--key`, else the configured one. Raises KeyNotFound, KeyInvalid or KeyUntrusted."""
         from .signing import signer
+
         return signer(self, key)
 
     # --- output ------------------------------------------------------------------------------------------------------
@@ -153,8 +163,10 @@ def command(group: typer.Typer, name: str, *examples: str):
         def guarded(ctx: typer.Context, **given):
             ctx.obj.json = given.get("as_json", False)
             guard(ctx.obj, lambda: function(ctx, **given))
+
         group.command(name, epilog=epilog)(guarded)
         return function
+
     return register
 
 
@@ -165,8 +177,12 @@ def table(rows: list[dict], columns: dict[str, str]) -> str:
     right = [bool(rows) and all(type(row.get(name)) in (int, float) for row in rows) for name in columns]
     lines = [list(columns.values()), *cells]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    return "\n".join("  ".join(text.rjust(width) if r else text.ljust(width)
-                               for text, width, r in zip(line, widths, right, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if r else text.ljust(width) for text, width, r in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in lines
+    )
 
 
 def _cell(value) -> str:

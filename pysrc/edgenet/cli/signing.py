@@ -1,4 +1,5 @@
 """The key that signs: which file, whether others can read it, whether it is the one meant. CPython."""
+
 import json
 import os
 import stat
@@ -7,7 +8,7 @@ from pathlib import Path
 from ..errors import KeyUntrusted
 from ..host.cpython import create_signer, load_signer
 from ..manifest import key_id
-from ..registry.publish import key_dates, trust_entry
+from ..registry.site_keys import key_dates, trust_entry
 
 
 def key_path(shell, key: str | None) -> Path:
@@ -21,8 +22,13 @@ def signer(shell, key: str | None):
     found = load_signer(path)
     wanted, name = shell.config["signing.keyId"], key_id(found.public_key)
     if wanted and wanted != name:
-        raise KeyUntrusted(f"{path} is the key {name}, but `signing.keyId` asks for {wanted}. Pass the right --key, or change it: "
-                           f"`edge-net-models config set signing.keyId {name}`.", path=str(path), expected=wanted, found=name)
+        raise KeyUntrusted(
+            f"{path} is the key {name}, but `signing.keyId` asks for {wanted}. Pass the right --key, or change it: "
+            f"`edge-net-models config set signing.keyId {name}`.",
+            path=str(path),
+            expected=wanted,
+            found=name,
+        )
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
         shell.say(f"notice: other users can read {path}; run `chmod 600 {path}`.")
     return found

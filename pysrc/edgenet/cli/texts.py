@@ -1,4 +1,5 @@
 """Reading what a person names (files, folders, standard input) as documents; what is skipped is said with its reason. CPython."""
+
 import os
 import sys
 from dataclasses import dataclass, field
@@ -36,8 +37,10 @@ def gather(shell, names: list[str]) -> Gathered:
     _tell(shell, found)
     if not found.documents:
         looked = f"all {len(found.skipped)} files were skipped" if found.skipped else "there is no file"
-        raise EmptyText(f"Found no text in {', '.join(names)}: {looked}. Name files or folders that hold text (txt, md, html, code).",
-                        skipped=found.skipped[:20])
+        raise EmptyText(
+            f"Found no text in {', '.join(names)}: {looked}. Name files or folders that hold text (txt, md, html, code).",
+            skipped=found.skipped[:20],
+        )
     return found
 
 
@@ -47,7 +50,9 @@ def _add_tree(shell, found: Gathered, name: str) -> None:
         raise InvalidOption(f"There is no file or folder {name}.", path=name)
     for count, file in enumerate(walk(path)):
         if count == MAX_FILES:
-            raise TooManyFiles(f"{name} holds more than {MAX_FILES:,} files. Name smaller folders.", path=name, limit=MAX_FILES)
+            raise TooManyFiles(
+                f"{name} holds more than {MAX_FILES:,} files. Name smaller folders.", path=name, limit=MAX_FILES
+            )
         shown = str(path / os.path.relpath(file, path.resolve())) if path.is_dir() else name
         try:
             data = shell.disk.read(file)

@@ -1,4 +1,5 @@
 """Vectors as files: JSON lines and .npz. CPython."""
+
 import io
 import json
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ class Part:
 
 def rows_of(parts: list[Part], vectors: np.ndarray) -> list[dict]:
     """One JSON object per text; vectors f32 (n, d) with the shortest digits that give the same f32 back."""
-    return [{"file": p.file, "line": p.line, "text": p.text, "embedding": [float(str(x)) for x in v]}
-            for p, v in zip(parts, vectors.astype(np.float32), strict=True)]
+    return [
+        {"file": p.file, "line": p.line, "text": p.text, "embedding": [float(str(x)) for x in v]}
+        for p, v in zip(parts, vectors.astype(np.float32), strict=True)
+    ]
 
 
 def jsonl(parts: list[Part], vectors: np.ndarray) -> bytes:
@@ -30,8 +33,13 @@ def jsonl(parts: list[Part], vectors: np.ndarray) -> bytes:
 def npz(parts: list[Part], vectors: np.ndarray) -> bytes:
     """An .npz without pickles: embeddings f32 (n, d), files, lines i32, texts."""
     buffer = io.BytesIO()
-    np.savez(buffer, embeddings=vectors.astype(np.float32), files=np.array([p.file for p in parts], np.str_),
-             lines=np.array([p.line for p in parts], np.int32), texts=np.array([p.text for p in parts], np.str_))
+    np.savez(
+        buffer,
+        embeddings=vectors.astype(np.float32),
+        files=np.array([p.file for p in parts], np.str_),
+        lines=np.array([p.line for p in parts], np.int32),
+        texts=np.array([p.text for p in parts], np.str_),
+    )
     return buffer.getvalue()
 
 

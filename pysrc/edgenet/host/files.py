@@ -2,6 +2,7 @@
 
 Every OSError leaves here as a named StorageError that says which file, what happened and what to do.
 """
+
 import asyncio
 import errno
 import os
@@ -21,10 +22,15 @@ def storage_error(error: OSError, path, doing: str) -> StorageError:
     """The named error for an OSError met while `doing` something ("write", "read") to `path`."""
     where, why = str(path), error.strerror or str(error)
     if error.errno in _FULL:
-        return QuotaExceeded(f"Could not {doing} {where}: {why}. Free some space (`edge-net-models cache prune`) or choose "
-                             "another folder (`edge-net-models config set cache.directory PATH`).", path=where)
+        return QuotaExceeded(
+            f"Could not {doing} {where}: {why}. Free some space (`edge-net-models cache prune`) or choose "
+            "another folder (`edge-net-models config set cache.directory PATH`).",
+            path=where,
+        )
     if error.errno in _REFUSED:
-        return StorageUnavailable(f"Could not {doing} {where}: {why}. Choose a folder that you may write to.", path=where)
+        return StorageUnavailable(
+            f"Could not {doing} {where}: {why}. Choose a folder that you may write to.", path=where
+        )
     return StorageError(f"Could not {doing} {where}: {why}.", path=where)
 
 
@@ -82,7 +88,7 @@ class Disk:
     def _put(self, handle: int, data) -> None:
         view = memoryview(data)
         while view:
-            view = view[os.write(handle, view):]
+            view = view[os.write(handle, view) :]
 
     def rename(self, source: Path, target: Path) -> None:
         """Move within one file system, replacing a file at `target`."""
@@ -159,10 +165,12 @@ def _try_lock(handle) -> bool:
     try:
         if os.name == "nt":
             import msvcrt
+
             handle.seek(0)
             msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
+
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False

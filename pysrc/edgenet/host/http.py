@@ -2,8 +2,9 @@
 
 `open` answers with a status, a range and a stream of blocks; error statuses and broken connections are named errors.
 """
+
 import re
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,8 +33,12 @@ class Http:
 
     def __init__(self, timeout_s: float = 30.0):
         # identity: a compressed answer has no byte ranges of the file itself.
-        self._client = httpx.AsyncClient(follow_redirects=True, timeout=timeout_s, headers={"Accept-Encoding": "identity"},
-                                         limits=httpx.Limits(max_connections=32))
+        self._client = httpx.AsyncClient(
+            follow_redirects=True,
+            timeout=timeout_s,
+            headers={"Accept-Encoding": "identity"},
+            limits=httpx.Limits(max_connections=32),
+        )
 
     async def __aenter__(self):
         return self
@@ -67,27 +72,25 @@ class Http:
         with _named(url):
             async with self._client.stream("GET", url, headers=headers) as response:
                 if response.status_code not in (200, 206):
-                    raise HttpStatusError(f"{url} answered with status {response.status_code}. Check the address and the site.",
-                                          url=url, status=response.status_code)
+                    raise HttpStatusError(
+                        f"{url} answered with status {response.status_code}. Check the address and the site.",
+                        url=url,
+                        status=response.status_code,
+                    )
                 yield _answer(response)
 
 
-class _named:
-    """Turns httpx's exceptions into ours."""
-
-    def __init__(self, url: str):
-        self.url = url
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, httpx.TimeoutException):
-            raise RequestTimeout(f"{self.url}: no byte arrived within the time limit. Try again, or raise `cdn.timeout`.",
-                                 url=self.url) from error
-        if isinstance(error, (httpx.HTTPError, httpx.InvalidURL)):
-            raise NetworkError(f"{self.url} could not be fetched: {error or kind.__name__}. Is the site running?",
-                               url=self.url) from error
+@contextmanager
+def _named(url: str):
+    """Turn httpx's exceptions inside the block into ours."""
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        text = f"{url}: no byte arrived within the time limit. Try again, or raise `cdn.timeout`."
+        raise RequestTimeout(text, url=url) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        text = f"{url} could not be fetched: {error or type(error).__name__}. Is the site running?"
+        raise NetworkError(text, url=url) from error
 
 
 def _answer(response: httpx.Response) -> Answer:
@@ -98,7 +101,9 @@ def _answer(response: httpx.Response) -> Answer:
         return Answer(str(response.url), None, whole, blocks)
     match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
     if not match:
-        raise NetworkError(f"{response.url} answered a range without saying which; try another source.", url=str(response.url))
+        raise NetworkError(
+            f"{response.url} answered a range without saying which; try another source.", url=str(response.url)
+        )
     first, last, total = match.groups()
     return Answer(str(response.url), (int(first), int(last) + 1), None if total == "*" else int(total), blocks)
 
@@ -113,7 +118,9 @@ async def _open_file(url: str, span):
             file.seek(start)
             yield Answer(url, (start, min(stop, total)) if span else None, total, _blocks(file, stop - start))
     except FileNotFoundError as error:
-        raise HttpStatusError(f"There is no file {path}. Check the folder given as the site.", url=url, status=404) from error
+        raise HttpStatusError(
+            f"There is no file {path}. Check the folder given as the site.", url=url, status=404
+        ) from error
     except OSError as error:
         raise NetworkError(f"{path} could not be read: {error.strerror or error}.", url=url) from error
 

@@ -4,6 +4,7 @@ A site is believed on first use, like a host in SSH: its `trust.json` is kept, s
 whatever the site serves later, until the user says `keys trust`. Keys trusted by hand count for every site. Below the home folder:
 `trust.json`, `revoked.json` (key ids this user believes no more), `sites/<hash>.json` (site, its keys, its newest revocations).
 """
+
 import json
 from dataclasses import replace
 from hashlib import sha256
@@ -46,7 +47,10 @@ class TrustBook:
         if len(found) == 1:
             return next(iter(found.values()))
         there = ", ".join(sorted({key["keyId"] for key in self.keys()})) or "none"
-        raise KeyNotFound(f"{'Several keys begin' if found else 'No known key begins'} with {key_id!r}. Known are: {there}.", key=key_id)
+        raise KeyNotFound(
+            f"{'Several keys begin' if found else 'No known key begins'} with {key_id!r}. Known are: {there}.",
+            key=key_id,
+        )
 
     # --- changes -----------------------------------------------------------------------------------------------------
     def trust_keys(self, keys: list[dict]) -> None:
@@ -55,7 +59,10 @@ class TrustBook:
         document = {"schemaVersion": 1, "keys": list(rows.values())}
         parse_trust(document)
         self._write(self._home / "trust.json", document)
-        self._write(self._home / "revoked.json", {"keys": [k for k in self.revoked() if k not in {key["keyId"] for key in keys}]})
+        self._write(
+            self._home / "revoked.json",
+            {"keys": [k for k in self.revoked() if k not in {key["keyId"] for key in keys}]},
+        )
 
     def revoke_key(self, key_id: str) -> None:
         """Believe a key no more, whichever site names it."""
@@ -65,8 +72,11 @@ class TrustBook:
         """Take the keys that a site serves now as its keys; returns them. Raises TrustFileInvalid or KeyUntrusted."""
         data = await site.document("trust.json")
         if data is None:
-            raise KeyUntrusted(f"{site.url} serves no trust.json, so nothing says whose signature counts there. "
-                               "Trust the publisher's key by hand: `edge-net-models keys trust KEY`.", site=site.url)
+            raise KeyUntrusted(
+                f"{site.url} serves no trust.json, so nothing says whose signature counts there. "
+                "Trust the publisher's key by hand: `edge-net-models keys trust KEY`.",
+                site=site.url,
+            )
         parse_trust(data)
         document = json.loads(data)
         before = self._site(site.url) or {"revocations": None}
@@ -83,13 +93,22 @@ class TrustBook:
             await self._first_use(site)
         revocations = await self._revocations(site)
         try:
-            return await verify_manifest(manifest, self.trusted(site.url), revocations, self._clock.now(), self._verify,
-                                         allow_unsigned=allow_unsigned)
+            return await verify_manifest(
+                manifest,
+                self.trusted(site.url),
+                revocations,
+                self._clock.now(),
+                self._verify,
+                allow_unsigned=allow_unsigned,
+            )
         except KeyUntrusted as error:
             known = ", ".join(self.trusted(site.url).keys) or "none"
-            raise KeyUntrusted(f"{manifest['id']} {manifest['version']} is signed by {error.details.get('keyId')}, but the keys believed "
-                               f"for {site.url} are: {known}. If its owner confirms the new key, run "
-                               f"`edge-net-models --site {site.url} keys trust`.", **error.details) from error
+            raise KeyUntrusted(
+                f"{manifest['id']} {manifest['version']} is signed by {error.details.get('keyId')}, but the keys believed "
+                f"for {site.url} are: {known}. If its owner confirms the new key, run "
+                f"`edge-net-models --site {site.url} keys trust`.",
+                **error.details,
+            ) from error
 
     def known_revocations(self, site_url: str) -> Revocations:
         """The newest accepted list of a site together with the keys that the user revoked."""
@@ -102,8 +121,13 @@ class TrustBook:
             return  # only the user's own keys can count
         keys = await self.trust_site(site)
         names = ", ".join(key["keyId"] for key in keys)
-        self._emit({"status": "notice", "code": "first_use",
-                    "reason": f"First use of {site.url}: from now on its models must be signed by {names}."})
+        self._emit(
+            {
+                "status": "notice",
+                "code": "first_use",
+                "reason": f"First use of {site.url}: from now on its models must be signed by {names}.",
+            }
+        )
 
     async def _revocations(self, site) -> Revocations:
         """Look for a newer list; an unusable one is told and the accepted one stays."""
@@ -115,7 +139,9 @@ class TrustBook:
             bare = replace(known, keys=known.keys - set(self.revoked()))
             fresh = await accept_revocations(data, self.trusted(site.url), bare, self._clock.now(), self._verify)
         except EdgeNetError as error:
-            self._emit({"status": "fallback", "code": error.code, "reason": f"{error.message} The last accepted list counts."})
+            self._emit(
+                {"status": "fallback", "code": error.code, "reason": f"{error.message} The last accepted list counts."}
+            )
             return known
         if record := self._site(site.url):
             self._write(self._path(site.url), record | {"revocations": fresh.document})
@@ -138,8 +164,10 @@ class TrustBook:
         try:
             return None if data is None else json.loads(data)
         except ValueError as error:
-            raise TrustFileInvalid(f"{path} is not JSON ({error}). Remove it and trust its keys again with "
-                                   "`edge-net-models keys trust`.", path=str(path)) from error
+            raise TrustFileInvalid(
+                f"{path} is not JSON ({error}). Remove it and trust its keys again with `edge-net-models keys trust`.",
+                path=str(path),
+            ) from error
 
     def _write(self, path: Path, document: dict) -> None:
         self._disk.write(path, json.dumps(document, indent=1).encode(), mode=0o600)

@@ -2,6 +2,7 @@
 
 One true total of progress over all files; two processes share one download; an interrupted pull goes on where it stopped.
 """
+
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,7 +11,8 @@ from ..errors import AllSourcesFailed, EdgeNetError, QuotaExceeded
 from ..integrity import leaves_of
 from ..sources.download import Download
 from ..sources.plan import candidates, only, prefer
-from .store import Store, StoredFile, StoredModel
+from .store import Store
+from .stored import StoredFile, StoredModel
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,25 @@ class Puller:
     def _check_room(self, manifest: dict, totals: Totals) -> None:
         needed, free = totals.total - totals.loaded, self.store.disk.free(self.store.folder)
         if needed > free:
-            raise QuotaExceeded(f"{manifest['id']} needs {needed:,} more bytes; the disk of {self.store.folder} has {free:,} free. Free some "
-                                "space (`edge-net-models cache prune`) or move the cache (`config set cache.directory PATH`).",
-                                needed=needed, free=free)
+            raise QuotaExceeded(
+                f"{manifest['id']} needs {needed:,} more bytes; the disk of {self.store.folder} has {free:,} free. Free some "
+                "space (`edge-net-models cache prune`) or move the cache (`config set cache.directory PATH`).",
+                needed=needed,
+                free=free,
+            )
 
     async def _artifact(self, name: str, artifact: dict, rows, totals: Totals) -> None:
         def tell(status):
             self._tell(name, artifact["filename"], totals, status, "download")
 
         def waiting():
-            self.emit({"status": "notice", "code": "waiting", "reason": f"Another process is fetching {artifact['filename']}; waiting for it."})
+            self.emit(
+                {
+                    "status": "notice",
+                    "code": "waiting",
+                    "reason": f"Another process is fetching {artifact['filename']}; waiting for it.",
+                }
+            )
 
         before = self.store.file(artifact).held
         async with self.store.lock(artifact, waiting):
@@ -109,8 +120,16 @@ class Puller:
             tell("initiate" if file.complete else "download")
             if not file.complete:
                 leaves = await self.leaves(artifact, rows)
-                await Download(self.opener, _Sink(file, totals, tell), rows, artifact, leaves, parallel=self.options.parallel,
-                               retries=self.options.retries, emit=self.emit).run()
+                await Download(
+                    self.opener,
+                    _Sink(file, totals, tell),
+                    rows,
+                    artifact,
+                    leaves,
+                    parallel=self.options.parallel,
+                    retries=self.options.retries,
+                    emit=self.emit,
+                ).run()
             tell("done")
 
     async def leaves(self, artifact: dict, rows) -> list[bytes]:
@@ -135,8 +154,17 @@ class Puller:
 
     def _tell(self, name, file, totals, status, phase) -> None:
         share = totals.loaded / totals.total if totals.total else 1.0
-        self.emit({"status": status, "phase": phase, "name": name, "file": file, "loaded": totals.loaded, "total": totals.total,
-                   "progress": 100 * share})
+        self.emit(
+            {
+                "status": status,
+                "phase": phase,
+                "name": name,
+                "file": file,
+                "loaded": totals.loaded,
+                "total": totals.total,
+                "progress": 100 * share,
+            }
+        )
 
     async def check(self, model: StoredModel) -> list[dict]:
         """Hash all held bytes again: one row per file with `wrong` and `missing` chunk numbers. Changes nothing."""
@@ -144,8 +172,16 @@ class Puller:
         for name, artifact in model.manifest["artifacts"].items():
             file = self.store.file(artifact)
             leaves = await self.leaves(artifact, self._plan(model.manifest, artifact, model.url))
-            rows.append({"artifact": name, "file": artifact["filename"], "size": artifact["size"], "chunks": file.count,
-                         "wrong": file.wrong_chunks(leaves), "missing": file.missing()})
+            rows.append(
+                {
+                    "artifact": name,
+                    "file": artifact["filename"],
+                    "size": artifact["size"],
+                    "chunks": file.count,
+                    "wrong": file.wrong_chunks(leaves),
+                    "missing": file.missing(),
+                }
+            )
         return rows
 
     def forget(self, model: StoredModel, rows: list[dict]) -> None:

@@ -2,6 +2,7 @@
 
 It only reads, through the opener passed in, and judges form; whom to believe is `accept.py`'s matter.
 """
+
 import re
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -9,12 +10,19 @@ from urllib.parse import urljoin, urlsplit
 from ..errors import HttpStatusError, ManifestSchemaError, ModelNotFound, NoSite
 from ..fields import COUNT, MODEL_ID, OBJECT, TEXT, VERSION, Field, check_fields, list_of, load_object
 from ..manifest import parse
-from .store import version_order
+from .stored import version_order
 
 INDEX = "models/index.json"
 _INDEX = (Field("models", list_of(OBJECT), True),)
-_ROW = (Field("id", MODEL_ID, True), Field("version", VERSION, True), Field("manifest", TEXT, True), Field("name", TEXT),
-        Field("type", TEXT), Field("quantization", TEXT), Field("size", COUNT))
+_ROW = (
+    Field("id", MODEL_ID, True),
+    Field("version", VERSION, True),
+    Field("manifest", TEXT, True),
+    Field("name", TEXT),
+    Field("type", TEXT),
+    Field("quantization", TEXT),
+    Field("size", COUNT),
+)
 
 
 def site_url(address: str) -> str:
@@ -22,12 +30,16 @@ def site_url(address: str) -> str:
     if re.match(r"https?://[^/]", address):
         return address if address.endswith("/") else address + "/"
     if not address:
-        raise NoSite("No site is set to get models from. Name one: `edge-net-models --site http://localhost:8000 …` (or a folder), "
-                     "or keep it: `edge-net-models config set cdn.endpoint http://localhost:8000`.")
+        raise NoSite(
+            "No site is set to get models from. Name one: `edge-net-models --site http://localhost:8000 …` (or a folder), "
+            "or keep it: `edge-net-models config set cdn.endpoint http://localhost:8000`."
+        )
     folder = Path(address.removeprefix("file://")).expanduser().resolve()
     if not folder.is_dir():
-        raise NoSite(f"{address!r} is neither an http(s) address nor a folder. Give the folder that holds models/index.json.",
-                     site=address)
+        raise NoSite(
+            f"{address!r} is neither an http(s) address nor a folder. Give the folder that holds models/index.json.",
+            site=address,
+        )
     return folder.as_uri() + "/"
 
 
@@ -50,7 +62,9 @@ class Site:
         """Rows of `models/index.json`: id, version, manifest and what else they say. Raises NoSite if there is no index."""
         data = await self.document(INDEX)
         if data is None:
-            raise NoSite(f"{self.url} has no models/index.json, so it is no EdgeNet site. Check the address.", site=self.url)
+            raise NoSite(
+                f"{self.url} has no models/index.json, so it is no EdgeNet site. Check the address.", site=self.url
+            )
         index = load_object(data, "models/index.json", ManifestSchemaError, ManifestSchemaError)
         check_fields(index, _INDEX, "models/index.json", ManifestSchemaError)
         for number, row in enumerate(index["models"]):
@@ -66,17 +80,26 @@ class Site:
             return max(found, key=lambda row: version_order(row["version"]))
         there = sorted({row["version"] for row in same_id}) if same_id else sorted({row["id"] for row in rows})
         what = f"{model_id} has no version {version}" if same_id else f"there is no model {model_id!r}"
-        raise ModelNotFound(f"At {self.url} {what}. There {'is' if len(there) == 1 else 'are'}: {', '.join(there) or 'none at all'}.",
-                            id=model_id, version=version, found=there)
+        raise ModelNotFound(
+            f"At {self.url} {what}. There {'is' if len(there) == 1 else 'are'}: {', '.join(there) or 'none at all'}.",
+            id=model_id,
+            version=version,
+            found=there,
+        )
 
     async def manifest(self, row: dict) -> tuple[dict, str]:
         """(manifest of correct form, its address) of an index row; its trust is not judged yet. Raises a ManifestError."""
         url = urljoin(urljoin(self.url, INDEX), row["manifest"])
         if urlsplit(url)[:2] != urlsplit(self.url)[:2]:
-            raise ManifestSchemaError(f"models/index.json sends {row['id']} to another place, {url}; that is not followed.", url=url)
+            raise ManifestSchemaError(
+                f"models/index.json sends {row['id']} to another place, {url}; that is not followed.", url=url
+            )
         manifest = parse(await self._opener.get(url))
         stated, found = (row["id"], row["version"]), (manifest["id"], manifest["version"])
         if stated != found:
-            raise ManifestSchemaError(f"models/index.json says {'@'.join(stated)}, the manifest at {url} says {'@'.join(found)}.",
-                                      expected="@".join(stated), found="@".join(found))
+            raise ManifestSchemaError(
+                f"models/index.json says {'@'.join(stated)}, the manifest at {url} says {'@'.join(found)}.",
+                expected="@".join(stated),
+                found="@".join(found),
+            )
         return manifest, url

@@ -2,6 +2,7 @@
 
 A set of chunks is a `bytearray` of bits: bit i of the set is bit i % 8 of byte i >> 3 (the browser's store keeps the same).
 """
+
 from collections.abc import Iterable, Iterator
 
 

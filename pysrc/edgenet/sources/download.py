@@ -3,6 +3,7 @@
 Refuses to hand on a byte that does not fit its leaf. A chunk that one source gives wrong comes from the next; a source that
 fails or is often wrong is left out; a server that ignores `Range` is read once from the start for everything still missing.
 """
+
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
@@ -35,8 +36,19 @@ class Download:
     Raises AllSourcesFailed with `details.attempts` when a chunk can be had nowhere; what was verified stays in the sink.
     """
 
-    def __init__(self, opener, sink, candidates, artifact, leaves, *, parallel=4, retries=3, wait=asyncio.sleep,
-                 emit=lambda event: None):
+    def __init__(
+        self,
+        opener,
+        sink,
+        candidates,
+        artifact,
+        leaves,
+        *,
+        parallel=4,
+        retries=3,
+        wait=asyncio.sleep,
+        emit=lambda event: None,
+    ):
         self._opener, self._sink, self._leaves = opener, sink, leaves
         self._sources = [_Source(candidate) for candidate in candidates]
         self._name, self._size, self._chunk_size = artifact["filename"], artifact["size"], artifact["chunkSize"]
@@ -93,10 +105,14 @@ class Download:
             self._check_total(answer)
             if answer.span is not None:
                 if answer.span[0] != start:
-                    raise NetworkError(f"{answer.url} was asked for byte {start} and answered from {answer.span[0]}.", url=answer.url)
+                    raise NetworkError(
+                        f"{answer.url} was asked for byte {start} and answered from {answer.span[0]}.", url=answer.url
+                    )
                 return await self._take(source, answer, run)
             source.ranged = False
-        self._fallback(source, "range_unsupported", "the server ignores byte ranges; the file is read once from its start")
+        self._fallback(
+            source, "range_unsupported", "the server ignores byte ranges; the file is read once from its start"
+        )
         await self._whole(source, run)
 
     async def _whole(self, source: _Source, run: list[int]) -> None:
@@ -109,7 +125,9 @@ class Download:
 
     def _check_total(self, answer) -> None:
         if answer.total not in (None, self._size):
-            text = f"{answer.url} is {answer.total} bytes long; the manifest says {self._size}. Another file lies there."
+            text = (
+                f"{answer.url} is {answer.total} bytes long; the manifest says {self._size}. Another file lies there."
+            )
             raise SizeMismatch(text, url=answer.url, expected=self._size, found=answer.total)
 
     async def _take(self, source: _Source, answer, numbers) -> None:
@@ -131,7 +149,9 @@ class Download:
         if leaf_hash(data) == self._leaves[i]:
             return self._sink.keep(i, data)
         source.wrong.add(i)
-        error = HashMismatch(f"chunk {i} of {self._name} from {source.candidate.url} has another hash than the manifest says")
+        error = HashMismatch(
+            f"chunk {i} of {self._name} from {source.candidate.url} has another hash than the manifest says"
+        )
         if len(source.wrong) >= WRONG_LIMIT:
             self._give_up(source, error)
         else:
@@ -148,13 +168,17 @@ class Download:
         self._attempts.append({"source": source.candidate.url, "code": error.code, "message": error.message})
 
     def _fallback(self, source: _Source, code: str, reason: str) -> None:
-        self._emit({"status": "fallback", "code": code, "reason": reason, "file": self._name, "source": source.candidate.url})
+        self._emit(
+            {"status": "fallback", "code": code, "reason": reason, "file": self._name, "source": source.candidate.url}
+        )
 
     def _failed(self, lost: list[int]) -> AllSourcesFailed:
         last = {row["source"]: row["message"] for row in self._attempts}
         told = " ".join(f"[{source}] {message}" for source, message in last.items()) or "no source was left to ask."
-        text = (f"{self._name}: chunk {lost[0]} could be had from none of {len(self._sources)} sources. {told} "
-                "What was verified is kept; run again to go on, or name another --source.")
+        text = (
+            f"{self._name}: chunk {lost[0]} could be had from none of {len(self._sources)} sources. {told} "
+            "What was verified is kept; run again to go on, or name another --source."
+        )
         return AllSourcesFailed(text, file=self._name, chunk=lost[0], attempts=self._attempts)
 
 

@@ -2,6 +2,7 @@
 
 Twin of `web/loader/sources.js`, with one kind more: `folder`, for a site that lies on this machine's disk.
 """
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
@@ -30,7 +31,11 @@ def _at_base(source: dict, artifact: dict, manifest_url: str) -> list[str]:
 
 def _at_gateways(source: dict, artifact: dict, manifest_url: str) -> list[str]:
     cid = artifact.get("cid")
-    return [urljoin(gateway if gateway.endswith("/") else gateway + "/", cid) for gateway in source.get("gateways") or () if cid]
+    return [
+        urljoin(gateway if gateway.endswith("/") else gateway + "/", cid)
+        for gateway in source.get("gateways") or ()
+        if cid
+    ]
 
 
 # A type that is not here is skipped: a newer manifest may name it.
@@ -48,7 +53,11 @@ def candidates(manifest: dict, artifact: dict, manifest_url: str, gateways: Iter
         for url in _TYPES.get(source["type"], lambda *_: [])(source, artifact, manifest_url):
             rows.append(Candidate(_kind(source["type"], url), url, source.get("priority", LAST)))
     local = urlsplit(manifest_url).scheme == "file"
-    by_url = {row.url: row for row in sorted(rows, key=lambda row: row.priority, reverse=True) if local or row.kind != "folder"}
+    by_url = {
+        row.url: row
+        for row in sorted(rows, key=lambda row: row.priority, reverse=True)
+        if local or row.kind != "folder"
+    }
     return sorted(by_url.values(), key=lambda row: row.priority)
 
 
@@ -64,8 +73,12 @@ def only(rows: list[Candidate], kind: str | None, name: str) -> list[Candidate]:
     if left:
         return left
     there = ", ".join(sorted({row.kind for row in rows})) or "none that this program can read"
-    raise SourceUnsupported(f"{name} was asked for from source {kind or 'any'}, but its manifest offers: {there}. "
-                            "Leave --source out to use what there is.", asked=kind, found=there)
+    raise SourceUnsupported(
+        f"{name} was asked for from source {kind or 'any'}, but its manifest offers: {there}. "
+        "Leave --source out to use what there is.",
+        asked=kind,
+        found=there,
+    )
 
 
 def prefer(rows: list[Candidate], kind: str | None) -> list[Candidate]:

@@ -1,4 +1,5 @@
 """`cache info`, `cache clear`, `cache prune`. Imports nothing heavy until called."""
+
 from typing import Annotated
 
 import typer
@@ -6,7 +7,14 @@ import typer
 from ...errors import InvalidOption
 from ..shell import Json, Result, command, megabytes, table
 
-COLUMNS = {"id": "MODEL", "version": "VERSION", "state": "SIGNATURE", "heldText": "HELD", "complete": "COMPLETE", "lastUsed": "LAST USED"}
+COLUMNS = {
+    "id": "MODEL",
+    "version": "VERSION",
+    "state": "SIGNATURE",
+    "heldText": "HELD",
+    "complete": "COMPLETE",
+    "lastUsed": "LAST USED",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -22,8 +30,13 @@ def info(ctx: typer.Context, as_json: Json = False):
     """Show what the cache holds, where, and how much room it takes."""
     shell = ctx.obj
     rows = [_row(shell.store, model) for model in shell.store.models()]
-    data = {"directory": str(shell.store.folder), "bytes": shell.store.total(), "limit": shell.config.cache_limit,
-            "free": shell.disk.free(shell.store.folder), "models": [{k: v for k, v in row.items() if k != "heldText"} for row in rows]}
+    data = {
+        "directory": str(shell.store.folder),
+        "bytes": shell.store.total(),
+        "limit": shell.config.cache_limit,
+        "free": shell.disk.free(shell.store.folder),
+        "models": [{k: v for k, v in row.items() if k != "heldText"} for row in rows],
+    }
     limit = f"limit {shell.config['cache.maxSize']}" if data["limit"] is not None else "no limit"
     head = f"{data['directory']}: {megabytes(data['bytes'])} ({limit}, {megabytes(data['free'])} free on the disk)"
     return Result(data, head + ("\n\n" + table(rows, COLUMNS) if rows else "\nNo model is cached."))
@@ -31,8 +44,16 @@ def info(ctx: typer.Context, as_json: Json = False):
 
 def _row(store, model) -> dict:
     held = store.bytes_of(model)
-    return {"id": model.manifest["id"], "version": model.manifest["version"], "state": model.state, "bytes": held, "heldText": megabytes(held),
-            "complete": store.complete(model), "lastUsed": model.last_used, "url": model.url}
+    return {
+        "id": model.manifest["id"],
+        "version": model.manifest["version"],
+        "state": model.state,
+        "bytes": held,
+        "heldText": megabytes(held),
+        "complete": store.complete(model),
+        "lastUsed": model.last_used,
+        "url": model.url,
+    }
 
 
 def clear(
@@ -58,6 +79,7 @@ def clear(
 def _moment(shell, older_than: str | None) -> str | None:
     from ...fields import time_text
     from ..options import parse_age
+
     if older_than is None:
         return None
     try:
@@ -83,4 +105,6 @@ def prune(ctx: typer.Context, as_json: Json = False):
 
 
 def _freed(gone: list[str], freed: int) -> Result:
-    return Result({"removed": gone, "freed": freed}, f"Removed {', '.join(gone) or 'no model'}; {megabytes(freed)} freed.")
+    return Result(
+        {"removed": gone, "freed": freed}, f"Removed {', '.join(gone) or 'no model'}; {megabytes(freed)} freed."
+    )

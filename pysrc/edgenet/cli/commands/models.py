@@ -1,4 +1,5 @@
 """`list` and `info`: what a site offers and what is known of one model. Imports nothing heavy until called."""
+
 from typing import Annotated
 
 import typer
@@ -6,13 +7,32 @@ import typer
 from ...errors import ModelNotFound
 from ..shell import Json, Result, command, megabytes, table
 
-COLUMNS = {"id": "MODEL", "version": "VERSION", "type": "TYPE", "quantization": "QUANTIZATION", "sizeText": "SIZE", "cached": "CACHED"}
+COLUMNS = {
+    "id": "MODEL",
+    "version": "VERSION",
+    "type": "TYPE",
+    "quantization": "QUANTIZATION",
+    "sizeText": "SIZE",
+    "cached": "CACHED",
+}
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    command(app, "list", "--site http://localhost:8000 list", "list --type embedding --quantization INT8", "list --cached --json")(list_)
-    command(app, "info", "info minilm-l6-v2-q8", "info minilm-l6-v2-q8 --benchmarks", "info minilm-l6-v2-q8 --requirements --json")(info)
+    command(
+        app,
+        "list",
+        "--site http://localhost:8000 list",
+        "list --type embedding --quantization INT8",
+        "list --cached --json",
+    )(list_)
+    command(
+        app,
+        "info",
+        "info minilm-l6-v2-q8",
+        "info minilm-l6-v2-q8 --benchmarks",
+        "info minilm-l6-v2-q8 --requirements --json",
+    )(info)
 
 
 async def list_(
@@ -25,7 +45,11 @@ async def list_(
     """List the models of the site, or of the local cache."""
     shell = ctx.obj
     rows = local_rows(shell) if cached else await site_rows(shell)
-    rows = [row for row in rows if type_ in (None, row["type"]) and (quantization or row["quantization"]).upper() == row["quantization"].upper()]
+    rows = [
+        row
+        for row in rows
+        if type_ in (None, row["type"]) and (quantization or row["quantization"]).upper() == row["quantization"].upper()
+    ]
     rows.sort(key=_order(shell.config))
     data = [{key: value for key, value in row.items() if key != "sizeText"} for row in rows]
     return Result({"models": data}, table(rows, COLUMNS) if rows else "No model fits. Leave filters out to see all.")
@@ -41,6 +65,7 @@ async def site_rows(shell) -> list[dict]:
 def local_rows(shell) -> list[dict]:
     """The same rows, from the cache."""
     from ...registry.publish import index_row
+
     return [_row(shell, index_row(model.manifest)) for model in shell.store.models()]
 
 
@@ -48,8 +73,16 @@ def _row(shell, row: dict) -> dict:
     held = shell.store.find(row["id"], row["version"])
     state = "no" if held is None else "yes" if shell.store.complete(held) else "in part"
     size = row.get("size", 0)
-    return {"id": row["id"], "version": row["version"], "name": row.get("name", ""), "type": row.get("type", "unknown"),
-            "quantization": row.get("quantization", "unknown"), "size": size, "sizeText": megabytes(size), "cached": state}
+    return {
+        "id": row["id"],
+        "version": row["version"],
+        "name": row.get("name", ""),
+        "type": row.get("type", "unknown"),
+        "quantization": row.get("quantization", "unknown"),
+        "size": size,
+        "sizeText": megabytes(size),
+        "cached": state,
+    }
 
 
 def _order(config):
@@ -78,9 +111,15 @@ async def info(
 async def _manifest(shell, model: str, version: str | None) -> tuple[dict, str, str]:
     held = shell.store.find(model, version)
     if held:
-        return held.manifest, held.url, f"{held.state}, {'complete' if shell.store.complete(held) else 'in part'} in the cache"
+        return (
+            held.manifest,
+            held.url,
+            f"{held.state}, {'complete' if shell.store.complete(held) else 'in part'} in the cache",
+        )
     if not shell.has_site:
-        raise ModelNotFound(f"{model} is not in the cache, and no site is set to look at. Name one with --site ADDRESS.", id=model)
+        raise ModelNotFound(
+            f"{model} is not in the cache, and no site is set to look at. Name one with --site ADDRESS.", id=model
+        )
     async with shell.http() as http:
         site = shell.site(http)
         manifest, url = await site.manifest(await site.row(model, version))
@@ -89,14 +128,30 @@ async def _manifest(shell, model: str, version: str | None) -> tuple[dict, str, 
 
 def _summary(manifest: dict, url: str, state: str) -> str:
     from ...manifest import total_size
-    lines = [f"{manifest['id']} {manifest['version']}: {manifest['name']}", f"  type        {manifest['type']}",
-             f"  size        {megabytes(total_size(manifest))}", f"  state       {state}", f"  from        {url}",
-             f"  signed by   {manifest.get('signature', {}).get('keyId', 'nobody')}"]
-    lines += [f"  {name:<11} {manifest[name]}" for name in ("license", "homepage", "publishedAt", "publishedBy", "expiresAt") if name in manifest]
-    files = [{"file": a["filename"], "size": megabytes(a["size"]), "sha256": a["sha256"], "cid": a.get("cid")}
-             for a in manifest["artifacts"].values()]
+
+    lines = [
+        f"{manifest['id']} {manifest['version']}: {manifest['name']}",
+        f"  type        {manifest['type']}",
+        f"  size        {megabytes(total_size(manifest))}",
+        f"  state       {state}",
+        f"  from        {url}",
+        f"  signed by   {manifest.get('signature', {}).get('keyId', 'nobody')}",
+    ]
+    lines += [
+        f"  {name:<11} {manifest[name]}"
+        for name in ("license", "homepage", "publishedAt", "publishedBy", "expiresAt")
+        if name in manifest
+    ]
+    files = [
+        {"file": a["filename"], "size": megabytes(a["size"]), "sha256": a["sha256"], "cid": a.get("cid")}
+        for a in manifest["artifacts"].values()
+    ]
     lines += ["", table(files, {"file": "FILE", "size": "SIZE", "sha256": "SHA-256", "cid": "CID"})]
-    sections = [_section(name, manifest[name]) for name in ("architecture", "optimization", "requirements", "benchmarks") if manifest.get(name)]
+    sections = [
+        _section(name, manifest[name])
+        for name in ("architecture", "optimization", "requirements", "benchmarks")
+        if manifest.get(name)
+    ]
     return "\n".join([*lines, "", *sections])
 
 

@@ -1,4 +1,5 @@
 """`publish` and `sign`. Imports nothing heavy until called."""
+
 import json
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +13,15 @@ from .keys import Key
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    command(app, "publish", "publish ./my-model-q8.onnx ./tokenizer.json --name my-model --version 1.0.0 --type embedding --output ./site",
-            "publish ./my-model --name my-model --version 1.1.0 --template ./fields.json --output ./site --key ./publisher.pem")(publish)
-    command(app, "sign", "sign ./site/models/my-model/1.0.0/manifest.json", "sign ./my-model-q8.onnx --key ./publisher.pem")(sign)
+    command(
+        app,
+        "publish",
+        "publish ./my-model-q8.onnx ./tokenizer.json --name my-model --version 1.0.0 --type embedding --output ./site",
+        "publish ./my-model --name my-model --version 1.1.0 --template ./fields.json --output ./site --key ./publisher.pem",
+    )(publish)
+    command(
+        app, "sign", "sign ./site/models/my-model/1.0.0/manifest.json", "sign ./my-model-q8.onnx --key ./publisher.pem"
+    )(sign)
 
 
 async def publish(
@@ -27,8 +34,12 @@ async def publish(
     model_id: Annotated[str | None, typer.Option("--id", help="Id of the model.")] = None,
     quantization: Annotated[str | None, typer.Option(help="Quantization, such as INT8.")] = None,
     license_: Annotated[str | None, typer.Option("--license", help="SPDX name of the licence.")] = None,
-    template: Annotated[str | None, typer.Option(help="JSON file with further manifest fields (architecture, benchmarks, …).")] = None,
-    gateway: Annotated[list[str] | None, typer.Option(help="IPFS gateway to name as a second source; may be repeated.")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="JSON file with further manifest fields (architecture, benchmarks, …).")
+    ] = None,
+    gateway: Annotated[
+        list[str] | None, typer.Option(help="IPFS gateway to name as a second source; may be repeated.")
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite a version that is there.")] = False,
     key: Key = None,
     as_json: Json = False,
@@ -41,34 +52,59 @@ async def publish(
     from ...registry.publish import artifact_names
     from ...registry.publish import publish as publish_files
     from ..signing import dates
+
     shell = ctx.obj
-    fields = {"type": type_, **_template(shell, template), "id": model_id or _slug(name), "name": name, "version": version}
+    fields = {
+        "type": type_,
+        **_template(shell, template),
+        "id": model_id or _slug(name),
+        "name": name,
+        "version": version,
+    }
     if quantization:
         fields["optimization"] = {**fields.get("optimization", {}), "quantization": quantization}
     if license_:
         fields["license"] = license_
     paths = artifact_names(_paths(files))
-    made = await publish_files(paths, fields, Path(output), shell.signer(key), dates(shell, key), shell.host, shell.disk,
-                               gateways=gateway or (), replace=replace)
+    made = await publish_files(
+        paths,
+        fields,
+        Path(output),
+        shell.signer(key),
+        dates(shell, key),
+        shell.host,
+        shell.disk,
+        gateways=gateway or (),
+        replace=replace,
+    )
     size = sum(a["size"] for a in made.manifest["artifacts"].values())
-    text = (f"{made.manifest['id']} {version} ({megabytes(size)}) is in {made.folder}, signed by {made.key_id}.\n"
-            f"Serve {output} by any static host; readers pull it with `edge-net-models --site ADDRESS pull {made.manifest['id']}`.")
+    text = (
+        f"{made.manifest['id']} {version} ({megabytes(size)}) is in {made.folder}, signed by {made.key_id}.\n"
+        f"Serve {output} by any static host; readers pull it with `edge-net-models --site ADDRESS pull {made.manifest['id']}`."
+    )
     return Result({"manifest": made.manifest, "folder": str(made.folder), "keyId": made.key_id}, text)
 
 
 def _slug(name: str) -> str:
     import re
+
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or name
 
 
 def _paths(names: list[str]) -> list[Path]:
     paths = [Path(name) for name in names]
     if len(paths) == 1 and paths[0].is_dir():
-        paths = sorted(path for path in paths[0].iterdir() if path.is_file() and not path.name.startswith(".") and path.name != "manifest.json")
+        paths = sorted(
+            path
+            for path in paths[0].iterdir()
+            if path.is_file() and not path.name.startswith(".") and path.name != "manifest.json"
+        )
     missing = [str(path) for path in paths if not path.is_file()]
     if missing or not paths:
-        raise InvalidOption(f"There is no file {', '.join(missing) or 'in ' + names[0]}. Name the model's files, or a folder that holds only them.",
-                            files=missing)
+        raise InvalidOption(
+            f"There is no file {', '.join(missing) or 'in ' + names[0]}. Name the model's files, or a folder that holds only them.",
+            files=missing,
+        )
     return paths
 
 
@@ -84,7 +120,11 @@ def _template(shell, path: str | None) -> dict:
             raise ValueError("it is not an object")
     except ValueError as error:
         raise InvalidOption(f"--template {path} must be a file with one JSON object: {error}.", path=path) from error
-    return {name: value for name, value in fields.items() if name not in ("artifacts", "sources", "signature", "schemaVersion")}
+    return {
+        name: value
+        for name, value in fields.items()
+        if name not in ("artifacts", "sources", "signature", "schemaVersion")
+    }
 
 
 async def sign(
@@ -94,8 +134,12 @@ async def sign(
     as_json: Json = False,
 ):
     """Sign a manifest in place, after checking that the files beside it are the ones it describes."""
-    from ...registry.publish import sign_file
+    from ...registry.signing import sign_file
+
     shell = ctx.obj
     manifest, where = await sign_file(Path(path), shell.signer(key), shell.host, shell.disk)
     signature = manifest["signature"]
-    return Result({"path": str(where), "signature": signature}, f"{where} is signed by {signature['keyId']} at {signature['timestamp']}.")
+    return Result(
+        {"path": str(where), "signature": signature},
+        f"{where} is signed by {signature['keyId']} at {signature['timestamp']}.",
+    )

@@ -1,4 +1,5 @@
 """`search`: passages of a folder by meaning. Imports nothing heavy until called."""
+
 from typing import Annotated
 
 import typer
@@ -12,7 +13,12 @@ _WIDTH = 100
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    command(app, "search", 'search ./notes "when is the heating serviced"', 'search ./notes "who has the key" --top 3 --json')(search)
+    command(
+        app,
+        "search",
+        'search ./notes "when is the heating serviced"',
+        'search ./notes "who has the key" --top 3 --json',
+    )(search)
 
 
 async def search(
@@ -31,6 +37,7 @@ async def search(
     from ...errors import EmptyText
     from ..embedding import Embedder
     from ..texts import gather
+
     shell = ctx.obj
     if not query.strip():
         raise EmptyText("The query is empty. Say in your own words what you look for.")
@@ -39,10 +46,16 @@ async def search(
         index, embedded = await embedder.index(folder, found.documents, reindex)
         hits = await embedder.search(index, query, found.documents, top)
     rows = [{"file": hit.name, "line": hit.line, "score": round(hit.score, 4), "text": hit.text} for hit in hits]
-    data = {"query": query, "hits": rows, "documents": len(found.documents), "embedded": embedded, "skipped": found.skipped}
+    data = {
+        "query": query,
+        "hits": rows,
+        "documents": len(found.documents),
+        "embedded": embedded,
+        "skipped": found.skipped,
+    }
     return Result(data, "\n".join(_line(row) for row in rows))
 
 
 def _line(row: dict) -> str:
     text = " ".join(row["text"].split())
-    return f"{row['score']:.3f}  {row['file']}:{row['line']}\n       {text if len(text) <= _WIDTH else text[:_WIDTH - 1] + '…'}"
+    return f"{row['score']:.3f}  {row['file']}:{row['line']}\n       {text if len(text) <= _WIDTH else text[: _WIDTH - 1] + '…'}"
