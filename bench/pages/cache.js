@@ -5,7 +5,8 @@ const start = (path) => connect(new Worker(new URL(path, document.baseURI), { ty
 const at = (path) => new URL(path, document.baseURI).href;
 
 window.bench = {
-  async start() {
+  async start(id) {
+    this.id = id;
     this.loader = start("workers/loader.js");
     this.plain = start("bench/cache-worker.js");
     await this.loader.call("configure", { urls: { base: at("./"), models: at("models/"), trust: at("trust.json"), revocations: at("revocations.json") } });
@@ -25,6 +26,6 @@ window.bench = {
     await this.plain.call("plainDownload", { files: this.files });
     return performance.now() - begun;
   },
-  load: (root) => window.bench.plain.call("load", { root }),
-  plainLoad: (name, size) => window.bench.plain.call("plainLoad", { name, size }),
+  load: async ({ root }) => (await window.bench.plain.call("load", { root })).ms,
+  plainLoad: async ({ name, size }) => (await window.bench.plain.call("plainLoad", { name, size })).ms,
 };

@@ -1,6 +1,10 @@
 """The loader worker on its good days, and with careless servers."""
 
+import json
+
 import pytest
+
+from tests.browser.conftest import Loader
 
 pytestmark = pytest.mark.browser
 SIZE = 2 << 20
@@ -184,3 +188,19 @@ def test_without_a_file_store_bytes_go_to_the_next_best_place(loader, fake, plac
     assert page.ok("verify", id="fake")["damaged"] == []
     page.ok("remove", id="fake")
     assert page.do("keys", "chunk:") == []
+
+
+def test_where_the_browser_refuses_all_storage_the_model_lives_in_memory_and_that_is_said(
+    persistent_context, fake, tmp_path
+):
+    preferences = tmp_path / "blocked" / "Default" / "Preferences"
+    preferences.parent.mkdir(parents=True)
+    preferences.write_text(json.dumps({"profile": {"default_content_setting_values": {"cookies": 2}}}))
+    manifest = fake.add(size=300_000)
+    page = Loader(persistent_context("blocked").new_page(), fake.server.url + "/")
+    refused = page.page.evaluate("navigator.storage.getDirectory().then(() => 'allowed', (error) => error.name)")
+    assert refused != "allowed"  # else this test tests nothing
+    page.ok("pull", id="fake")
+    assert [e["code"] for e in page.events("fallback")] == ["storage_memory"]
+    pulled(page, manifest)
+    assert page.ok("isCached", id="fake") is True

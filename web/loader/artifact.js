@@ -10,7 +10,7 @@ import { bitset, bytesHeld, clearBit, missing, setBit } from "./ranges.js";
 import { artifactKey, chunkKey, deleteKey, folder, readArtifactRecord, readKey, updateKey, writeKey } from "./store.js";
 
 /** Bits are set after this much, or this long; less often is faster, more often loses less to a killed tab. */
-const FLUSH = { bytes: 64 << 20, ms: 1000 };
+export const COMMIT = { bytes: 64 << 20, ms: 1000 };
 
 /**
  * @typedef {object} Place
@@ -27,14 +27,14 @@ const PLACES = { opfs: openOpfs, idb: openIdb, memory: openMemory };
 /**
  * Opens an artifact for writing in the best place this browser offers.
  * @param {string} root @param {{size: number, chunkSize: number}} artifact
- * @param {{places?: string[], now?: () => number, onFallback?: (event: {code: string, reason: string}) => void}} [options]
+ * @param {{places?: string[], every?: {bytes: number, ms: number}, now?: () => number, onFallback?: (event: {code: string, reason: string}) => void}} [options]
  */
-export async function openForWriting(root, { size, chunkSize }, { places = Object.keys(PLACES), now = Date.now, onFallback } = {}) {
+export async function openForWriting(root, { size, chunkSize }, { places = Object.keys(PLACES), every = COMMIT, now = Date.now, onFallback } = {}) {
   const old = await readArtifactRecord(root);
   const { name, place } = await firstPlace(old ? [old.place, ...places.filter((p) => p !== old.place)] : places, root, { size, chunkSize }, onFallback);
   const keep = old && old.place === name && !place.fresh && old.size === size && old.chunkSize === chunkSize;
   const record = { size, chunkSize, have: keep ? old.have : bitset(chunkCount(size, chunkSize)), complete: keep ? old.complete : false, lastUsed: now(), place: name };
-  return makeWriter(root, record, place, now);
+  return makeWriter(root, record, place, now, every);
 }
 
 async function firstPlace(names, root, artifact, onFallback) {
@@ -55,7 +55,7 @@ async function firstPlace(names, root, artifact, onFallback) {
 
 const WORDS = { opfs: "the browser's file store", idb: "IndexedDB, which is slower", memory: "this tab's memory, until it is closed" };
 
-function makeWriter(root, record, place, now) {
+function makeWriter(root, record, place, now, every) {
   let unset = [];
   let unsetBytes = 0;
   let last = now();
@@ -85,7 +85,7 @@ function makeWriter(root, record, place, now) {
       await guard(() => place.write(index, bytes));
       unset.push(index);
       unsetBytes += bytes.length;
-      if (unsetBytes >= FLUSH.bytes || now() - last >= FLUSH.ms) await commit();
+      if (unsetBytes >= every.bytes || now() - last >= every.ms) await commit();
     },
     commit,
     /** Chunks that turned out to be damaged. */

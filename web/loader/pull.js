@@ -17,7 +17,8 @@ import { isPresent } from "./store.js";
  * @typedef {object} Setting
  * @property {import("./http.js").Wire} wire
  * @property {number} parallel @property {number} retries @property {number} timeout ms
- * @property {string[]} prefer source types, best first @property {string[]} [places] where bytes may be kept
+ * @property {string[]} prefer source types, best first
+ * @property {string[]} [places] where bytes may be kept, in this order @property {{bytes: number, ms: number}} [every] when bits are set
  */
 
 /** @param {any} manifest @returns {{root: string, filename: string, size: number, artifact: any}[]} one row per distinct content, largest first */
@@ -52,7 +53,7 @@ export async function pullArtifacts(record, setting, { signal, progress, onFallb
 function underLock(record, file, setting, signal, onFallback, progress, work) {
   return withLock(writeLock(file.root), { signal }, async () => {
     if (work === fill && (await isPresent(file.root))) return undefined; // another tab was faster
-    const writer = await openForWriting(file.root, file.artifact, { places: setting.places, now: setting.wire.now, onFallback });
+    const writer = await openForWriting(file.root, file.artifact, { places: setting.places, every: setting.every, now: setting.wire.now, onFallback });
     try {
       return await work({ record, file, setting, signal, onFallback, progress, writer });
     } finally {

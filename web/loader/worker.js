@@ -29,6 +29,7 @@ function configure({ urls, options = {} }) {
       retries: download.retries ?? DEFAULTS.retries,
       prefer: [sources.primary, sources.fallback].flat().filter(Boolean),
       places: cache.places,
+      every: cache.commit,
     },
   };
   return {};
