@@ -1,8 +1,10 @@
 """What every bench shares: claims, interleaved samples, the table for people and the one JSON line for machines.
 
-A bench module has `run(quick: bool) -> dict`, made by `result`. `value` says how many times better ours is than the peer's, by medians: throughput
+A bench module has `run(quick: bool) -> dict`, made by `result`. `value` says how many times better ours is than
+the peer's, by medians: throughput
 over throughput, the peer's time or bytes over ours. A peer that was not run has no samples and is printed as "not measured".
 """
+
 from __future__ import annotations
 
 import json
@@ -47,21 +49,37 @@ class Claim:
         return high / low if low else None
 
     def to_data(self) -> dict:
-        peer = {"name": self.peer.name, "version": self.peer.version, "config": self.peer.config, "samples": self.peer.samples}
+        peer = {
+            "name": self.peer.name,
+            "version": self.peer.version,
+            "config": self.peer.config,
+            "samples": self.peer.samples,
+        }
         target = {} if self.target is None else {"target": self.target}
         data = {"name": self.name, "unit": self.unit, "better": self.better, "samples": self.samples, "peer": peer}
         return {**data, **target, "value": self.value}
 
 
-def claim(name: str, unit: str, better: str, ours: list[float], peer: str, version: str, config: str, theirs: list[float],
-          target: float | None = None) -> dict:
+def claim(
+    name: str,
+    unit: str,
+    better: str,
+    ours: list[float],
+    peer: str,
+    version: str,
+    config: str,
+    theirs: list[float],
+    target: float | None = None,
+) -> dict:
     """One claim as plain data, `value` worked out."""
     return Claim(name, unit, better, ours, Peer(peer, version, config, theirs), target).to_data()
 
 
 def browser_path() -> str:
     """Chromium's path (CHROMIUM overrides). Raises FileNotFoundError that says what to install."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = os.environ.get("CHROMIUM") or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if not found:
         raise FileNotFoundError("No Chromium was found. Install chromium, or set CHROMIUM to its path.")
     return found
@@ -78,7 +96,12 @@ def interleave(sides: dict[str, Callable[[], float]], samples: int = LEAST_SAMPL
 
 def machine() -> dict:
     """Where it was measured: processor, cores, memory, system, load at the end."""
-    info = {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count(), "cpu": _cpu_name()}
+    info = {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "cpu": _cpu_name(),
+    }
     if hasattr(os, "getloadavg"):
         info["load"] = round(os.getloadavg()[0], 2)
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
@@ -89,7 +112,9 @@ def machine() -> dict:
 def _cpu_name() -> str:
     try:
         with open("/proc/cpuinfo") as lines:
-            return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+            return next(
+                (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+            )
     except OSError:
         return platform.processor()
 

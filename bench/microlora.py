@@ -2,6 +2,7 @@
 
 The peer cuts dim to 256 in silence: at 384 it computes two thirds of the width, and its zero-copy buffers are used at 256. CPython only.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -20,7 +21,13 @@ PAGE = ROOT / "bench" / "peers" / "microlora"
 PACKAGE = "@ruvector/learning-wasm"
 TARGETS = {"forward": 3.0, "adapt": 3.0, "forward_zero_copy": 1.0, "scoped_forward": 1.0, "record": 1.0}
 DIMS = (256, 384)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".html": "text/html"}
 ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}  # a 5 us clock
 
@@ -72,16 +79,28 @@ def measure(peer: Path, quick: bool) -> dict:
     from playwright.sync_api import sync_playwright
 
     from tools.steps.wasm import build
-    samples, ms, seeds = (5 * LEAST_SAMPLES, 4, 1) if quick else (51, 6, 5)  # many short samples: other jobs hit both alike
+
+    samples, ms, seeds = (
+        (5 * LEAST_SAMPLES, 4, 1) if quick else (51, 6, 5)
+    )  # many short samples: other jobs hit both alike
     with tempfile.TemporaryDirectory() as temp, sync_playwright() as play:
         build(Path(temp))
-        folders = {"/ours/": ROOT / "web" / "engine", "/sdk/": ROOT / "web" / "sdk", "/trust/": ROOT / "web" / "trust", "/kernels/": Path(temp), "/peer/": peer, "/": PAGE}
+        folders = {
+            "/ours/": ROOT / "web" / "engine",
+            "/sdk/": ROOT / "web" / "sdk",
+            "/trust/": ROOT / "web" / "trust",
+            "/kernels/": Path(temp),
+            "/peer/": peer,
+            "/": PAGE,
+        }
         with served(folders) as address:
             browser = play.chromium.launch(executable_path=browser_path(), headless=True, args=FLAGS)
             page = browser.new_page()
             page.goto(f"{address}/page.html?module=engine.relaxed.wasm")
             page.wait_for_function("window.ready", timeout=60_000)
-            out = {"times": {d: page.evaluate("([d, n, ms]) => window.bench(d, n, ms)", [d, samples, ms]) for d in DIMS}}
+            out = {
+                "times": {d: page.evaluate("([d, n, ms]) => window.bench(d, n, ms)", [d, samples, ms]) for d in DIMS}
+            }
             out["held_out"] = [page.evaluate("(seed) => window.heldOut(seed)", seed) for seed in range(1, seeds + 1)]
             out["browser"] = f"Chromium {browser.version}"
             browser.close()

@@ -3,6 +3,7 @@
 Beside the pack: trust.json (that key), vectors.json (every case of every kernel), learning.json (what the Python learners did, for the
 JavaScript ones to repeat) and bad/<name>.wasm (runaway and trapping test kernels).
 """
+
 from __future__ import annotations
 
 import base64
@@ -33,8 +34,13 @@ def public_key() -> bytes:
 def trust_document(capabilities: tuple[str, ...] = ("sign-kernels",), public: bytes | None = None) -> dict:
     """A trust.json with one key that is valid for long."""
     raw = public or public_key()
-    key = {"keyId": hashlib.sha256(raw).hexdigest()[:16], "publicKey": base64.b64encode(raw).decode(), "notBefore": "2020-01-01T00:00:00Z",
-           "notAfter": "2099-01-01T00:00:00Z", "capabilities": list(capabilities)}
+    key = {
+        "keyId": hashlib.sha256(raw).hexdigest()[:16],
+        "publicKey": base64.b64encode(raw).decode(),
+        "notBefore": "2020-01-01T00:00:00Z",
+        "notAfter": "2099-01-01T00:00:00Z",
+        "capabilities": list(capabilities),
+    }
     return {"schemaVersion": 1, "keys": [key]}
 
 
@@ -63,7 +69,14 @@ def write_pack(out: Path) -> Path:
     """Compile, sign and write everything into `out`; returns it."""
     made = {p.relative_to(out).as_posix(): p.read_bytes() for p in wasm.build(out)}
     builds = {f"engine.{name}.wasm": features for name, (_flags, features) in wasm.BUILDS.items()}
-    files = make_pack(made, builds, version=VERSION, runtime=("0.1.0", "0.9.9"), created_at="2025-01-01T00:00:00Z", author={"name": "test", "email": "test@example.org"})
+    files = make_pack(
+        made,
+        builds,
+        version=VERSION,
+        runtime=("0.1.0", "0.9.9"),
+        created_at="2025-01-01T00:00:00Z",
+        author={"name": "test", "email": "test@example.org"},
+    )
     files["kernels.json.sig"] = sign(files["kernels.json"])
     files["trust.json"] = json.dumps(trust_document()).encode()
     files["vectors.json"] = make_vectors()

@@ -1,4 +1,5 @@
 """Every kernel on every Python engine against its NumPy reference; descriptors; traps and limits in wasmtime."""
+
 import re
 import struct
 import sys
@@ -53,7 +54,9 @@ def test_kernel_answers_as_its_reference(engines, name, case):
 def test_extension_kernel_answers_as_its_reference(built, runtime, call):
     row = EXTENSIONS[call.kernel]
     code, want, scratch = row.reference(call)
-    got_code, got, got_scratch = runtime.extension((built / "ext" / f"{call.kernel}.wasm").read_bytes(), call.kernel).call(call)
+    got_code, got, got_scratch = runtime.extension(
+        (built / "ext" / f"{call.kernel}.wasm").read_bytes(), call.kernel
+    ).call(call)
     assert got_code == code
     if code == 0:
         assert close(got, want, row.tolerance)
@@ -69,7 +72,14 @@ def test_every_kernel_has_cases_for_ok_and_for_refusal():
 
 def test_rmsnorm_reference_is_the_formula():
     x, w = np.array([3.0, 4.0], np.float32), np.array([1.0, 2.0], np.float32)
-    call = ExtCall("rmsnorm_f32", EXTENSIONS["rmsnorm_f32"].pack_params(eps=0.0, hidden=2, rows=1), x, w, np.zeros(2, np.float32), 1)
+    call = ExtCall(
+        "rmsnorm_f32",
+        EXTENSIONS["rmsnorm_f32"].pack_params(eps=0.0, hidden=2, rows=1),
+        x,
+        w,
+        np.zeros(2, np.float32),
+        1,
+    )
     _, y, scratch = EXTENSIONS["rmsnorm_f32"].reference(call)
     assert np.allclose(y, [3 / 12.5**0.5, 8 / 12.5**0.5]) and np.allclose(scratch, 12.5**0.5)
 
@@ -82,7 +92,9 @@ def test_topk_scores_real_vectors_as_the_reference(engines, name, rows, d, k):
     got = engines[name].run("topk_dot", m=m, q=q, rows=rows, d=d, k=k)
     exact = m.astype(np.float64) @ q
     best = np.sort(exact)[::-1][:k]
-    assert np.abs(got["score"][0] - best).max() < 1e-5 * np.abs(m).max() * d  # places may swap where exact scores are this close
+    assert (
+        np.abs(got["score"][0] - best).max() < 1e-5 * np.abs(m).max() * d
+    )  # places may swap where exact scores are this close
     assert np.abs(exact[got["index"][0]] - best).max() < 1e-5 * np.abs(m).max() * d
     assert len(set(got["index"][0])) == k
 
@@ -92,7 +104,9 @@ def test_c_structs_follow_the_table():
     for name, args in layouts().items():
         body = re.search(r"typedef struct \{((?:(?!typedef).)*?)\} " + name + "_args;", source, re.S)[1]
         code = re.sub(r"//[^\n]*", "", body)
-        names = [re.split(r"[\s*]+", f.strip())[-1] for line in code.split(";") if line.strip() for f in line.split(",")]
+        names = [
+            re.split(r"[\s*]+", f.strip())[-1] for line in code.split(";") if line.strip() for f in line.split(",")
+        ]
         assert names == [a[0] for a in args], name
 
 
@@ -159,7 +173,9 @@ def test_a_bad_kernel_is_stopped_by_name_and_the_host_goes_on(built, runtime, na
 
 def test_a_kernel_is_given_its_reserved_bytes_and_not_more_pages_than_its_limit(built, runtime):
     kernel = runtime.extension((built / "ext" / "rmsnorm_f32.wasm").read_bytes(), "rmsnorm_f32", pages=4)
-    big = ExtCall("rmsnorm_f32", b"", np.zeros(100_000, np.float32), np.zeros(1, np.float32), np.zeros(100_000, np.float32), 0)
+    big = ExtCall(
+        "rmsnorm_f32", b"", np.zeros(100_000, np.float32), np.zeros(1, np.float32), np.zeros(100_000, np.float32), 0
+    )
     with pytest.raises(errors.AllocationFailed):
         kernel.call(big)
 

@@ -1,4 +1,5 @@
 """MicroLoRA: the step is the gradient (finite differences), it learns, rewards push both ways, and nothing wrong gets in."""
+
 import json
 
 import numpy as np
@@ -51,6 +52,7 @@ def test_it_learns_a_rank_one_map_to_a_millionth_of_the_error_it_began_with(seed
 
     def error():
         return sum(((lora.forward_array(x) - (x + u * (v @ x))) ** 2).sum() for x in held_out)
+
     before = error()
     for x in rng.standard_normal((1500, d)).astype(np.float32):
         lora.adapt_array(lora.forward_array(x) - (x + u * (v @ x)))
@@ -139,7 +141,11 @@ REFUSED = [
     ("a reward before any input", lambda m: m.adapt_with_reward(1), errors.InvalidOption),
     ("a reward without a direction", lambda m: m.adapt_with_reward(1, input=Z), errors.InvalidOption),
     ("a NaN reward", lambda m: m.adapt_with_reward(float("nan"), input=Z), errors.NotFinite),
-    ("a step that would break the weights", lambda m: m.adapt_array(np.full(4, 3e38), np.full(4, 3e38)), errors.OutputNotFinite),
+    (
+        "a step that would break the weights",
+        lambda m: m.adapt_array(np.full(4, 3e38), np.full(4, 3e38)),
+        errors.OutputNotFinite,
+    ),
 ]
 
 
@@ -153,7 +159,18 @@ def test_it_refuses_and_nothing_changes(reason, act, error):
     assert lora.export_state() == before
 
 
-@pytest.mark.parametrize("options", [{"dim": 0}, {"dim": 70000}, {"dim": 4, "rank": 0}, {"dim": 4, "rank": 17}, {"dim": 4, "learning_rate": -1}, {"dim": 4, "clip": -1}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dim": 0},
+        {"dim": 70000},
+        {"dim": 4, "rank": 0},
+        {"dim": 4, "rank": 17},
+        {"dim": 4, "learning_rate": -1},
+        {"dim": 4, "clip": -1},
+    ],
+    ids=str,
+)
 def test_sizes_out_of_range_are_refused(options):
     with pytest.raises(errors.InvalidOption):
         MicroLoRA(**options)
@@ -171,8 +188,15 @@ def test_state_survives_json_and_reset_forgets_it():
     assert np.array_equal(other.forward_array(x), x) and other.adapt_count() == 0
 
 
-SPOILT = [("another format", {"format": "x"}), ("another width", {"dim": 7}), ("a matrix cut short", {"a": "AAAA"}), ("not base64", {"b": "!"}),
-          ("a count that is none", {"adapt_count": -1}), ("alpha missing", {"alpha": None}), ("NaN", {"a": "AADAfw" * 16 + "AADAfwAADAf="})]
+SPOILT = [
+    ("another format", {"format": "x"}),
+    ("another width", {"dim": 7}),
+    ("a matrix cut short", {"a": "AAAA"}),
+    ("not base64", {"b": "!"}),
+    ("a count that is none", {"adapt_count": -1}),
+    ("alpha missing", {"alpha": None}),
+    ("NaN", {"a": "AADAfw" * 16 + "AADAfwAADAf="}),
+]
 
 
 @pytest.mark.parametrize("reason,change", SPOILT, ids=[s[0] for s in SPOILT])

@@ -1,4 +1,5 @@
 """Kernel packs in Python: what is refused and why, health check, upgrade and rollback. The host is wasmtime and a folder of files."""
+
 import asyncio
 import base64
 import hashlib
@@ -56,6 +57,7 @@ def reader(files):
         if path not in files:
             raise FileNotFoundError(path)
         return files[path]
+
     return read
 
 
@@ -83,6 +85,7 @@ def test_without_relaxed_simd_the_plain_build_is_chosen(files, runtime):
     class Plain:
         features = frozenset({"simd"})
         engine, extension = runtime.engine, runtime.extension
+
     assert load(files, Plain()).builds["engine"].path == "engine.simd.wasm"
 
 
@@ -92,24 +95,72 @@ def flip(data, at=100):
 
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(32))
 REFUSED_FILES = [
-    ("a manifest changed after signing", lambda f: {**f, "kernels.json": f["kernels.json"] + b" "}, errors.InvalidSignature),
-    ("a signature by another key", lambda f: {**f, "kernels.json.sig": base64.b64encode(OTHER.sign(f["kernels.json"]))}, errors.InvalidSignature),
+    (
+        "a manifest changed after signing",
+        lambda f: {**f, "kernels.json": f["kernels.json"] + b" "},
+        errors.InvalidSignature,
+    ),
+    (
+        "a signature by another key",
+        lambda f: {**f, "kernels.json.sig": base64.b64encode(OTHER.sign(f["kernels.json"]))},
+        errors.InvalidSignature,
+    ),
     ("a signature that is not base64", lambda f: {**f, "kernels.json.sig": b"?"}, errors.PackKeyError),
     ("no signature", lambda f: {n: d for n, d in f.items() if n != "kernels.json.sig"}, errors.PackIoError),
-    ("a module with one bit flipped", lambda f: {**f, "engine.relaxed.wasm": flip(f["engine.relaxed.wasm"])}, errors.PackHashMismatch),
-    ("an extension module cut short", lambda f: {**f, "ext/rmsnorm_f32.wasm": f["ext/rmsnorm_f32.wasm"][:-1]}, errors.PackHashMismatch),
+    (
+        "a module with one bit flipped",
+        lambda f: {**f, "engine.relaxed.wasm": flip(f["engine.relaxed.wasm"])},
+        errors.PackHashMismatch,
+    ),
+    (
+        "an extension module cut short",
+        lambda f: {**f, "ext/rmsnorm_f32.wasm": f["ext/rmsnorm_f32.wasm"][:-1]},
+        errors.PackHashMismatch,
+    ),
     ("health vectors changed", lambda f: {**f, "health.json": f["health.json"] + b" "}, errors.PackHashMismatch),
-    ("a module that is missing", lambda f: {n: d for n, d in f.items() if n != "ext/rmsnorm_f32.wasm"}, errors.PackIoError),
+    (
+        "a module that is missing",
+        lambda f: {n: d for n, d in f.items() if n != "ext/rmsnorm_f32.wasm"},
+        errors.PackIoError,
+    ),
     ("no kernels", lambda f: edited(f, lambda d: d.update(kernels=[])), errors.InvalidPack),
-    ("a path that leaves the pack", lambda f: edited(f, lambda d: d["modules"]["engine"][0].update(path="../x.wasm")), errors.InvalidPack),
-    ("a kernel whose hash is no build's", lambda f: edited(f, lambda d: d["kernels"][0].update(hash="sha256:" + "0" * 64)), errors.InvalidPack),
+    (
+        "a path that leaves the pack",
+        lambda f: edited(f, lambda d: d["modules"]["engine"][0].update(path="../x.wasm")),
+        errors.InvalidPack,
+    ),
+    (
+        "a kernel whose hash is no build's",
+        lambda f: edited(f, lambda d: d["kernels"][0].update(hash="sha256:" + "0" * 64)),
+        errors.InvalidPack,
+    ),
     ("an id listed twice", lambda f: edited(f, lambda d: d["kernels"].append(d["kernels"][0])), errors.InvalidPack),
-    ("an unknown dtype", lambda f: edited(f, lambda d: d["kernels"][0]["inputs"][0].update(dtype="f99")), errors.InvalidPack),
+    (
+        "an unknown dtype",
+        lambda f: edited(f, lambda d: d["kernels"][0]["inputs"][0].update(dtype="f99")),
+        errors.InvalidPack,
+    ),
     ("modules that are no lists", lambda f: edited(f, lambda d: d.update(modules={"engine": 3})), errors.InvalidPack),
-    ("signed, but not JSON", lambda f: {**f, "kernels.json": b"x", "kernels.json.sig": kernel_pack.sign(b"x")}, errors.InvalidPack),
-    ("a runtime that is too old", lambda f: edited(f, lambda d: d.update(min_runtime_version="0.5.1")), errors.RuntimeTooOld),
-    ("a runtime that is too new", lambda f: edited(f, lambda d: d.update(max_runtime_version="0.4.9")), errors.RuntimeTooNew),
-    ("a feature nobody has", lambda f: edited(f, lambda d: [b.update(features=["fp16"]) for b in d["modules"]["engine"]]), errors.MissingFeature),
+    (
+        "signed, but not JSON",
+        lambda f: {**f, "kernels.json": b"x", "kernels.json.sig": kernel_pack.sign(b"x")},
+        errors.InvalidPack,
+    ),
+    (
+        "a runtime that is too old",
+        lambda f: edited(f, lambda d: d.update(min_runtime_version="0.5.1")),
+        errors.RuntimeTooOld,
+    ),
+    (
+        "a runtime that is too new",
+        lambda f: edited(f, lambda d: d.update(max_runtime_version="0.4.9")),
+        errors.RuntimeTooNew,
+    ),
+    (
+        "a feature nobody has",
+        lambda f: edited(f, lambda d: [b.update(features=["fp16"]) for b in d["modules"]["engine"]]),
+        errors.MissingFeature,
+    ),
 ]
 
 
@@ -120,9 +171,17 @@ def test_a_pack_is_refused_for(files, runtime, reason, change, error):
 
 
 REFUSED_POLICY = [
-    ("no key that may sign kernels", {"trust": parse_trust(kernel_pack.trust_document(("sign-manifest",)))}, errors.NoTrustedKey),
+    (
+        "no key that may sign kernels",
+        {"trust": parse_trust(kernel_pack.trust_document(("sign-manifest",)))},
+        errors.NoTrustedKey,
+    ),
     ("a key that has expired", {"now": lambda: 5e9}, errors.NoTrustedKey),
-    ("a key that was revoked", {"revocations": Revocations(1, frozenset(parse_trust(kernel_pack.trust_document()).keys))}, errors.NoTrustedKey),
+    (
+        "a key that was revoked",
+        {"revocations": Revocations(1, frozenset(parse_trust(kernel_pack.trust_document()).keys))},
+        errors.NoTrustedKey,
+    ),
     ("an allowlist that lacks it", {"allowlist": {"version": 1, "kernels": {}}}, errors.NotInAllowlist),
     ("a runtime whose version is no version", {"runtime_version": "new"}, errors.VersionIncompatible),
 ]
@@ -141,12 +200,26 @@ def test_version_bounds_are_inclusive(files, runtime, runtime_version):
 
 def test_an_allowlist_that_names_every_kernel_lets_the_pack_in(files, runtime):
     document = json.loads(files["kernels.json"])
-    hashes = {k["id"]: [b["hash"].upper().replace("SHA256", "sha256") for b in document["modules"][k["module"]]] for k in document["kernels"]}
+    hashes = {
+        k["id"]: [b["hash"].upper().replace("SHA256", "sha256") for b in document["modules"][k["module"]]]
+        for k in document["kernels"]
+    }
     assert load(files, runtime, allowlist={"version": 1, "kernels": hashes}).checked
 
 
 def test_versions_sort_by_semver_precedence():
-    order = ["0.9.9", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "1.0.1", "1.10.0"]
+    order = [
+        "0.9.9",
+        "1.0.0-alpha",
+        "1.0.0-alpha.1",
+        "1.0.0-alpha.beta",
+        "1.0.0-beta.2",
+        "1.0.0-beta.11",
+        "1.0.0-rc.1",
+        "1.0.0",
+        "1.0.1",
+        "1.10.0",
+    ]
     assert sorted(reversed(order), key=version_key) == order
 
 
@@ -159,6 +232,7 @@ def with_module(files, name, path, data):
         for entry in [*document["modules"][name], *[k for k in document["kernels"] if k["module"] == name]]:
             if entry["path"] == path:
                 entry.update(hash=digest, **({"size": len(data)} if "size" in entry else {}))
+
     return {**edited(files, change), path: data}
 
 
@@ -183,7 +257,10 @@ def test_health_check_finds_wrong_numbers(files, runtime):
     y = np.frombuffer(base64.b64decode(first["outputs"]["y"]), "<f4") + np.float32(1e-3)
     first["outputs"]["y"] = base64.b64encode(y.tobytes()).decode()
     data = json.dumps(vectors).encode()
-    other = edited({**files, "health.json": data}, lambda d: d["health"].update(hash="sha256:" + hashlib.sha256(data).hexdigest(), size=len(data)))
+    other = edited(
+        {**files, "health.json": data},
+        lambda d: d["health"].update(hash="sha256:" + hashlib.sha256(data).hexdigest(), size=len(data)),
+    )
     with pytest.raises(errors.HealthCheckFailed, match="normalize"):
         load(other, runtime)
 
@@ -193,7 +270,9 @@ def test_a_failed_upgrade_keeps_the_active_pack_and_says_so_once(files, runtime)
     manager = KernelManager(policy(), runtime, events.append)
     first = asyncio.run(manager.upgrade(reader(files)))
     with pytest.raises(errors.RuntimeTooOld):
-        asyncio.run(manager.upgrade(reader(edited(files, lambda d: d.update(version="2.0.0", min_runtime_version="0.6.0")))))
+        asyncio.run(
+            manager.upgrade(reader(edited(files, lambda d: d.update(version="2.0.0", min_runtime_version="0.6.0"))))
+        )
     assert manager.active is first and manager.previous is None
     assert [e["code"] for e in events] == ["pack_runtime_too_old"]
 

@@ -1,4 +1,5 @@
 """ScopedLoRA: 17 operators, 7 categories, blending while a scope is young, and refusals."""
+
 import json
 
 import numpy as np
@@ -18,7 +19,13 @@ def made(**options):
 
 def test_there_are_17_operators_in_7_categories():
     assert len(SCOPES) == 17 and len(CATEGORIES) == 7
-    assert [ScopedLoRA.scope_name(i) for i in (0, 2, 4, 9, 16)] == ["SeqScan", "HnswScan", "NestedLoopJoin", "Filter", "Result"]
+    assert [ScopedLoRA.scope_name(i) for i in (0, 2, 4, 9, 16)] == [
+        "SeqScan",
+        "HnswScan",
+        "NestedLoopJoin",
+        "Filter",
+        "Result",
+    ]
     assert ScopedLoRA.category_name(LIMIT) == "Order"
 
 
@@ -63,8 +70,15 @@ def test_reward_adapts_scope_and_category(improvement):
 @pytest.mark.parametrize("op_type", [-1, 17, 99, 1.5, True, "Sort", None])
 def test_unknown_operators_are_refused_everywhere(op_type):
     scoped = made()
-    for act in (scoped.scope_name, scoped.adapt_count, scoped.delta_norm, scoped.reset_scope, lambda o: scoped.forward_array(o, X),
-                lambda o: scoped.adapt_array(o, E, X), lambda o: scoped.adapt_with_reward(o, 1)):
+    for act in (
+        scoped.scope_name,
+        scoped.adapt_count,
+        scoped.delta_norm,
+        scoped.reset_scope,
+        lambda o: scoped.forward_array(o, X),
+        lambda o: scoped.adapt_array(o, E, X),
+        lambda o: scoped.adapt_with_reward(o, 1),
+    ):
         with pytest.raises(errors.UnknownScope):
             act(op_type)
     assert scoped.total_adapt_count() == 0
@@ -106,7 +120,12 @@ def test_state_survives_json_and_a_spoilt_one_changes_nothing():
     state = json.loads(json.dumps(scoped.export_state()))
     other.import_state(state)
     assert np.array_equal(other.forward_array(SORT, X), scoped.forward_array(SORT, X))
-    spoilt = [{**state, "scopes": state["scopes"][:16]}, {**state, "scopes": [*state["scopes"][:16], {}]}, {**state, "format": "x"}, []]
+    spoilt = [
+        {**state, "scopes": state["scopes"][:16]},
+        {**state, "scopes": [*state["scopes"][:16], {}]},
+        {**state, "format": "x"},
+        [],
+    ]
     before = other.export_state()
     for wrong in spoilt:
         with pytest.raises(errors.BackupInvalid):

@@ -1,4 +1,5 @@
 """TrajectoryBuffer: improvement, quality, statistics over all records against NumPy, the ring, and refusals."""
+
 import math
 
 import numpy as np
@@ -11,7 +12,10 @@ from edgenet.learn.trajectory import improvement, quality
 X = np.arange(3, dtype=np.float32)
 
 
-@pytest.mark.parametrize("execution,baseline,gain,good", [(50, 100, 1.0, 1.0), (100, 100, 0.0, 0.5), (200, 100, -0.5, 0.25), (0, 100, 0.0, 0.5), (10, 1000, 99.0, 1.0)])
+@pytest.mark.parametrize(
+    "execution,baseline,gain,good",
+    [(50, 100, 1.0, 1.0), (100, 100, 0.0, 0.5), (200, 100, -0.5, 0.25), (0, 100, 0.0, 0.5), (10, 1000, 99.0, 1.0)],
+)
 def test_improvement_and_quality(execution, baseline, gain, good):
     assert improvement(execution, baseline) == gain and quality(gain) == good
 
@@ -67,7 +71,12 @@ def test_it_refuses_and_keeps_nothing(reason, args, error):
 
 def test_an_empty_buffer_has_plain_statistics():
     buffer = TrajectoryBuffer()
-    assert (buffer.success_rate(), buffer.mean_improvement(), buffer.variance(), buffer.high_quality_count(0)) == (0, 0, 0, 0)
+    assert (buffer.success_rate(), buffer.mean_improvement(), buffer.variance(), buffer.high_quality_count(0)) == (
+        0,
+        0,
+        0,
+        0,
+    )
 
 
 def test_reset_forgets():

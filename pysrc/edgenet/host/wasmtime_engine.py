@@ -1,7 +1,9 @@
-"""Kernels in wasmtime, for CPython: the same bytes as in the browser, with an epoch deadline and a memory limit. An instance that trapped is thrown away.
+"""Kernels in wasmtime, for CPython: the same bytes as in the browser, with an epoch deadline and a memory limit.
+An instance that trapped is thrown away.
 
 A Runtime owns the compiler and the thread that advances the epoch; engines and extensions are made by it. Close it (or use `with`).
 """
+
 from __future__ import annotations
 
 import struct
@@ -57,7 +59,9 @@ def trap_error(trap: wt.Trap, what: str) -> Exception:
 
 
 class WasmtimeRuntime:
-    """Compiles modules and advances the epoch every `tick_ms` (default 10 ms). `budget` is the ticks one call may take (default 1000: 10 s)."""
+    """Compiles modules and advances the epoch every `tick_ms` (default 10 ms). `budget` is the ticks one call may
+    take (default 1000: 10 s).
+    """
 
     def __init__(self, *, tick_ms: float = 10, budget: int = 1000, pages: int = 1024):
         config = wt.Config()
@@ -87,7 +91,9 @@ class WasmtimeRuntime:
         try:
             return wt.Module(self.compiler, data)
         except wt.WasmtimeError as error:
-            raise InvalidPack(f"A kernel module of {len(data)} bytes could not be compiled: {str(error).splitlines()[0]}.") from error
+            raise InvalidPack(
+                f"A kernel module of {len(data)} bytes could not be compiled: {str(error).splitlines()[0]}."
+            ) from error
 
     def engine(self, data: bytes) -> WasmtimeEngine:
         """The engine module as something with `call` and `run`."""
@@ -109,9 +115,15 @@ class Instance:
         try:
             self.exports = wt.Instance(self.store, module, []).exports(self.store)
         except (wt.WasmtimeError, wt.Trap) as error:
-            raise InitializationFailed(f"{what} could not be instantiated within {pages} pages: {str(error).splitlines()[0]}.") from error
-        if not isinstance(self.exports.get("memory"), wt.Memory) or not isinstance(self.exports.get("__heap_base"), wt.Global):
-            raise InitializationFailed(f"{what} must export `memory` and `__heap_base`. Link it with --export=__heap_base.")
+            raise InitializationFailed(
+                f"{what} could not be instantiated within {pages} pages: {str(error).splitlines()[0]}."
+            ) from error
+        if not isinstance(self.exports.get("memory"), wt.Memory) or not isinstance(
+            self.exports.get("__heap_base"), wt.Global
+        ):
+            raise InitializationFailed(
+                f"{what} must export `memory` and `__heap_base`. Link it with --export=__heap_base."
+            )
         self.memory: wt.Memory = self.exports["memory"]
         self.heap_base: int = self.exports["__heap_base"].value(self.store)
 
@@ -127,7 +139,9 @@ class Instance:
             if missing > 0:
                 self.memory.grow(self.store, missing)
         except wt.WasmtimeError as error:
-            raise AllocationFailed(f"{self.what} needs {end} bytes, more than its limit. Use smaller inputs or raise `pages`.", bytes=end) from error
+            raise AllocationFailed(
+                f"{self.what} needs {end} bytes, more than its limit. Use smaller inputs or raise `pages`.", bytes=end
+            ) from error
 
     def write(self, offset: int, data: bytes) -> None:
         self.memory.write(self.store, data, offset)
@@ -171,7 +185,9 @@ class WasmtimeEngine:
         self._live.get()
 
     def call(self, name: str, /, **values: Any) -> Outcome:
-        """(return code, outputs as new arrays). Raises KernelNotFound, ShapeMismatch, InvalidParameters, AllocationFailed or a trap's error."""
+        """(return code, outputs as new arrays). Raises KernelNotFound, ShapeMismatch, InvalidParameters,
+        AllocationFailed or a trap's error.
+        """
         row, instance = kernel(name), self._live.get()
         at = plan(row, values, instance.heap_base)
         instance.reserve(at.end)
@@ -180,7 +196,10 @@ class WasmtimeEngine:
             instance.write(array.offset, array.data if array.data is not None else bytes(array.size))
         code = instance.call(name, at.block_at, 0, 1)
         wanted = [a for a in at.arrays if a.arg.kind in ("out", "inout")]
-        return code, {a.arg.name: np.frombuffer(instance.read(a.offset, a.size), DTYPES[a.arg.dtype]).reshape(a.shape) for a in wanted}
+        return code, {
+            a.arg.name: np.frombuffer(instance.read(a.offset, a.size), DTYPES[a.arg.dtype]).reshape(a.shape)
+            for a in wanted
+        }
 
     def run(self, name: str, /, **values: Any) -> dict[str, np.ndarray]:
         """As `call`, but a return code other than OK raises KernelTrap."""
@@ -192,16 +211,26 @@ class WasmtimeEngine:
 class WasmtimeExtension:
     """One extension kernel: its own module, its own memory, ADR-005's descriptor at byte 0."""
 
-    def __init__(self, runtime: WasmtimeRuntime, data: bytes, kernel_id: str, *, pages: int = 256, budget: int | None = None):
+    def __init__(
+        self, runtime: WasmtimeRuntime, data: bytes, kernel_id: str, *, pages: int = 256, budget: int | None = None
+    ):
         module = runtime.compile(data)
         self.id = kernel_id
         self._live = _Revived(lambda: Instance(runtime, module, f'The kernel "{kernel_id}"', pages, budget))
         self._live.get()
 
     def call(self, call: ExtCall) -> tuple[int, np.ndarray, np.ndarray]:
-        """(return code, output f32, scratch f32) of `kernel_forward`. Raises as `Instance.call`; nothing of an earlier call is left in scratch."""
+        """(return code, output f32, scratch f32) of `kernel_forward`. Raises as `Instance.call`; nothing of an
+        earlier call is left in scratch.
+        """
         instance = self._live.get()
-        parts = {"params": call.params, "a": call.a.tobytes(), "b": call.b.tobytes(), "out": call.out.tobytes(), "scratch": bytes(4 * call.scratch)}
+        parts = {
+            "params": call.params,
+            "a": call.a.tobytes(),
+            "b": call.b.tobytes(),
+            "out": call.out.tobytes(),
+            "scratch": bytes(4 * call.scratch),
+        }
         where = descriptor.layout({name: len(data) for name, data in parts.items()}, instance.heap_base)
         instance.reserve(max(r.end for r in where.regions().values()))
         where.check(instance.bytes)
@@ -212,7 +241,11 @@ class WasmtimeExtension:
         return code, self._floats(instance, where.out), self._floats(instance, where.scratch)
 
     def _init(self, instance: Instance, where: descriptor.Descriptor) -> int:
-        return instance.call("kernel_init", where.params.offset, where.params.size) if "kernel_init" in dict(instance.exports) else OK
+        return (
+            instance.call("kernel_init", where.params.offset, where.params.size)
+            if "kernel_init" in dict(instance.exports)
+            else OK
+        )
 
     def _floats(self, instance: Instance, region: descriptor.Region) -> np.ndarray:
         return np.frombuffer(instance.read(region.offset, region.size), "<f4")
@@ -223,4 +256,10 @@ class WasmtimeExtension:
         at = descriptor.layout({"out": 16}, instance.heap_base).out
         instance.reserve(at.end)
         raise_for_code(instance.call("kernel_info", at.offset), self.id)
-        return dict(zip(("abi", "params_size", "scratch_size", "has_backward"), struct.unpack("<4I", instance.read(at.offset, 16)), strict=True))
+        return dict(
+            zip(
+                ("abi", "params_size", "scratch_size", "has_backward"),
+                struct.unpack("<4I", instance.read(at.offset, 16)),
+                strict=True,
+            )
+        )

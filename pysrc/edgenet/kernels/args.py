@@ -1,4 +1,5 @@
 """Argument blocks of engine kernels: where each array lies in the engine's memory, and the block's bytes. Pure; runs anywhere."""
+
 from __future__ import annotations
 
 import struct
@@ -48,10 +49,18 @@ def _array_bytes(kernel: Kernel, arg: Arg, values: Values, shape: tuple[int, ...
     if arg.kind not in ("in", "inout"):
         return None
     if arg.name not in values:
-        raise InvalidParameters(f'{kernel.name}: the array "{arg.name}" is missing. It takes {[a.name for a in kernel.args]}.', kernel=kernel.name, name=arg.name)
+        raise InvalidParameters(
+            f'{kernel.name}: the array "{arg.name}" is missing. It takes {[a.name for a in kernel.args]}.',
+            kernel=kernel.name,
+            name=arg.name,
+        )
     array = np.asarray(values[arg.name])
     if array.shape != shape:
-        raise ShapeMismatch(f'{kernel.name}: "{arg.name}" has the shape {list(array.shape)}, wanted {list(shape)} {list(arg.shape)}.', kernel=kernel.name, name=arg.name)
+        raise ShapeMismatch(
+            f'{kernel.name}: "{arg.name}" has the shape {list(array.shape)}, wanted {list(shape)} {list(arg.shape)}.',
+            kernel=kernel.name,
+            name=arg.name,
+        )
     return np.ascontiguousarray(array, DTYPES[arg.dtype]).tobytes()
 
 
@@ -60,7 +69,9 @@ def _scalar(kernel: Kernel, arg: Arg, values: Values) -> bytes:
         return struct.pack(_FORMATS[arg.dtype], values[arg.name])
     except (KeyError, struct.error, TypeError, OverflowError) as error:
         found: Any = values.get(arg.name, "nothing")
-        raise InvalidParameters(f'{kernel.name}: "{arg.name}" must be a {arg.dtype}, found {found!r}.', kernel=kernel.name, name=arg.name) from error
+        raise InvalidParameters(
+            f'{kernel.name}: "{arg.name}" must be a {arg.dtype}, found {found!r}.', kernel=kernel.name, name=arg.name
+        ) from error
 
 
 def plan(kernel: Kernel, values: Values, base: int, threads: int = 1) -> Plan:

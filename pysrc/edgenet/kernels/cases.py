@@ -1,7 +1,9 @@
 """Cases for every kernel: odd sizes, zeros, extremes, NaN, wrong parameters, each with its reason. Runs anywhere.
 
-The tests run all of them; a signed pack carries them with the references' answers (`health.py`), so that a pack is checked where it will run.
+The tests run all of them; a signed pack carries them with the references' answers (`health.py`), so that a pack is
+checked where it will run.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -30,7 +32,14 @@ def _f32(rng: np.random.Generator, *shape: int, scale: float = 1.0) -> np.ndarra
 
 
 def _lora(rng: np.random.Generator, d: int, r: int) -> dict[str, Any]:
-    return {"x": _f32(rng, d), "a": _f32(rng, r, d, scale=d**-0.5), "b": _f32(rng, r, d, scale=0.3), "d": d, "r": r, "scale": np.float32(0.7)}
+    return {
+        "x": _f32(rng, d),
+        "a": _f32(rng, r, d, scale=d**-0.5),
+        "b": _f32(rng, r, d, scale=0.3),
+        "d": d,
+        "r": r,
+        "scale": np.float32(0.7),
+    }
 
 
 def _with(array: np.ndarray, at: int, value: float) -> np.ndarray:
@@ -52,20 +61,38 @@ def _lora_cases(rng: np.random.Generator, kernel: str, extra: dict[str, Any]) ->
         yield Case(kernel, f"NaN {name}", {**base, "x": _with(base["x"], at, np.nan)})
     yield Case(kernel, "infinite input", {**base, "x": _with(base["x"], 5, -np.inf)})
     for d, r, why in ((0, 1, "no width"), (4, 0, "rank 0"), (4, 17, "rank 17")):
-        yield Case(kernel, why, {**base, "x": np.zeros(d, np.float32), **{n: np.zeros((r, d), np.float32) for n in ("a", "b")}, "d": d, "r": r})
+        yield Case(
+            kernel,
+            why,
+            {
+                **base,
+                "x": np.zeros(d, np.float32),
+                **{n: np.zeros((r, d), np.float32) for n in ("a", "b")},
+                "d": d,
+                "r": r,
+            },
+        )
 
 
 def _forward(rng: np.random.Generator) -> Iterator[Case]:
     yield from _lora_cases(rng, "microlora_forward", {"residual": 1})
     base = {**_lora(rng, 19, 2), "residual": 1}
     yield Case("microlora_forward", "delta only", {**base, "residual": 0})
-    yield Case("microlora_forward", "output overflows", {**base, "b": np.full((2, 19), BIG, np.float32), "a": np.full((2, 19), 4, np.float32)})
+    yield Case(
+        "microlora_forward",
+        "output overflows",
+        {**base, "b": np.full((2, 19), BIG, np.float32), "a": np.full((2, 19), 4, np.float32)},
+    )
 
 
 def _blend(rng: np.random.Generator) -> Iterator[Case]:
     for case in _lora_cases(rng, "microlora_blend", {"weight": np.float32(0.3)}):
         shape = case.values["a"].shape
-        yield Case(case.kernel, case.reason, {**case.values, "ca": _f32(rng, *shape, scale=0.2), "cb": _f32(rng, *shape, scale=0.2)})
+        yield Case(
+            case.kernel,
+            case.reason,
+            {**case.values, "ca": _f32(rng, *shape, scale=0.2), "cb": _f32(rng, *shape, scale=0.2)},
+        )
     base = {**_lora(rng, 9, 2), "ca": _f32(rng, 2, 9), "cb": _f32(rng, 2, 9)}
     for weight in (0.0, 1.0, -0.1, 1.5, np.nan):
         yield Case("microlora_blend", f"weight {weight}", {**base, "weight": np.float32(weight)})
@@ -79,7 +106,11 @@ def _adapt(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("microlora_adapt", "clipped", {**base, "clip": np.float32(0.25)})
     yield Case("microlora_adapt", "clip above the gradient's norm", {**base, "clip": np.float32(1e6)})
     yield Case("microlora_adapt", "NaN gradient", {**base, "e": _with(base["e"], 20, np.nan)})
-    yield Case("microlora_adapt", "step too large to keep weights finite", {**base, "e": np.full(21, 1e37, np.float32), "lr": np.float32(100)})
+    yield Case(
+        "microlora_adapt",
+        "step too large to keep weights finite",
+        {**base, "e": np.full(21, 1e37, np.float32), "lr": np.float32(100)},
+    )
     yield Case("microlora_adapt", "negative learning rate", {**base, "lr": np.float32(-1)})
     yield Case("microlora_adapt", "NaN learning rate", {**base, "lr": np.float32(np.nan)})
 
@@ -95,23 +126,34 @@ def _all_finite(rng: np.random.Generator) -> Iterator[Case]:
 def _normalize(rng: np.random.Generator) -> Iterator[Case]:
     def case(reason: str, x: np.ndarray) -> Case:
         return Case("normalize", reason, {"x": x.astype(np.float32), "rows": x.shape[0], "d": x.shape[1]})
+
     for rows, d in ((0, 4), (1, 1), (2, 3), (5, 17), (3, 384)):
         yield case(f"{rows} x {d}", _f32(rng, rows, d))
     yield case("a row of zeros", _f32(rng, 3, 6) * [[1], [0], [1]])
     yield case("squares overflow f32", np.full((2, 7), BIG))
     yield case("squares underflow f32", np.full((2, 7), 1e-45))
-    yield case("a row with NaN, one with Inf, one good", np.stack([_with(_f32(rng, 6), 5, np.nan), _with(_f32(rng, 6), 0, np.inf), _f32(rng, 6)]))
+    yield case(
+        "a row with NaN, one with Inf, one good",
+        np.stack([_with(_f32(rng, 6), 5, np.nan), _with(_f32(rng, 6), 0, np.inf), _f32(rng, 6)]),
+    )
 
 
 def _topk(rng: np.random.Generator) -> Iterator[Case]:
     # Small integers: products and sums are exact in f32, so equal scores are equal on every engine and the order is fully determined.
     def case(reason: str, m: np.ndarray, q: np.ndarray, k: int) -> Case:
-        return Case("topk_dot", reason, {"m": m.astype(np.float32), "q": q.astype(np.float32), "rows": m.shape[0], "d": m.shape[1], "k": k})
+        return Case(
+            "topk_dot",
+            reason,
+            {"m": m.astype(np.float32), "q": q.astype(np.float32), "rows": m.shape[0], "d": m.shape[1], "k": k},
+        )
+
     for rows, d, k in ((0, 4, 3), (1, 1, 1), (7, 3, 7), (50, 17, 5), (200, 384, 10)):
         yield case(f"{rows} x {d}, k={k}", rng.integers(-4, 5, (rows, d)), rng.integers(-4, 5, d), k)
     yield case("k above the number of rows", rng.integers(-4, 5, (3, 5)), rng.integers(-4, 5, 5), 8)
     yield case("all scores equal: lower rows first", np.ones((9, 5)), np.ones(5), 4)
-    yield case("rows with NaN and -Inf never match", np.array([[1, np.nan], [-np.inf, 1], [1, 1], [2, 1]]), np.ones(2), 4)
+    yield case(
+        "rows with NaN and -Inf never match", np.array([[1, np.nan], [-np.inf, 1], [1, 1], [2, 1]]), np.ones(2), 4
+    )
     yield case("a row of +Inf is first", np.array([[1, 1], [np.inf, 1]]), np.ones(2), 2)
     yield case("NaN in the query", np.ones((2, 5)), _with(np.ones(5), 4, np.nan), 2)
     yield case("k = 0", np.ones((2, 5)), np.ones(5), 0)

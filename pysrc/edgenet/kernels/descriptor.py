@@ -2,6 +2,7 @@
 
 The host lays regions out by itself and checks every descriptor before a call, also those it made: a wrong one would be silent corruption.
 """
+
 from __future__ import annotations
 
 import struct
@@ -40,7 +41,9 @@ class Descriptor:
 
     def pack(self) -> bytes:
         """The 40 bytes."""
-        return struct.pack("<10I", *(n for f in fields(self) for n in (getattr(self, f.name).offset, getattr(self, f.name).size)))
+        return struct.pack(
+            "<10I", *(n for f in fields(self) for n in (getattr(self, f.name).offset, getattr(self, f.name).size))
+        )
 
     @staticmethod
     def unpack(data: bytes) -> Descriptor:
@@ -51,17 +54,30 @@ class Descriptor:
         return Descriptor(*(Region(n[i], n[i + 1]) for i in range(0, 10, 2)))
 
     def check(self, memory_bytes: int) -> None:
-        """Raise MemoryAccessViolation for a region outside memory or in bytes 0..63, InvalidParameters for misalignment or an output that overlaps."""
+        """Raise MemoryAccessViolation for a region outside memory or in bytes 0..63, InvalidParameters for
+        misalignment or an output that overlaps.
+        """
         present = self.regions()
         for name, r in present.items():
-            if not (0 <= r.offset < U32 and 0 <= r.size < U32 and r.end <= min(memory_bytes, U32)) or r.offset < RESERVED:
-                raise MemoryAccessViolation(f'Region "{name}" is bytes {r.offset}..{r.end}; a kernel may use {RESERVED}..{memory_bytes}.', offset=r.offset, size=r.size)
+            if (
+                not (0 <= r.offset < U32 and 0 <= r.size < U32 and r.end <= min(memory_bytes, U32))
+                or r.offset < RESERVED
+            ):
+                raise MemoryAccessViolation(
+                    f'Region "{name}" is bytes {r.offset}..{r.end}; a kernel may use {RESERVED}..{memory_bytes}.',
+                    offset=r.offset,
+                    size=r.size,
+                )
             if r.offset % ALIGN:
-                raise InvalidParameters(f'Region "{name}" begins at {r.offset}, which is not a multiple of {ALIGN}.', region=name)
+                raise InvalidParameters(
+                    f'Region "{name}" begins at {r.offset}, which is not a multiple of {ALIGN}.', region=name
+                )
         out = present.get("out")
         for name, r in present.items():
             if out and r is not out and r.offset < out.end and out.offset < r.end:
-                raise InvalidParameters(f'The output (bytes {out.offset}..{out.end}) overlaps "{name}" ({r.offset}..{r.end}).', region=name)
+                raise InvalidParameters(
+                    f'The output (bytes {out.offset}..{out.end}) overlaps "{name}" ({r.offset}..{r.end}).', region=name
+                )
 
 
 def layout(sizes: dict[str, int], base: int) -> Descriptor:

@@ -1,4 +1,5 @@
 """Extension kernels that EdgeNet ships: parameter blocks, references, cases (ADR-005's rmsnorm_f32 and lora_apply_f32). Runs anywhere."""
+
 from __future__ import annotations
 
 import struct
@@ -85,10 +86,26 @@ def _lora_apply(call: ExtCall) -> tuple[int, np.ndarray, np.ndarray]:
     return OK, y.astype(F32).ravel(), scratch
 
 
-EXTENSIONS: dict[str, Extension] = {e.id: e for e in (
-    Extension("rmsnorm_f32", "normalization", (("eps", "f"), ("hidden", "I"), ("rows", "I")), _rmsnorm, 2e-7, keeps_scratch=True),
-    Extension("lora_apply_f32", "adapter", (("rows", "I"), ("d_in", "I"), ("r", "I"), ("d_out", "I"), ("scale", "f")), _lora_apply, 1e-5),
-)}
+EXTENSIONS: dict[str, Extension] = {
+    e.id: e
+    for e in (
+        Extension(
+            "rmsnorm_f32",
+            "normalization",
+            (("eps", "f"), ("hidden", "I"), ("rows", "I")),
+            _rmsnorm,
+            2e-7,
+            keeps_scratch=True,
+        ),
+        Extension(
+            "lora_apply_f32",
+            "adapter",
+            (("rows", "I"), ("d_in", "I"), ("r", "I"), ("d_out", "I"), ("scale", "f")),
+            _lora_apply,
+            1e-5,
+        ),
+    )
+}
 
 
 def _f32(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -98,22 +115,52 @@ def _f32(rng: np.random.Generator, n: int) -> np.ndarray:
 def _rmsnorm_cases(rng: np.random.Generator) -> list[ExtCall]:
     def case(reason: str, rows: int, hidden: int, eps: float = 1e-6, scratch: int = 0, **change: Any) -> ExtCall:
         params = EXTENSIONS["rmsnorm_f32"].pack_params(eps=eps, hidden=hidden, rows=rows)
-        call = {"params": params, "a": _f32(rng, rows * hidden), "b": _f32(rng, hidden), "out": np.zeros(rows * hidden, F32), "scratch": scratch}
+        call = {
+            "params": params,
+            "a": _f32(rng, rows * hidden),
+            "b": _f32(rng, hidden),
+            "out": np.zeros(rows * hidden, F32),
+            "scratch": scratch,
+        }
         return ExtCall("rmsnorm_f32", **{**call, **change}, reason=reason)
-    return [case("one value", 1, 1), case("odd width", 3, 7), case("a model's width", 2, 384), case("rms kept in scratch", 5, 33, scratch=5),
-            case("scratch too small to keep rms", 5, 33, scratch=4), case("zeros", 2, 5, a=np.zeros(10, F32)),
-            case("squares overflow f32", 2, 6, a=np.full(12, 1e30, F32)), case("NaN stays in its row", 2, 4, a=np.array([1, np.nan, 1, 1, 1, 2, 3, 4], F32)),
-            case("input too short", 2, 5, a=np.zeros(9, F32)), case("output too long", 2, 5, out=np.zeros(11, F32)),
-            case("parameter block too short", 2, 5, params=b"\0" * 8), case("negative eps", 1, 4, eps=-1.0), case("no width", 2, 0)]
+
+    return [
+        case("one value", 1, 1),
+        case("odd width", 3, 7),
+        case("a model's width", 2, 384),
+        case("rms kept in scratch", 5, 33, scratch=5),
+        case("scratch too small to keep rms", 5, 33, scratch=4),
+        case("zeros", 2, 5, a=np.zeros(10, F32)),
+        case("squares overflow f32", 2, 6, a=np.full(12, 1e30, F32)),
+        case("NaN stays in its row", 2, 4, a=np.array([1, np.nan, 1, 1, 1, 2, 3, 4], F32)),
+        case("input too short", 2, 5, a=np.zeros(9, F32)),
+        case("output too long", 2, 5, out=np.zeros(11, F32)),
+        case("parameter block too short", 2, 5, params=b"\0" * 8),
+        case("negative eps", 1, 4, eps=-1.0),
+        case("no width", 2, 0),
+    ]
 
 
 def _lora_cases(rng: np.random.Generator) -> list[ExtCall]:
     def case(reason: str, rows: int, d_in: int, r: int, d_out: int, **change: Any) -> ExtCall:
         params = EXTENSIONS["lora_apply_f32"].pack_params(rows=rows, d_in=d_in, r=r, d_out=d_out, scale=0.5)
-        call = {"params": params, "a": _f32(rng, rows * d_in), "b": _f32(rng, d_in * r + r * d_out), "out": _f32(rng, rows * d_out), "scratch": r}
+        call = {
+            "params": params,
+            "a": _f32(rng, rows * d_in),
+            "b": _f32(rng, d_in * r + r * d_out),
+            "out": _f32(rng, rows * d_out),
+            "scratch": r,
+        }
         return ExtCall("lora_apply_f32", **{**call, **change}, reason=reason)
-    return [case("all ones", 1, 1, 1, 1), case("odd sizes", 3, 7, 2, 5), case("wide", 2, 384, 4, 384), case("factors of another length", 1, 4, 2, 4, b=np.zeros(15, F32)),
-            case("scratch too small", 1, 4, 2, 4, scratch=1), case("rank 0", 1, 4, 0, 4)]
+
+    return [
+        case("all ones", 1, 1, 1, 1),
+        case("odd sizes", 3, 7, 2, 5),
+        case("wide", 2, 384, 4, 384),
+        case("factors of another length", 1, 4, 2, 4, b=np.zeros(15, F32)),
+        case("scratch too small", 1, 4, 2, 4, scratch=1),
+        case("rank 0", 1, 4, 0, 4),
+    ]
 
 
 def ext_cases() -> list[ExtCall]:

@@ -3,6 +3,7 @@
 Everything about the host is passed in: `read(path) -> bytes` of the pack's folder, a runtime that makes engines and extensions, Ed25519.
 Without a pack the NumPy references answer, slower, and `on_event` is told once.
 """
+
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
@@ -58,7 +59,9 @@ def _read(read: Read, path: str) -> bytes:
     try:
         return read(path)
     except (OSError, NotFound) as error:
-        raise PackIoError(f"{path} of the kernel pack cannot be read ({error}). Fetch the pack again.", path=path) from error
+        raise PackIoError(
+            f"{path} of the kernel pack cannot be read ({error}). Fetch the pack again.", path=path
+        ) from error
 
 
 async def load_pack(read: Read, policy: Policy, runtime: Runtime) -> ActivePack:
@@ -77,18 +80,30 @@ async def load_pack(read: Read, policy: Policy, runtime: Runtime) -> ActivePack:
     return _start(manifest, key_id, builds, data, health, runtime)
 
 
-def _start(manifest: PackManifest, key_id: str, builds: dict[str, Build], data: dict[str, bytes], health: bytes, runtime: Runtime) -> ActivePack:
+def _start(
+    manifest: PackManifest,
+    key_id: str,
+    builds: dict[str, Build],
+    data: dict[str, bytes],
+    health: bytes,
+    runtime: Runtime,
+) -> ActivePack:
     engine, extensions = runtime.engine(data["engine"]), {}
     for kernel_id, entry in manifest.kernels.items():
         if entry["kind"] == "extension":
             limits = manifest.limits(kernel_id)
-            extensions[kernel_id] = runtime.extension(data[entry["module"]], kernel_id, limits["max_memory_pages"], limits["max_epoch_ticks"])
+            extensions[kernel_id] = runtime.extension(
+                data[entry["module"]], kernel_id, limits["max_memory_pages"], limits["max_epoch_ticks"]
+            )
     try:
         checked = check_engine(engine, health) + check_extensions(extensions, health)
     except HealthCheckFailed:
         raise
     except EdgeNetError as error:  # a trap, a missing kernel: as bad as a wrong number
-        raise HealthCheckFailed(f"The pack {manifest.name} {manifest.version} failed its health check: {error.message}", cause=error.to_data()) from error
+        raise HealthCheckFailed(
+            f"The pack {manifest.name} {manifest.version} failed its health check: {error.message}",
+            cause=error.to_data(),
+        ) from error
     return ActivePack(manifest, key_id, builds, engine, extensions, checked)
 
 
@@ -107,7 +122,13 @@ class KernelManager:
             fresh = await load_pack(read, self._policy, self._runtime)
         except EdgeNetError as error:
             stays = f"pack {self.active.manifest.version}" if self.active else "the NumPy references"
-            self._tell({"status": "fallback", "code": error.code, "reason": f"The new kernel pack was refused, {stays} stay: {error.message}"})
+            self._tell(
+                {
+                    "status": "fallback",
+                    "code": error.code,
+                    "reason": f"The new kernel pack was refused, {stays} stay: {error.message}",
+                }
+            )
             raise
         self.previous, self.active = self.active, fresh
         return fresh
@@ -131,15 +152,25 @@ class KernelManager:
         return self.active.engine.call(name, **values)
 
     def call_extension(self, call: ExtCall) -> tuple[int, np.ndarray, np.ndarray]:
-        """(code, output, scratch) of an extension kernel; its errors are raised, never answered by something else. Raises KernelNotFound."""
+        """(code, output, scratch) of an extension kernel; its errors are raised, never answered by something else.
+        Raises KernelNotFound.
+        """
         if self.active and call.kernel in self.active.extensions:
             return self.active.extensions[call.kernel].call(call)
         if call.kernel not in EXTENSIONS:
-            raise KernelNotFound(f'No active pack has the extension kernel "{call.kernel}", and it has no reference.', kernel=call.kernel)
+            raise KernelNotFound(
+                f'No active pack has the extension kernel "{call.kernel}", and it has no reference.', kernel=call.kernel
+            )
         self._degrade(call.kernel, "no active kernel pack has it")
         return EXTENSIONS[call.kernel].reference(call)
 
     def _degrade(self, name: str, reason: str) -> None:
         if not self.degraded:
-            self._tell({"status": "fallback", "code": "kernel_not_found", "reason": f'Kernel "{name}": {reason}; the NumPy reference answers, slower.'})
+            self._tell(
+                {
+                    "status": "fallback",
+                    "code": "kernel_not_found",
+                    "reason": f'Kernel "{name}": {reason}; the NumPy reference answers, slower.',
+                }
+            )
         self.degraded[name] = self.degraded.get(name, 0) + 1

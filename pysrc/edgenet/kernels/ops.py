@@ -1,8 +1,11 @@
 """The one table of the engine's kernels: name, argument layout, shapes, dtypes, NumPy reference, tolerance. Runs anywhere.
 
-A reference computes in float64 and rounds once, so it defines what is right; a kernel may differ by its tolerance, never by its return code.
-Adding a kernel is a row here and one C function in wasm/ops; the tests take their cases from `cases.py` and run every engine against this table.
+A reference computes in float64 and rounds once, so it defines what is right; a kernel may differ by its tolerance,
+never by its return code.
+Adding a kernel is a row here and one C function in wasm/ops; the tests take their cases from `cases.py` and run
+every engine against this table.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -56,7 +59,10 @@ class Kernel:
         except (KeyError, TypeError, ValueError):
             pass
         found = {s: values.get(s) for s in arg.shape if isinstance(s, str)}
-        raise InvalidParameters(f'{self.name}: "{arg.name}" has the shape {list(arg.shape)}, whose sizes must be integers from 0, found {found}.', kernel=self.name)
+        raise InvalidParameters(
+            f'{self.name}: "{arg.name}" has the shape {list(arg.shape)}, whose sizes must be integers from 0, found {found}.',
+            kernel=self.name,
+        )
 
 
 DTYPES = {"f32": np.dtype("<f4"), "u32": np.dtype("<u4"), "i32": np.dtype("<i4")}
@@ -102,7 +108,9 @@ def microlora_blend(v: Values) -> Outcome:
 
 
 def microlora_adapt(v: Values) -> Outcome:
-    """One gradient step for dL/dy = e at x: dB = scale h^T e, dA = scale x^T (e B^T), both from the old weights, clipped by their joint norm."""
+    """One gradient step for dL/dy = e at x: dB = scale h^T e, dA = scale x^T (e B^T), both from the old weights,
+    clipped by their joint norm.
+    """
     if _bad_shape(v) or not v["lr"] >= 0:
         return INVALID_PARAMS, {}
     x, e, a, b = _f64(v, "x", "e", "a", "b")
@@ -133,7 +141,9 @@ def normalize(v: Values) -> Outcome:
 
 
 def topk_dot(v: Values) -> Outcome:
-    """The k rows with the largest m @ q, best first, ties to the lower row; NaN and -Inf scores never enter; unused places are NO_ROW, -Inf."""
+    """The k rows with the largest m @ q, best first, ties to the lower row; NaN and -Inf scores never enter;
+    unused places are NO_ROW, -Inf.
+    """
     k = int(v["k"])
     if v["rows"] < 0 or v["d"] <= 0 or k <= 0:
         return INVALID_PARAMS, {}
@@ -159,22 +169,75 @@ def _scalars(*names: str, dtype: str = "i32") -> tuple[Arg, ...]:
 
 # Tolerances: d products of f32 summed in f32 in another order differ by about sqrt(d) * 6e-8; 1e-5 covers d up to 4096 with margin.
 # Normalize computes in f64 and rounds once, so it is right to one unit in the last place (6e-8).
-KERNELS: dict[str, Kernel] = {k.name: k for k in (
-    Kernel("microlora_forward", (
-        _array("in", "x", "d"), _array("in", "a", "r", "d"), _array("in", "b", "r", "d"), _array("out", "y", "d"), _array("scratch", "h", "r"),
-        *_scalars("d", "r"), *_scalars("scale", dtype="f32"), *_scalars("residual")), microlora_forward, 1e-5),
-    Kernel("microlora_blend", (
-        _array("in", "x", "d"), _array("in", "a", "r", "d"), _array("in", "b", "r", "d"), _array("in", "ca", "r", "d"), _array("in", "cb", "r", "d"),
-        _array("out", "y", "d"), _array("scratch", "h", "r"), *_scalars("d", "r"), *_scalars("scale", "weight", dtype="f32")), microlora_blend, 1e-5),
-    Kernel("microlora_adapt", (
-        _array("in", "x", "d"), _array("in", "e", "d"), _array("inout", "a", "r", "d"), _array("inout", "b", "r", "d"), _array("scratch", "h", "2r"),
-        *_scalars("d", "r"), *_scalars("scale", "lr", "clip", dtype="f32")), microlora_adapt, 1e-5),
-    Kernel("all_finite", (_array("in", "x", "n"), *_scalars("n")), all_finite, 0.0),
-    Kernel("normalize", (_array("in", "x", "rows", "d"), _array("out", "y", "rows", "d"), *_scalars("rows", "d")), normalize, 2e-7),
-    Kernel("topk_dot", (
-        _array("in", "m", "rows", "d"), _array("in", "q", "d"), _array("out", "index", "threads", "k", dtype="u32"),
-        _array("out", "score", "threads", "k"), *_scalars("rows", "d", "k")), topk_dot, 1e-5),
-)}
+KERNELS: dict[str, Kernel] = {
+    k.name: k
+    for k in (
+        Kernel(
+            "microlora_forward",
+            (
+                _array("in", "x", "d"),
+                _array("in", "a", "r", "d"),
+                _array("in", "b", "r", "d"),
+                _array("out", "y", "d"),
+                _array("scratch", "h", "r"),
+                *_scalars("d", "r"),
+                *_scalars("scale", dtype="f32"),
+                *_scalars("residual"),
+            ),
+            microlora_forward,
+            1e-5,
+        ),
+        Kernel(
+            "microlora_blend",
+            (
+                _array("in", "x", "d"),
+                _array("in", "a", "r", "d"),
+                _array("in", "b", "r", "d"),
+                _array("in", "ca", "r", "d"),
+                _array("in", "cb", "r", "d"),
+                _array("out", "y", "d"),
+                _array("scratch", "h", "r"),
+                *_scalars("d", "r"),
+                *_scalars("scale", "weight", dtype="f32"),
+            ),
+            microlora_blend,
+            1e-5,
+        ),
+        Kernel(
+            "microlora_adapt",
+            (
+                _array("in", "x", "d"),
+                _array("in", "e", "d"),
+                _array("inout", "a", "r", "d"),
+                _array("inout", "b", "r", "d"),
+                _array("scratch", "h", "2r"),
+                *_scalars("d", "r"),
+                *_scalars("scale", "lr", "clip", dtype="f32"),
+            ),
+            microlora_adapt,
+            1e-5,
+        ),
+        Kernel("all_finite", (_array("in", "x", "n"), *_scalars("n")), all_finite, 0.0),
+        Kernel(
+            "normalize",
+            (_array("in", "x", "rows", "d"), _array("out", "y", "rows", "d"), *_scalars("rows", "d")),
+            normalize,
+            2e-7,
+        ),
+        Kernel(
+            "topk_dot",
+            (
+                _array("in", "m", "rows", "d"),
+                _array("in", "q", "d"),
+                _array("out", "index", "threads", "k", dtype="u32"),
+                _array("out", "score", "threads", "k"),
+                *_scalars("rows", "d", "k"),
+            ),
+            topk_dot,
+            1e-5,
+        ),
+    )
+}
 
 
 def layouts() -> dict[str, list[list]]:

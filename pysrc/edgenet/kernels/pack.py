@@ -3,6 +3,7 @@
 Order of judgement: signature over the manifest's bytes, form, version gate, features, then each module's length, hash and place in the
 allowlist. Nothing of a pack is compiled before all of it has passed.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -10,7 +11,15 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InvalidPack, MissingFeature, NotInAllowlist, PackHashMismatch, RuntimeTooNew, RuntimeTooOld, VersionIncompatible
+from ..errors import (
+    InvalidPack,
+    MissingFeature,
+    NotInAllowlist,
+    PackHashMismatch,
+    RuntimeTooNew,
+    RuntimeTooOld,
+    VersionIncompatible,
+)
 from ..fields import COUNT, OBJECT, POSITIVE, TEXT, Check, Field, check_fields, list_of, load_object, matching
 
 CATEGORIES = ("positional_encoding", "normalization", "activation", "kv_cache", "adapter", "attention", "custom")
@@ -27,15 +36,35 @@ _SHAPE = list_of(Check("a name or an integer", lambda v: isinstance(v, (str, int
 _KIND = Check('"engine" or "extension"', lambda v: v in ("engine", "extension"))
 
 _PACK = (
-    Field("version", _VERSION, True), Field("name", TEXT, True), Field("min_runtime_version", _VERSION, True), Field("max_runtime_version", _VERSION, True),
-    Field("author", OBJECT, True), Field("modules", OBJECT, True), Field("kernels", list_of(OBJECT, 1), True), Field("health", OBJECT, True), Field("fallbacks", OBJECT),
+    Field("version", _VERSION, True),
+    Field("name", TEXT, True),
+    Field("min_runtime_version", _VERSION, True),
+    Field("max_runtime_version", _VERSION, True),
+    Field("author", OBJECT, True),
+    Field("modules", OBJECT, True),
+    Field("kernels", list_of(OBJECT, 1), True),
+    Field("health", OBJECT, True),
+    Field("fallbacks", OBJECT),
 )
-_BUILD = (Field("path", _PATH, True), Field("hash", _HASH, True), Field("size", POSITIVE, True), Field("features", list_of(TEXT), True))
+_BUILD = (
+    Field("path", _PATH, True),
+    Field("hash", _HASH, True),
+    Field("size", POSITIVE, True),
+    Field("features", list_of(TEXT), True),
+)
 _HEALTH = _BUILD[:3]
 _KERNEL = (
-    Field("id", _ID, True), Field("kind", _KIND, True), Field("category", _CATEGORY, True), Field("path", _PATH, True), Field("hash", _HASH, True),
-    Field("module", TEXT, True), Field("entry_point", TEXT, True), Field("inputs", list_of(OBJECT), True), Field("outputs", list_of(OBJECT), True),
-    Field("params", OBJECT, True), Field("resource_limits", OBJECT),
+    Field("id", _ID, True),
+    Field("kind", _KIND, True),
+    Field("category", _CATEGORY, True),
+    Field("path", _PATH, True),
+    Field("hash", _HASH, True),
+    Field("module", TEXT, True),
+    Field("entry_point", TEXT, True),
+    Field("inputs", list_of(OBJECT), True),
+    Field("outputs", list_of(OBJECT), True),
+    Field("params", OBJECT, True),
+    Field("resource_limits", OBJECT),
 )
 _TENSOR = (Field("name", TEXT, True), Field("dtype", _DTYPE, True), Field("shape", _SHAPE, True))
 _LIMITS = tuple(Field(name, COUNT) for name in LIMITS)
@@ -72,18 +101,32 @@ def parse_pack(data: bytes) -> PackManifest:
     """Raises InvalidPack naming the field that is wrong."""
     doc = load_object(data, "kernels.json", InvalidPack, InvalidPack)
     check_fields(doc, _PACK, "kernels.json", InvalidPack)
-    modules = {name: tuple(_build(b, f"kernels.json modules.{name}") for b in builds) for name, builds in doc["modules"].items() if _is_list(builds, name)}
+    modules = {
+        name: tuple(_build(b, f"kernels.json modules.{name}") for b in builds)
+        for name, builds in doc["modules"].items()
+        if _is_list(builds, name)
+    }
     check_fields(doc["health"], _HEALTH, "kernels.json health", InvalidPack)
     kernels = {entry.get("id"): _kernel(entry, i, modules) for i, entry in enumerate(doc["kernels"])}
     if len(kernels) < len(doc["kernels"]):
         raise InvalidPack("kernels.json: one kernel id is listed twice; ids must be unique")
     health = Build(*(doc["health"][n] for n in ("path", "hash", "size")))
-    return PackManifest(doc["version"], doc["name"], (doc["min_runtime_version"], doc["max_runtime_version"]), modules, kernels, health, doc.get("fallbacks", {}))
+    return PackManifest(
+        doc["version"],
+        doc["name"],
+        (doc["min_runtime_version"], doc["max_runtime_version"]),
+        modules,
+        kernels,
+        health,
+        doc.get("fallbacks", {}),
+    )
 
 
 def _is_list(builds: Any, name: str) -> bool:
     if not isinstance(builds, list) or not builds:
-        raise InvalidPack(f'kernels.json modules.{name}: expected a list of builds, best first, found {type(builds).__name__}')
+        raise InvalidPack(
+            f"kernels.json modules.{name}: expected a list of builds, best first, found {type(builds).__name__}"
+        )
     return True
 
 
@@ -106,7 +149,9 @@ def _kernel(entry: dict, index: int, modules: dict[str, tuple[Build, ...]]) -> d
 
 def version_key(text: str) -> tuple:
     """Sorts versions by the precedence rules of SemVer 2.0.0. Raises VersionIncompatible for a text that is no version."""
-    found = re.fullmatch(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?", str(text), re.ASCII)
+    found = re.fullmatch(
+        r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?", str(text), re.ASCII
+    )
     if not found:
         raise VersionIncompatible(f'"{text}" is not a version such as 1.2.3; the pack cannot be judged')
     release = tuple(int(n) for n in found.groups()[:3])
@@ -118,9 +163,17 @@ def check_runtime(manifest: PackManifest, runtime: str) -> None:
     """Raise RuntimeTooOld or RuntimeTooNew unless min <= runtime <= max, both ends included."""
     low, high = manifest.runtime
     if version_key(runtime) < version_key(low):
-        raise RuntimeTooOld(f"The kernel pack {manifest.name} {manifest.version} needs EdgeNet {low} or newer, this is {runtime}. Update EdgeNet.", required=low, actual=runtime)
+        raise RuntimeTooOld(
+            f"The kernel pack {manifest.name} {manifest.version} needs EdgeNet {low} or newer, this is {runtime}. Update EdgeNet.",
+            required=low,
+            actual=runtime,
+        )
     if version_key(runtime) > version_key(high):
-        raise RuntimeTooNew(f"The kernel pack {manifest.name} {manifest.version} works up to EdgeNet {high}, this is {runtime}. Get a newer pack.", supported=high, actual=runtime)
+        raise RuntimeTooNew(
+            f"The kernel pack {manifest.name} {manifest.version} works up to EdgeNet {high}, this is {runtime}. Get a newer pack.",
+            supported=high,
+            actual=runtime,
+        )
 
 
 def choose_builds(manifest: PackManifest, features: frozenset[str]) -> dict[str, Build]:
@@ -130,7 +183,11 @@ def choose_builds(manifest: PackManifest, features: frozenset[str]) -> dict[str,
         fits = [b for b in builds if b.features <= features]
         if not fits:
             lacking = sorted(builds[-1].features - features)
-            raise MissingFeature(f'The module "{name}" needs {", ".join(lacking)}, which this machine or browser lacks.', module=name, features=lacking)
+            raise MissingFeature(
+                f'The module "{name}" needs {", ".join(lacking)}, which this machine or browser lacks.',
+                module=name,
+                features=lacking,
+            )
         chosen[name] = fits[0]
     return chosen
 
@@ -139,8 +196,12 @@ def check_bytes(build: Build, data: bytes) -> None:
     """Raise PackHashMismatch unless length and SHA-256 are those of the manifest."""
     found = "sha256:" + hashlib.sha256(data).hexdigest()
     if len(data) != build.size or found != build.hash.lower():
-        raise PackHashMismatch(f"{build.path}: expected {build.size} bytes with {build.hash}, found {len(data)} bytes with {found}. Fetch the pack again.",
-                               path=build.path, expected=build.hash, actual=found)
+        raise PackHashMismatch(
+            f"{build.path}: expected {build.size} bytes with {build.hash}, found {len(data)} bytes with {found}. Fetch the pack again.",
+            path=build.path,
+            expected=build.hash,
+            actual=found,
+        )
 
 
 def check_allowlist(manifest: PackManifest, chosen: dict[str, Build], allowlist: dict[str, Any] | None) -> None:
@@ -150,4 +211,8 @@ def check_allowlist(manifest: PackManifest, chosen: dict[str, Build], allowlist:
     for kernel_id, entry in manifest.kernels.items():
         found = chosen[entry["module"]].hash
         if found not in [h.lower() for h in allowlist.get("kernels", {}).get(kernel_id, [])]:
-            raise NotInAllowlist(f'The allowlist does not name the kernel "{kernel_id}" with {found}. Add it, or use another pack.', kernel=kernel_id, hash=found)
+            raise NotInAllowlist(
+                f'The allowlist does not name the kernel "{kernel_id}" with {found}. Add it, or use another pack.',
+                kernel=kernel_id,
+                hash=found,
+            )

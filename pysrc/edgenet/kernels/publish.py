@@ -1,4 +1,7 @@
-"""Makes a pack's `kernels.json` from compiled modules: the engine's table, EdgeNet's extensions, hashes. Pure; what it makes is not signed yet."""
+"""Makes a pack's `kernels.json` from compiled modules: the engine's table, EdgeNet's extensions, hashes. Pure;
+what it makes is not signed yet.
+"""
+
 from __future__ import annotations
 
 import hashlib
@@ -34,21 +37,51 @@ def _platforms(features: list[str]) -> dict[str, Any]:
 
 def _engine_entry(name: str, build: dict[str, Any]) -> dict[str, Any]:
     row = KERNELS[name]
-    return {"id": name, "name": name, "kind": "engine", "category": CATEGORY.get(name, "adapter"), "module": "engine", "path": build["path"], "hash": build["hash"],
-            "entry_point": name, "inputs": [_tensor(a.name, list(a.shape), a.dtype) for a in row.args if a.kind in ("in", "inout")],
-            "outputs": [_tensor(a.name, list(a.shape), a.dtype) for a in row.args if a.kind in ("out", "inout")],
-            "params": {a.name: {"type": a.dtype} for a in row.args if a.kind == "value"},
-            "resource_limits": {**LIMITS, "max_memory_pages": 1024}, "platforms": _platforms(build["features"])}
+    return {
+        "id": name,
+        "name": name,
+        "kind": "engine",
+        "category": CATEGORY.get(name, "adapter"),
+        "module": "engine",
+        "path": build["path"],
+        "hash": build["hash"],
+        "entry_point": name,
+        "inputs": [_tensor(a.name, list(a.shape), a.dtype) for a in row.args if a.kind in ("in", "inout")],
+        "outputs": [_tensor(a.name, list(a.shape), a.dtype) for a in row.args if a.kind in ("out", "inout")],
+        "params": {a.name: {"type": a.dtype} for a in row.args if a.kind == "value"},
+        "resource_limits": {**LIMITS, "max_memory_pages": 1024},
+        "platforms": _platforms(build["features"]),
+    }
 
 
 def _extension_entry(kernel_id: str, build: dict[str, Any]) -> dict[str, Any]:
     row, (inputs, outputs) = EXTENSIONS[kernel_id], EXT_SHAPES[kernel_id]
-    return {"id": kernel_id, "name": kernel_id, "kind": "extension", "category": row.category, "module": kernel_id, "path": build["path"], "hash": build["hash"],
-            "entry_point": "kernel_forward", "inputs": [_tensor(*t) for t in inputs], "outputs": [_tensor(*t) for t in outputs],
-            "params": {name: {"type": _STRUCT_TYPES[form]} for name, form in row.params}, "resource_limits": LIMITS, "platforms": _platforms(build["features"])}
+    return {
+        "id": kernel_id,
+        "name": kernel_id,
+        "kind": "extension",
+        "category": row.category,
+        "module": kernel_id,
+        "path": build["path"],
+        "hash": build["hash"],
+        "entry_point": "kernel_forward",
+        "inputs": [_tensor(*t) for t in inputs],
+        "outputs": [_tensor(*t) for t in outputs],
+        "params": {name: {"type": _STRUCT_TYPES[form]} for name, form in row.params},
+        "resource_limits": LIMITS,
+        "platforms": _platforms(build["features"]),
+    }
 
 
-def make_pack(files: dict[str, bytes], builds: dict[str, tuple[str, ...]], *, version: str, runtime: tuple[str, str], created_at: str, author: dict[str, str]) -> dict[str, bytes]:
+def make_pack(
+    files: dict[str, bytes],
+    builds: dict[str, tuple[str, ...]],
+    *,
+    version: str,
+    runtime: tuple[str, str],
+    created_at: str,
+    author: dict[str, str],
+) -> dict[str, bytes]:
     """`kernels.json` and `health.json` for compiled `files` (path → bytes).
 
     `builds` maps the engine's paths, best first, to the features each needs; files under ext/ are extension kernels (plain SIMD). The same
@@ -56,10 +89,26 @@ def make_pack(files: dict[str, bytes], builds: dict[str, tuple[str, ...]], *, ve
     """
     health = make_vectors(HEALTH_NUMBERS)
     engine = [{**_file(path, files[path]), "features": list(features)} for path, features in builds.items()]
-    own = {path[4:-5]: [{**_file(path, data), "features": ["simd"]}] for path, data in sorted(files.items()) if path.startswith("ext/")}
-    kernels = [_engine_entry(name, engine[-1]) for name in KERNELS] + [_extension_entry(name, build[0]) for name, build in own.items()]
-    document = {"$schema": "kernel-pack-v1.json", "version": version, "name": "edgenet-kernels", "description": "EdgeNet's engine module and extension kernels",
-                "min_runtime_version": runtime[0], "max_runtime_version": runtime[1], "created_at": created_at, "author": author,
-                "modules": {"engine": engine, **own}, "kernels": kernels, "health": _file(HEALTH_PATH, health),
-                "fallbacks": {entry["id"]: f"{entry['id']}_reference" for entry in kernels}}
+    own = {
+        path[4:-5]: [{**_file(path, data), "features": ["simd"]}]
+        for path, data in sorted(files.items())
+        if path.startswith("ext/")
+    }
+    kernels = [_engine_entry(name, engine[-1]) for name in KERNELS] + [
+        _extension_entry(name, build[0]) for name, build in own.items()
+    ]
+    document = {
+        "$schema": "kernel-pack-v1.json",
+        "version": version,
+        "name": "edgenet-kernels",
+        "description": "EdgeNet's engine module and extension kernels",
+        "min_runtime_version": runtime[0],
+        "max_runtime_version": runtime[1],
+        "created_at": created_at,
+        "author": author,
+        "modules": {"engine": engine, **own},
+        "kernels": kernels,
+        "health": _file(HEALTH_PATH, health),
+        "fallbacks": {entry["id"]: f"{entry['id']}_reference" for entry in kernels},
+    }
     return {"kernels.json": (json.dumps(document, indent=1) + "\n").encode(), HEALTH_PATH: health}

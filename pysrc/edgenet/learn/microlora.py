@@ -1,7 +1,10 @@
-"""MicroLoRA: y = x + alpha * (x A) B, adapted by single gradient steps (Hu et al. 2021, "LoRA"). Runs anywhere; twin of web/engine/learning.
+"""MicroLoRA: y = x + alpha * (x A) B, adapted by single gradient steps (Hu et al. 2021, "LoRA"). Runs anywhere;
+twin of web/engine/learning.
 
-Names follow the learning-wasm API. Arrays are float32: x, y and gradients have shape (dim,), A is kept transposed as (rank, dim), B (rank, dim).
+Names follow the learning-wasm API. Arrays are float32: x, y and gradients have shape (dim,), A is kept transposed
+as (rank, dim), B (rank, dim).
 """
+
 from __future__ import annotations
 
 import base64
@@ -39,9 +42,22 @@ class MicroLoRA:
     `clip` bounds the norm of one step's gradient; 0 leaves it. Raises InvalidOption for a size or number out of range.
     """
 
-    def __init__(self, dim: int = 256, alpha: float = 0.1, learning_rate: float = 0.01, *, rank: int = 2, seed: int = 1, clip: float = 0.0, engine=None):
+    def __init__(
+        self,
+        dim: int = 256,
+        alpha: float = 0.1,
+        learning_rate: float = 0.01,
+        *,
+        rank: int = 2,
+        seed: int = 1,
+        clip: float = 0.0,
+        engine=None,
+    ):
         self._dim, self.rank = integer(dim, "dim", 1, MAX_DIM), integer(rank, "rank", 1, MAX_RANK)
-        self.alpha, self.learning_rate = number(alpha, "alpha", -1e6, 1e6), number(learning_rate, "learning_rate", 0, 1e6)
+        self.alpha, self.learning_rate = (
+            number(alpha, "alpha", -1e6, 1e6),
+            number(learning_rate, "learning_rate", 0, 1e6),
+        )
         self.seed, self.clip = integer(seed, "seed", 0, 2**32 - 1), number(clip, "clip", 0, 1e30)
         self.engine = engine or NumpyEngine()
         self.reset()
@@ -62,7 +78,8 @@ class MicroLoRA:
     def adapt_array(self, gradient, input=None) -> None:
         """One descent step for gradient = dL/dy at `input`, or at the last input of `forward_array`.
 
-        Raises WrongLength, NotFinite, InvalidOption when there was no input yet, OutputNotFinite when the step is too large; then nothing changed.
+        Raises WrongLength, NotFinite, InvalidOption when there was no input yet, OutputNotFinite when the step is
+        too large; then nothing changed.
         """
         e = vector(gradient, self._dim, "gradient")
         self._step(self._at(input), e)
@@ -78,7 +95,9 @@ class MicroLoRA:
         u = vector(direction, self._dim, "direction") if direction is not None else self._forward(x, residual=0)
         u = u if u.any() or direction is not None else x
         if not u.any():
-            raise InvalidOption("A reward needs a direction: the input is zero, so give `direction` with a value other than zero")
+            raise InvalidOption(
+                "A reward needs a direction: the input is zero, so give `direction` with a value other than zero"
+            )
         if rho:
             unit = u.astype(np.float64) / np.linalg.norm(u.astype(np.float64))
             self._step(x, (-rho * unit).astype(np.float32))
@@ -106,9 +125,23 @@ class MicroLoRA:
 
     def export_state(self) -> dict[str, Any]:
         """Everything as JSON data; JavaScript's `import_state` reads it too."""
-        texts = {name: base64.b64encode(np.ascontiguousarray(m, "<f4").tobytes()).decode() for name, m in (("a", self.a), ("b", self.b))}
-        return {"format": FORMAT, "version": 1, "dim": self._dim, "rank": self.rank, "alpha": self.alpha, "learning_rate": self.learning_rate,
-                "seed": self.seed, "clip": self.clip, "adapt_count": self._adapts, "forward_count": self._forwards, **texts}
+        texts = {
+            name: base64.b64encode(np.ascontiguousarray(m, "<f4").tobytes()).decode()
+            for name, m in (("a", self.a), ("b", self.b))
+        }
+        return {
+            "format": FORMAT,
+            "version": 1,
+            "dim": self._dim,
+            "rank": self.rank,
+            "alpha": self.alpha,
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+            "clip": self.clip,
+            "adapt_count": self._adapts,
+            "forward_count": self._forwards,
+            **texts,
+        }
 
     def import_state(self, state: dict[str, Any]) -> None:
         """Take over an exported state of the same dim and rank, with its alpha, learning rate, clip and seed.
@@ -150,14 +183,22 @@ class MicroLoRA:
 
     def _matrix(self, state: Any, name: str) -> np.ndarray:
         if not isinstance(state, dict) or (state.get("format"), state.get("version")) != (FORMAT, 1):
-            raise BackupInvalid(f'This is no exported adapter: expected format "{FORMAT}" version 1. Nothing was changed.')
+            raise BackupInvalid(
+                f'This is no exported adapter: expected format "{FORMAT}" version 1. Nothing was changed.'
+            )
         if (state.get("dim"), state.get("rank")) != (self._dim, self.rank):
             found = f"dim {state.get('dim')} rank {state.get('rank')}"
-            raise BackupInvalid(f"The state is for {found}, this adapter has dim {self._dim} rank {self.rank}. Nothing was changed.")
+            raise BackupInvalid(
+                f"The state is for {found}, this adapter has dim {self._dim} rank {self.rank}. Nothing was changed."
+            )
         try:
-            matrix = np.frombuffer(base64.b64decode(state.get(name, ""), validate=True), "<f4").reshape(self.rank, self._dim)
+            matrix = np.frombuffer(base64.b64decode(state.get(name, ""), validate=True), "<f4").reshape(
+                self.rank, self._dim
+            )
         except (TypeError, ValueError, binascii.Error) as error:
-            raise BackupInvalid(f'The state\'s "{name}" is not {self.rank} x {self._dim} f32 in base64. Nothing was changed.') from error
+            raise BackupInvalid(
+                f'The state\'s "{name}" is not {self.rank} x {self._dim} f32 in base64. Nothing was changed.'
+            ) from error
         if not np.isfinite(matrix).all():
             raise BackupInvalid(f'The state\'s "{name}" holds NaN or an infinity. Nothing was changed.')
         return matrix.astype(np.float32)
@@ -169,7 +210,9 @@ _NUMBERS = (("alpha", -1e6, 1e6), ("learning_rate", 0, 1e6), ("clip", 0, 1e30))
 def _field(state: dict[str, Any], name: str, low: float, high: float) -> float:
     value = state.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise BackupInvalid(f'The state\'s "{name}" must be a number from {low} to {high}, found {value!r}. Nothing was changed.')
+        raise BackupInvalid(
+            f'The state\'s "{name}" must be a number from {low} to {high}, found {value!r}. Nothing was changed.'
+        )
     return float(value)
 
 
@@ -185,9 +228,13 @@ def check(code: int, name: str) -> None:
     if code == INVALID_INPUT:
         raise NotFinite("The input or gradient holds NaN or an infinity; nothing was changed")
     if code == INVALID_OUTPUT:
-        raise OutputNotFinite("The output leaves the range of f32: the adapter's weights have grown too large. Reset it, or lower alpha")
+        raise OutputNotFinite(
+            "The output leaves the range of f32: the adapter's weights have grown too large. Reset it, or lower alpha"
+        )
     if code == INTERNAL_ERROR:
-        raise OutputNotFinite("The step is too large to keep the weights finite and was not taken. Lower the learning rate, or set clip")
+        raise OutputNotFinite(
+            "The step is too large to keep the weights finite and was not taken. Lower the learning rate, or set clip"
+        )
     if code != OK:
         raise_for_code(code, name)
 

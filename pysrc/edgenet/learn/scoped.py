@@ -2,6 +2,7 @@
 
 A scope that has learned little leans on its category: with n < 10 adaptations, y = x + w * own delta + (1 - w) * category's, w = n / 10.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -15,13 +16,23 @@ from .vectors import vector
 FORMAT = "edgenet-scopedlora"
 WARM = 10  # adaptations after which a scope stands alone
 SCOPES: tuple[tuple[str, str], ...] = (
-    ("SeqScan", "Scan"), ("IndexScan", "Scan"), ("HnswScan", "Scan"), ("IvfFlatScan", "Scan"),
-    ("NestedLoopJoin", "Join"), ("HashJoin", "Join"), ("MergeJoin", "Join"),
-    ("Aggregate", "Aggregation"), ("GroupBy", "Aggregation"),
-    ("Filter", "Transform"), ("Project", "Transform"),
-    ("Sort", "Order"), ("Limit", "Order"),
-    ("VectorDistance", "Vector"), ("Rerank", "Vector"),
-    ("Materialize", "Utility"), ("Result", "Utility"),
+    ("SeqScan", "Scan"),
+    ("IndexScan", "Scan"),
+    ("HnswScan", "Scan"),
+    ("IvfFlatScan", "Scan"),
+    ("NestedLoopJoin", "Join"),
+    ("HashJoin", "Join"),
+    ("MergeJoin", "Join"),
+    ("Aggregate", "Aggregation"),
+    ("GroupBy", "Aggregation"),
+    ("Filter", "Transform"),
+    ("Project", "Transform"),
+    ("Sort", "Order"),
+    ("Limit", "Order"),
+    ("VectorDistance", "Vector"),
+    ("Rerank", "Vector"),
+    ("Materialize", "Utility"),
+    ("Result", "Utility"),
 )
 CATEGORIES = tuple(dict.fromkeys(category for _, category in SCOPES))
 
@@ -29,7 +40,9 @@ CATEGORIES = tuple(dict.fromkeys(category for _, category in SCOPES))
 def scope(op_type: Any) -> int:
     """The operator number 0..16. Raises UnknownScope."""
     if isinstance(op_type, bool) or not isinstance(op_type, (int, np.integer)) or not 0 <= op_type < len(SCOPES):
-        raise UnknownScope(f"An operator is a number from 0 to {len(SCOPES) - 1}, found {op_type!r}", found=str(op_type))
+        raise UnknownScope(
+            f"An operator is a number from 0 to {len(SCOPES) - 1}, found {op_type!r}", found=str(op_type)
+        )
     return int(op_type)
 
 
@@ -114,8 +127,13 @@ class ScopedLoRA:
 
     def export_state(self) -> dict[str, Any]:
         """Everything as JSON data; JavaScript's `import_state` reads it too."""
-        return {"format": FORMAT, "version": 1, "category_fallback": self._fallback, "scopes": [a.export_state() for a in self._scopes],
-                "categories": {name: a.export_state() for name, a in self._categories.items()}}
+        return {
+            "format": FORMAT,
+            "version": 1,
+            "category_fallback": self._fallback,
+            "scopes": [a.export_state() for a in self._scopes],
+            "categories": {name: a.export_state() for name, a in self._categories.items()},
+        }
 
     def import_state(self, state: dict[str, Any]) -> None:
         """Take over an exported state of the same dim and rank. Raises BackupInvalid; then nothing changed."""
@@ -136,10 +154,20 @@ class ScopedLoRA:
             adapter.free()
 
     def _parts(self, state: Any) -> list[tuple[MicroLoRA, Any]]:
-        good = isinstance(state, dict) and (state.get("format"), state.get("version")) == (FORMAT, 1) and _is_complete(state)
+        good = (
+            isinstance(state, dict)
+            and (state.get("format"), state.get("version")) == (FORMAT, 1)
+            and _is_complete(state)
+        )
         if not good:
-            raise BackupInvalid(f'This is no exported scoped adapter: expected format "{FORMAT}" version 1 with 17 scopes and 7 categories. Nothing was changed.')
-        return [*zip(self._scopes, state["scopes"], strict=True), *[(self._categories[n], state["categories"][n]) for n in CATEGORIES]]
+            raise BackupInvalid(
+                f'This is no exported scoped adapter: expected format "{FORMAT}" version 1 with 17 scopes and 7 '
+                f"categories. Nothing was changed."
+            )
+        return [
+            *zip(self._scopes, state["scopes"], strict=True),
+            *[(self._categories[n], state["categories"][n]) for n in CATEGORIES],
+        ]
 
     def _pair(self, op_type: int) -> tuple[MicroLoRA, MicroLoRA]:
         n = scope(op_type)
@@ -159,5 +187,10 @@ class ScopedLoRA:
 
 def _is_complete(state: dict[str, Any]) -> bool:
     scopes, categories = state.get("scopes"), state.get("categories")
-    return (isinstance(scopes, list) and len(scopes) == len(SCOPES) and isinstance(categories, dict) and set(categories) == set(CATEGORIES)
-            and isinstance(state.get("category_fallback"), bool))
+    return (
+        isinstance(scopes, list)
+        and len(scopes) == len(SCOPES)
+        and isinstance(categories, dict)
+        and set(categories) == set(CATEGORIES)
+        and isinstance(state.get("category_fallback"), bool)
+    )

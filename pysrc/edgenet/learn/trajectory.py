@@ -3,6 +3,7 @@
 improvement = baseline / execution - 1, so 1 means twice as fast; success = improvement > 0; quality = (improvement + 1) / 2 within 0..1,
 so 0.5 means as fast as the baseline. Statistics run over all records ever made, `high_quality_count` over those still held.
 """
+
 from __future__ import annotations
 
 import math
@@ -45,7 +46,12 @@ class TrajectoryBuffer:
         Raises UnknownScope, WrongLength, NotFinite, InvalidOption (attention outside 0..255, negative time); then nothing was kept.
         """
         x = vector(embedding, self._dim, "embedding")
-        row = (scope(op_type), integer(attention_type, "attention_type", 0, 255), number(execution_ms, "execution_ms", 0), number(baseline_ms, "baseline_ms", 0))
+        row = (
+            scope(op_type),
+            integer(attention_type, "attention_type", 0, 255),
+            number(execution_ms, "execution_ms", 0),
+            number(baseline_ms, "baseline_ms", 0),
+        )
         slot = self._total % self.capacity
         self._embeddings[slot], self._records[slot] = x, row
         self._count(improvement(row[2], row[3]), row[1])

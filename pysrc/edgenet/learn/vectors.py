@@ -1,4 +1,5 @@
 """What every learner checks before it computes: vectors of the right length and finite, numbers in range. Runs anywhere."""
+
 from __future__ import annotations
 
 import math
@@ -15,7 +16,9 @@ def vector(value, dim: int, name: str) -> np.ndarray:
     except (TypeError, ValueError) as error:
         raise WrongType(f"{name} must be {dim} numbers, found {type(value).__name__}", name=name) from error
     if array.shape != (dim,):
-        raise WrongLength(f"{name} must have {dim} numbers, found the shape {list(array.shape)}", name=name, expected=dim)
+        raise WrongLength(
+            f"{name} must have {dim} numbers, found the shape {list(array.shape)}", name=name, expected=dim
+        )
     if not np.isfinite(array).all():
         raise NotFinite(f"{name} holds NaN or an infinity; nothing was changed", name=name)
     return array
