@@ -27,7 +27,8 @@ const SLICE = 64;
 /** @type {ReturnType<typeof kernelSource>} */ let kernels;
 const turns = new Turns();
 /** @type {any[]} */ const unsaid = [];
-let say = (/** @type {any} */ event) => void unsaid.push(event);
+/** @type {(event: any) => void} */
+let say = (event) => { unsaid.push(event); };
 
 /** @param {{session: string}} args @returns {Session} */
 function sessionOf({ session }) {
@@ -62,6 +63,11 @@ const memoryOf = ({ model, index }) => ({ modelBytes: model.modelBytes, wasmByte
 /** What every answer about an index carries. @param {Session} session */
 const figures = (session) => ({ size: session.index?.size ?? 0, memory: memoryOf(session) });
 
+/** Progress in whole texts. @param {Session} session @param {number} done @param {number} total */
+function embedded({ model }, done, total) {
+  return { status: "progress", phase: "embed", name: model.manifest.id, loaded: Math.floor(done + 1e-9), total, progress: (100 * done) / total };
+}
+
 /** A query's vector, ahead of other work. @param {Session} session @param {string} text @param {AbortSignal} signal */
 async function embedQuery(session, text, signal) {
   if (!text.trim()) throw new EmptyText("The search is empty. Type some words.", {});
@@ -90,14 +96,15 @@ const handlers = {
   },
   async embed(args, { signal, emit }) {
     const session = sessionOf(args);
-    const out = { vectors: new Float32Array(args.texts.length * session.model.dimensions), tokens: /** @type {number[]} */ ([]) };
-    for (let from = 0; from < Math.max(1, args.texts.length); from += SLICE) { // an empty list is the embedder's to refuse
-      const slice = args.texts.slice(from, from + SLICE);
-      const { vectors, tokens } = await turns.take(() => session.model.embedder.embed(slice, { signal }), { signal });
-      out.vectors.set(vectors, from * session.model.dimensions);
-      out.tokens.push(...tokens);
-      const loaded = from + slice.length;
-      emit({ status: "progress", phase: "embed", name: session.model.manifest.id, loaded, total: args.texts.length, progress: (100 * loaded) / args.texts.length });
+    const { texts } = args;
+    const out = { vectors: new Float32Array(texts.length * session.model.dimensions), tokens: new Int32Array(texts.length), pieces: new Int32Array(texts.length) };
+    for (let from = 0; from < Math.max(1, texts.length); from += SLICE) { // an empty list is the embedder's to refuse
+      const slice = texts.slice(from, from + SLICE);
+      const onProgress = (/** @type {number} */ done, /** @type {number} */ of) => emit(embedded(session, from + (slice.length * done) / of, texts.length));
+      const found = await turns.take(() => session.model.embedder.embed(slice, { signal, onProgress }), { signal });
+      out.vectors.set(found.vectors, from * session.model.dimensions);
+      out.tokens.set(found.tokens, from);
+      out.pieces.set(found.pieces, from);
     }
     return transferring({ ...out, memory: memoryOf(session) }, [out.vectors.buffer]);
   },

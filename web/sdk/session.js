@@ -1,7 +1,7 @@
 /**
  * InferenceSession: a person's handle on a loaded model. Page. The arrays it answers are the caller's own.
  */
-import { Disposed, NotSupported, NotText } from "./errors.js";
+import { Disposed, EmptyBatch, EmptyText, NotSupported, NotText } from "./errors.js";
 import { ModelLoader } from "./loader.js";
 import { progressTo } from "./progress.js";
 import { SearchIndex } from "./search-index.js";
@@ -66,7 +66,9 @@ export class InferenceSession {
   async embedBatch(texts, { signal, onProgress } = {}) {
     this.#can("embedBatch");
     const onEvent = onProgress && progressTo(this.id, [onProgress]);
-    const { vectors } = await this.ask("embed", { texts: strings(texts) }, { signal, onEvent });
+    const { vectors, pieces } = await this.ask("embed", { texts: filled(strings(texts)) }, { signal, onEvent });
+    const long = pieces.filter((/** @type {number} */ n) => n > 1).length;
+    if (long) this.notice("text_split", `${long} of ${texts.length} texts are longer than ${this.maxTokens} tokens; each got the mean of its passages' vectors.`);
     const d = this.dimensions;
     return texts.map((_, i) => vectors.subarray(i * d, (i + 1) * d));
   }
@@ -151,4 +153,12 @@ function strings(values) {
   const bad = Array.isArray(values) ? values.findIndex((value) => typeof value !== "string") : 0;
   if (bad >= 0) throw new NotText(`A text must be a string; item ${bad} is ${Array.isArray(values) ? typeof values[bad] : "not in a list"}.`, { item: bad });
   return values;
+}
+
+/** @param {string[]} texts */
+function filled(texts) {
+  if (!texts.length) throw new EmptyBatch("There are no texts to embed. Give a list with at least one.", {});
+  const item = texts.findIndex((text) => !text.trim());
+  if (item >= 0) throw new EmptyText(`Text ${item} is empty or only white space; it has no meaning to embed. Leave it out.`, { item });
+  return texts;
 }

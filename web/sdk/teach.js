@@ -25,8 +25,7 @@ export class Teach {
   #save;
   /** What is known now; the copy in IndexedDB may be newer. @type {Kept | null} */ #kept = null;
   /** Which Python, and the revision that it holds. @type {string | null} */ #inPython = null;
-  /** @type {IDBStore} */ #store;
-  /** @typedef {ReturnType<typeof createStore>} IDBStore */
+  /** @type {ReturnType<typeof createStore> | null} */ #store = null;
 
   /** @param {import("./session.js").InferenceSession} session @param {{save: boolean}} options */
   constructor(session, { save }) {

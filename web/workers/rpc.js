@@ -9,7 +9,7 @@ import { UnknownKind, WorkerDied, fromData, toData } from "../sdk/errors.js";
 /**
  * Anything with postMessage and message events: Worker, MessagePort, DedicatedWorkerGlobalScope.
  * Two windows talk through the ports of a MessageChannel, one of which is posted to the other window.
- * @typedef {{postMessage: Function, addEventListener: Function, removeEventListener: Function, start?: Function}} Port
+ * @typedef {{postMessage: Function, addEventListener: Function, removeEventListener: Function, start?: Function, close?: Function, terminate?: Function}} Port
  *
  * @typedef {object} CallOptions
  * @property {AbortSignal} [signal] when it fires the call rejects at once with its reason, and the handler's own signal fires
@@ -107,7 +107,7 @@ export function connect(port, name = "worker") {
   }
   function onMessage({ data }) {
     if (!data || data.kind !== undefined || !waiting.has(data.id)) return;
-    if ("event" in data) waiting.get(data.id).onEvent?.(data.event);
+    if ("event" in data) waiting.get(data.id)?.onEvent?.(data.event);
     else if (data.error) settle(data.id, "reject", fromData(data.error));
     else settle(data.id, "resolve", data.result);
   }
@@ -118,6 +118,7 @@ export function connect(port, name = "worker") {
     (port.terminate ?? port.close)?.call(port);
     for (const id of [...waiting.keys()]) settle(id, "reject", death);
   }
+  /** @type {Connection["call"]} */
   function call(kind, args = {}, { signal, onEvent, transfer = [] } = {}) {
     if (death) return Promise.reject(death);
     if (signal?.aborted) return Promise.reject(signal.reason);
@@ -125,7 +126,7 @@ export function connect(port, name = "worker") {
       const id = next++;
       const cancel = () => {
         port.postMessage({ id, cancel: true });
-        settle(id, "reject", signal.reason);
+        settle(id, "reject", signal?.reason);
       };
       const release = () => signal?.removeEventListener("abort", cancel);
       waiting.set(id, { resolve, reject, onEvent, release });

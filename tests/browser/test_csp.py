@@ -1,0 +1,38 @@
+"""The whole SDK, Python included, under a strict Content-Security-Policy on every file of the site."""
+
+import pytest
+
+from tests.browser.hosting import STRICT, hosted
+
+pytestmark = pytest.mark.browser
+
+WORK = """async () => {
+  const broken = [];
+  document.addEventListener("securitypolicyviolation", (e) => broken.push(`${e.effectiveDirective} ${e.blockedURI}`));
+  const { ModelLoader } = await import("./edgenet.js");
+  const loader = new ModelLoader(), session = await loader.load("minilm-l6-v2-q8");
+  await session.index.put("a", await session.embedBatch(["a cat", "a bank"]));
+  const { results } = await session.index.search({ text: "kitten", k: 2 });
+  const { marks } = await session.teach.mark({ query: "kitten", id: "a", row: 1, relevant: true });
+  const { engine } = await loader.status();
+  return { broken, row: results[0].row, marks: marks.length, kernels: engine.kernels.build };
+}"""
+
+
+def test_nothing_needs_eval_blobs_or_inline_scripts(page, dist):
+    with hosted(dist, {"Content-Security-Policy": STRICT}) as url:
+        page.goto(url)
+        found = page.evaluate(WORK)
+    assert found["broken"] == []
+    assert (found["row"], found["marks"]) == (0, 1)
+    assert found["kernels"] != "scalar"
+
+
+def test_without_wasm_unsafe_eval_the_error_is_ours_and_says_what_is_missing(page, dist):
+    with hosted(dist, {"Content-Security-Policy": STRICT.replace(" 'wasm-unsafe-eval'", "")}) as url:
+        page.goto(url)
+        code = page.evaluate("""async () => {
+          const { ModelLoader } = await import("./edgenet.js");
+          try { await new ModelLoader().load("minilm-l6-v2-q8"); return "loaded"; } catch (e) { return [e.code, e.message]; }
+        }""")
+    assert code[0] == "feature_missing" and "wasm-unsafe-eval" in code[1], code
