@@ -50,7 +50,8 @@ class _Unit:
 def split(text: str, count_unit: Callable[[str], int], max_tokens: int = MAX_TOKENS, overlap: int | None = None) -> list[Passage]:
     """Passages of at most `max_tokens`. `count_unit(unit)` says a unit's tokens, bare of [CLS] and [SEP].
 
-    `overlap` is an eighth of `max_tokens` unless given. Raises EmptyText when there is nothing but white space, InvalidOption for limits that make no sense.
+    `overlap` is an eighth of `max_tokens` unless given. Raises EmptyText when there is nothing but white
+    space, InvalidOption for limits that make no sense.
     """
     overlap = max_tokens // _OVERLAP_SHARE if overlap is None else overlap
     _check(max_tokens, overlap)
