@@ -9,7 +9,7 @@ import { modelResponse } from "./web/loader/serve-models.js";
 import { fillShell, isolate, shellResponse, sweep, takeOver } from "./web/loader/shell.js";
 
 const BUILD = "__EDGENET_BUILD__"; // put in when the site is put together
-const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
+const worker = /** @type {any} */ (self);
 const base = new URL("./", worker.location.href);
 const at = (/** @type {string} */ path) => new URL(path, base).href;
 const setting = { wire: WIRE, timeout: 30_000, parallel: 2, retries: 2, prefer: [] };

@@ -93,7 +93,7 @@ def kill_and_resume(fake, killable, after, round_):
     page, kill = killable(f"profile{round_}")
     second = Loader(page, fake.server.url + "/", **EAGER)
     record = second.do("record", f"artifact:{root}")
-    held = sum(bin(byte).count("1") for byte in (record or {"have": {}})["have"].values())
+    held = sum(byte.bit_count() for byte in (record or {"have": []})["have"])
     second.ok("pull", id="fake")
     pulled(second, manifest)
     assert sum(entry.sent for entry in fake.server.asked(path)) == SIZE - held * CHUNK

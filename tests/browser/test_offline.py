@@ -1,10 +1,13 @@
 """After one visit, everything starts again with no network at all: the servers are gone, the browser was restarted."""
 
+import threading
+
 import pytest
 
 from tests.browser.conftest import Loader
 from tests.browser.test_loader import pulled
 from tests.browser.test_serviceworker import opened
+from tools.serve import server as static_server
 
 pytestmark = pytest.mark.browser
 
@@ -33,3 +36,20 @@ def test_without_any_store_in_the_way_a_private_window_still_works_online(page, 
     loader = Loader(opened(page, small), small.server.url + "/")
     loader.ok("pull", id="fake")
     assert loader.ok("usage")["persisted"] is False
+
+
+def test_the_built_site_on_a_plain_host_is_isolated_and_starts_with_its_server_gone(chromium, dist):
+    page = chromium.new_context(bypass_csp=True).new_page()  # the site's CSP forbids what wait_for_function does
+    server = static_server(dist, isolated=False)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    page.goto(f"http://localhost:{server.server_address[1]}/")
+    page.wait_for_function("crossOriginIsolated && navigator.serviceWorker.controller")
+    title = page.title()
+    server.shutdown()
+    server.server_close()
+    page.reload()
+    assert page.evaluate("crossOriginIsolated") is True
+    assert page.title() == title
+    kept = "caches.match('workers/loader.js').then((answer) => answer.status)"
+    assert page.evaluate(kept) == 200
+    page.context.close()

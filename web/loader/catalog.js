@@ -92,6 +92,7 @@ export function makeCatalog({ urls, wire, timeout }) {
     return judges;
   }
 
+  /** @param {{type?: string, quantization?: string}} [filter] @param {AbortSignal} [signal] */
   async function models({ type, quantization } = {}, signal) {
     const url = new URL("index.json", urls.models).href;
     const text = await once(url, () => kept("index", url, signal));

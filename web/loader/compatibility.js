@@ -49,7 +49,7 @@ export async function checkCompatibility(manifest) {
 }
 
 function memoryCheck({ minMemory = 0 }) {
-  const gib = globalThis.navigator?.deviceMemory; // rounded and capped by the browser; absent in Firefox and Safari
+  const gib = /** @type {any} */ (globalThis.navigator)?.deviceMemory; // rounded and capped by the browser; absent in Firefox and Safari
   const found = gib ? gib * 2 ** 30 : null;
   const ok = found === null || found >= minMemory;
   const seen = found === null ? "this browser does not say how much there is" : `this device has at least ${MB(found)}`;
@@ -62,7 +62,7 @@ function storageCheck({ quota, usage }, needed) {
   return { name: "storage", ok: found === null || found >= needed, needed, found, message: `${MB(needed)} must be stored; ${seen}.` };
 }
 
-/** [feature, whether this model needs it, what its absence means] */
+/** [feature, whether this model needs it, what its absence means] @type {[string, (wants: any) => boolean, string][]} */
 const FEATURE_ROWS = [
   ["wasm", () => true, "without WebAssembly no model runs"],
   ["webcrypto", () => true, "without WebCrypto (https or localhost) nothing can be verified"],

@@ -9,8 +9,10 @@ import { parseContentRange } from "./ranges.js";
 const TRANSIENT_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** True if the same source is worth another try. @param {any} error */
-export const isTransient = (error) => error instanceof HttpStatusError ? TRANSIENT_STATUS.has(error.details.status)
-  : error instanceof NetworkError && !(error instanceof RequestTimeout) && !(error instanceof RangeUnsupported);
+export function isTransient(error) {
+  if (error instanceof HttpStatusError) return TRANSIENT_STATUS.has(Number(error.details.status));
+  return error instanceof NetworkError && ![RequestTimeout, RangeUnsupported].some((kind) => error instanceof kind);
+}
 
 /**
  * @typedef {object} Answer

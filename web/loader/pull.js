@@ -30,7 +30,7 @@ export function filesOf(manifest) {
 /**
  * Fetches what is missing of every artifact, all together.
  * @param {import("./catalog.js").ModelRecord} record @param {Setting} setting
- * @param {{signal?: AbortSignal, progress: ReturnType<import("./progress.js").trackProgress>, onFallback: (event: any) => void}} options
+ * @param {{signal?: AbortSignal, progress: ReturnType<typeof import("./progress.js").trackProgress>, onFallback: (event: any) => void}} options
  */
 export async function pullArtifacts(record, setting, { signal, progress, onFallback }) {
   const stop = new AbortController(); // one failed file ends the others

@@ -14,7 +14,7 @@ const BATCH = 8; // chunks fetched at once: what a slow reader may leave in memo
 
 /**
  * @param {Request} request @param {string} path "<id>/<version>/<file>"
- * @param {ReturnType<import("./catalog.js").makeCatalog>} catalog @param {import("./pull.js").Setting} setting
+ * @param {ReturnType<typeof import("./catalog.js").makeCatalog>} catalog @param {import("./pull.js").Setting} setting
  * @returns {Promise<Response | null>} null: not an artifact of a known model; ask the network
  */
 export async function modelResponse(request, path, catalog, setting) {

@@ -125,7 +125,7 @@ async function buildOf(event, build) {
 /**
  * Answers a request for one of the site's own files: from the build's cache, else from the network. Files under `vendor/` that are not
  * in the shell (they are large) are kept when first used.
- * @param {FetchEvent} event @param {string} build @param {URL} base
+ * @param {any} event a FetchEvent @param {string} build @param {URL} base
  */
 export async function shellResponse(event, build, base) {
   const url = new URL(event.request.url);

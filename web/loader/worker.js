@@ -17,6 +17,7 @@ const DEFAULTS = { maxSize: 2 * 2 ** 30, timeout: 30_000, parallel: 4, retries: 
 /** @type {{catalog: ReturnType<typeof makeCatalog>, setting: import("./pull.js").Setting, limit: number} | null} */
 let state = null;
 
+/** @param {{urls: import("./catalog.js").Urls, options?: Record<string, any>}} args */
 function configure({ urls, options = {} }) {
   const { cache = {}, sources = {}, download = {} } = options;
   const timeout = sources.timeout ?? DEFAULTS.timeout;
