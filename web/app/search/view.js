@@ -18,6 +18,8 @@ export class SearchView {
   #texts = new Map();
   #drawing = 0;
   #opened = null;
+  /** The outcome that the list shows. @type {import("./searcher.js").Outcome} */
+  #drawn = { state: "empty", query: "", found: [] };
   #everything = false;
   /** Shown before for this query: a mark may move them, never hide them. */
   #kept = new Set();
@@ -71,8 +73,7 @@ export class SearchView {
 
   /** Draws only complete answers, so that the list never flickers; the number tells whether a newer one overtook this one. */
   async #show(outcome) {
-    this.#summarise();
-    if (outcome.state === "busy") return;
+    if (outcome.state === "busy") return this.#summarise();
     const mine = ++this.#drawing;
     const found = this.found;
     if (!found.length) return this.#showNothing(outcome);
@@ -83,6 +84,8 @@ export class SearchView {
     const hidden = outcome.found.length - found.length;
     const more = hidden > 0 && h("li.rest", {}, h("button.quiet", { type: "button", onclick: () => { this.#everything = true; this.#show(this.app.searcher.outcome.value); } }, `Show ${count(hidden, "weaker match", "weaker matches")}`));
     glide(this.list, () => fill(this.list, cards, more));
+    this.#drawn = outcome;
+    this.#summarise();
     if (!this.#opened) this.#showHint();
   }
 
@@ -97,7 +100,10 @@ export class SearchView {
     return (await this.#texts.get(id)).slice(start, end).replace(/^(#{1,6}|[-*\u2022]) +/gm, "").replace(/\s+/g, " ");
   }
 
-  #showNothing({ state, error, query }) {
+  #showNothing(outcome) {
+    const { state, error, query } = outcome;
+    this.#drawn = outcome;
+    this.#summarise();
     const { library } = this.app;
     const about = state === "failed" ? plain(error) : state === "done" ? noResults(query, library) : library.documents.length ? startHere(this.app) : welcome(this.app);
     fill(this.list, h("li.nothing", {}, about));
@@ -113,7 +119,8 @@ export class SearchView {
   }
 
   #summarise() {
-    const { state, query, ms } = this.app.searcher.outcome.value;
+    const now = this.app.searcher.outcome.value;
+    const { state, query, ms } = now.state === "busy" ? now : this.#drawn; // never ahead of the list
     const { name, progress } = this.app.engine.phase.value;
     const waiting = this.app.library.waiting.length;
     const rest = waiting ? ` ${count(waiting, "document")} still being read.` : "";
