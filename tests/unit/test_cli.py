@@ -11,7 +11,8 @@ import pytest
 import typer
 
 from edgenet.cli.app import app
-from edgenet.cli.shell import Result, Shell, counted, guard, megabytes, table
+from edgenet.cli.shell import Result, Shell, guard
+from edgenet.cli.text import counted, megabytes, table
 from edgenet.errors import BY_CODE, EXIT_STATUS
 from tests.unit.cli_site import Cli, publish
 
@@ -151,6 +152,37 @@ def test_results_go_to_stdout_and_the_rest_to_stderr(tmp_path):
     )  # no colours, no cursor movements into a pipe
     quiet = run("--quiet", "--site", str(site), "pull", "tiny", home=tmp_path / "other")
     assert quiet.returncode == 0 and quiet.stderr == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX")
+@pytest.mark.parametrize(("extra", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=["plain", "NO_COLOR"])
+def test_a_terminal_gets_a_progress_bar(tmp_path, extra, coloured):
+    import pty
+
+    site = tmp_path / "site"
+    publish(Cli(tmp_path / "publisher"), site)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "edgenet.cli", "--site", str(site), "pull", "tiny", "--json"]
+    env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    env |= {"PYTHONPATH": str(ROOT / "pysrc"), "HOME": str(tmp_path), "TERM": "xterm-256color", **extra}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=env) as running:
+        os.close(theirs)
+        shown = read_all(ours)
+        assert json.loads(running.stdout.read())["id"] == "tiny"
+    assert b"5.2/5.2 MB" in shown and (b"\x1b[3" in shown) == coloured
+
+
+def read_all(terminal):
+    """Everything written to a pseudo-terminal until its last writer leaves."""
+    shown = b""
+    while True:
+        try:
+            block = os.read(terminal, 1 << 16)
+        except OSError:  # Linux says so instead of an empty read
+            block = b""
+        if not block:
+            return shown
+        shown += block
 
 
 def test_the_default_home_is_in_the_users_folder(tmp_path):

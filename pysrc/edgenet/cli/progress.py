@@ -4,7 +4,7 @@ import sys
 import time
 from contextlib import contextmanager
 
-from .shell import counted, megabytes
+from .text import counted, megabytes
 
 
 @contextmanager

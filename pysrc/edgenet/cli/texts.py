@@ -8,7 +8,7 @@ from pathlib import Path
 from ..documents import Document, read_document
 from ..errors import EdgeNetError, EmptyText, InputError, InvalidOption, TooManyFiles
 from ..host.files import walk
-from .shell import counted
+from .text import counted
 
 MAX_FILES = 50_000
 STDIN = "-"

@@ -5,7 +5,6 @@ One true total of progress over all files; two processes share one download; an 
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ..errors import AllSourcesFailed, EdgeNetError, QuotaExceeded
 from ..integrity import leaves_of
@@ -136,13 +135,13 @@ class Puller:
         """The 32-byte leaf hashes of an artifact; a leaves file is fetched once and kept. Raises AllSourcesFailed."""
         if "leaves" in artifact:
             return leaves_of(artifact)
-        kept = self.store.path(artifact["merkleRoot"]).with_suffix(".leaves")
+        kept = self.store.leaves_path(artifact)
         if data := self.store.disk.read(kept):
             return leaves_of(artifact, data)
         attempts = []
-        for row in rows:
+        for row in (row for row in rows if row.kind != "ipfs"):  # a gateway knows files by their CID alone
             try:
-                data = await self.opener.get(_beside(row.url, artifact))
+                data = await self.opener.get(_beside(row, artifact))
                 leaves = leaves_of(artifact, data)
                 self.store.disk.write(kept, data)
                 return leaves
@@ -191,10 +190,9 @@ class Puller:
                 self.store.file(model.manifest["artifacts"][row["artifact"]]).drop(row["wrong"])
 
 
-def _beside(url: str, artifact: dict) -> str:
+def _beside(row, artifact: dict) -> str:
     """The address of the leaves file that lies beside an artifact's address."""
-    own, leaves = artifact["filename"], artifact["leavesFile"]["filename"]
-    return url.removesuffix(own) + leaves if url.endswith(own) else urlsplit(url)._replace(path=leaves).geturl()
+    return row.url.removesuffix(artifact["filename"]) + artifact["leavesFile"]["filename"]
 
 
 def export(store: Store, model: StoredModel, folder: Path, disk, manifest_bytes: bytes) -> Path:

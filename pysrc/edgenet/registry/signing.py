@@ -50,7 +50,8 @@ def check_folder(folder: Path, manifest: dict) -> list[dict]:
 
 
 def _leaves_bytes(folder: Path, artifact: dict) -> bytes | None:
-    return (folder / artifact["leavesFile"]["filename"]).read_bytes() if "leavesFile" in artifact else None
+    path = folder / artifact.get("leavesFile", {}).get("filename", "")
+    return path.read_bytes() if path.is_file() else None
 
 
 def _check_beside(folder: Path, artifact: dict) -> None:

@@ -27,6 +27,10 @@ class Store:
         """Where the bytes of the artifact with this Merkle root lie."""
         return self.folder / "files" / root
 
+    def leaves_path(self, artifact: dict) -> Path:
+        """Where the leaves file of an artifact is kept, if it has one."""
+        return self.path(artifact["merkleRoot"]).with_suffix(".leaves")
+
     def file(self, artifact: dict) -> StoredFile:
         """The stored state of an artifact of a checked manifest; nothing is held if the record is absent or of no use."""
         path, size, chunk_size = self.path(artifact["merkleRoot"]), artifact["size"], artifact["chunkSize"]
@@ -94,7 +98,8 @@ class Store:
         for root in (self.roots() if roots is None else roots) - named:
             freed += self.disk.size(self.path(root))
             self.disk.remove(self.path(root))
-            self.disk.remove(self.path(root).with_suffix(".json"))
+            for suffix in (".json", ".leaves"):
+                self.disk.remove(self.path(root).with_suffix(suffix))
             self.disk.remove(self.folder / "locks" / root)
         return freed
 
@@ -124,7 +129,9 @@ class Store:
                 f"{model.key} is not complete in {self.folder}. Run `edge-net-models pull {model.manifest['id']}`.",
                 id=model.manifest["id"],
             )
-        return {a["filename"]: self.path(a["merkleRoot"]) for a in model.manifest["artifacts"].values()}
+        artifacts = model.manifest["artifacts"].values()
+        rows = {a["filename"]: self.path(a["merkleRoot"]) for a in artifacts}
+        return rows | {a["leavesFile"]["filename"]: self.leaves_path(a) for a in artifacts if "leavesFile" in a}
 
 
 def _json(data: bytes | None) -> dict | None:

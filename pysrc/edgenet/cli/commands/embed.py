@@ -1,12 +1,16 @@
 """`embed`: texts to vectors, as JSON lines or .npz. Imports nothing heavy until called."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ...errors import InvalidOption
-from ..shell import Json, Result, command, counted
+from ..shell import Json, Result, command
+from ..text import counted
 from .search import DEFAULT_MODEL, Model
+
+STDOUT = "-"
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +30,7 @@ async def embed(
     sources: Annotated[list[str], typer.Argument(help="Files or folders; - is standard input.")],
     output: Annotated[
         str, typer.Option("--output", "-o", help="A file that ends in .npz or .jsonl; - prints JSON lines.")
-    ] = "-",
+    ] = STDOUT,
     lines: Annotated[
         bool, typer.Option("--lines", help="Each line is a text of its own; else texts are split into passages.")
     ] = False,
@@ -39,35 +43,35 @@ async def embed(
     """
     from ..embedding import Embedder
     from ..texts import gather
-    from ..vectors import WRITERS, jsonl, rows_of, suffix
 
     shell = ctx.obj
-    kind = suffix(output)
-    if kind not in WRITERS:
-        raise InvalidOption(
-            f"--output must end in .npz or .jsonl, or be - for standard output; found {output!r}.", output=output
-        )
-    if output != "-":
-        from pathlib import Path
-
-        shell.disk.probe(Path(output).absolute().parent)  # before the model works for minutes
+    _check_output(shell, output)
     found = gather(shell, sources)
     async with Embedder.open(shell, model) as embedder:
         parts = embedder.parts(found.documents, lines)
         vectors = await embedder.vectors([part.text for part in parts])
-    data = {
-        "texts": len(parts),
-        "dimensions": int(vectors.shape[1]),
-        "model": embedder.name,
-        "output": output,
-        "skipped": found.skipped,
-    }
-    if output != "-":
-        shell.disk.write(Path(output), WRITERS[kind](parts, vectors))
-        return Result(
-            data,
-            f"{counted(len(parts), 'text')} of {counted(len(found.documents), 'document')}, {vectors.shape[1]} numbers each: {output}",
-        )
-    if as_json:
+    data = {"texts": len(parts), "dimensions": int(vectors.shape[1]), "model": embedder.name, "output": output}
+    return _result(shell, data | {"skipped": found.skipped}, parts, vectors)
+
+
+def _check_output(shell, output: str) -> None:
+    """Raise InvalidOption or StorageUnavailable before the model works for minutes."""
+    from ..vectors import WRITERS, suffix
+
+    if suffix(output) not in WRITERS:
+        text = f"--output must end in .npz or .jsonl, or be - for standard output; found {output!r}."
+        raise InvalidOption(text, output=output)
+    if output != STDOUT:
+        shell.disk.probe(Path(output).absolute().parent)
+
+
+def _result(shell, data: dict, parts, vectors) -> Result:
+    from ..vectors import WRITERS, jsonl, rows_of, suffix
+
+    output = data["output"]
+    if output != STDOUT:
+        shell.disk.write(Path(output), WRITERS[suffix(output)](parts, vectors))
+        return Result(data, f"{counted(len(parts), 'text')}, {data['dimensions']} numbers each: {output}")
+    if shell.json:
         return Result(data | {"rows": rows_of(parts, vectors)})
     return Result(data, jsonl(parts, vectors).decode().rstrip("\n"))

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from ...errors import InvalidOption, KeyInvalid
-from ..shell import Json, Result, command, table
+from ..shell import Json, Result, command
+from ..text import table
 
 COLUMNS = {"keyId": "KEY", "from": "FROM", "notAfter": "VALID UNTIL", "capabilities": "MAY", "revoked": "REVOKED"}
 Key = Annotated[str | None, typer.Option("--key", help="PEM file of the private key (else `signing.keyPath`).")]

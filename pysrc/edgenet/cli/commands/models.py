@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from ...errors import ModelNotFound
-from ..shell import Json, Result, command, megabytes, table
+from ..shell import Json, Result, command
+from ..text import megabytes, table
 
 COLUMNS = {
     "id": "MODEL",

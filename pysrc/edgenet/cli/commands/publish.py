@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from ...errors import InvalidOption
-from ..shell import Json, Result, command, megabytes
+from ..shell import Json, Result, command
+from ..text import megabytes
 from .keys import Key
 
 
@@ -30,7 +31,9 @@ async def publish(
     name: Annotated[str, typer.Option(help="Name; the id is made from it unless --id is given.")],
     version: Annotated[str, typer.Option(help="Version, such as 1.0.0.")],
     output: Annotated[str, typer.Option(help="Folder of the site, made if it is not there.")],
-    type_: Annotated[str, typer.Option("--type", help="Type, such as embedding or text-generation.")] = "embedding",
+    type_: Annotated[
+        str | None, typer.Option("--type", help="Type, such as text-generation (else the template's, else embedding).")
+    ] = None,
     model_id: Annotated[str | None, typer.Option("--id", help="Id of the model.")] = None,
     quantization: Annotated[str | None, typer.Option(help="Quantization, such as INT8.")] = None,
     license_: Annotated[str | None, typer.Option("--license", help="SPDX name of the licence.")] = None,
@@ -49,38 +52,28 @@ async def publish(
     Writes models/<id>/<version>/ with the manifest (chunk hashes, CIDs, signature), models/index.json and, in a new site, trust.json.
     A version appears whole or not at all.
     """
-    from ...registry.publish import artifact_names
-    from ...registry.publish import publish as publish_files
-    from ..signing import dates
-
     shell = ctx.obj
-    fields = {
-        "type": type_,
-        **_template(shell, template),
-        "id": model_id or _slug(name),
-        "name": name,
-        "version": version,
-    }
+    fields = _template(shell, template) | {"id": model_id or _slug(name), "name": name, "version": version}
+    fields["type"] = type_ or fields.get("type", "embedding")
     if quantization:
         fields["optimization"] = {**fields.get("optimization", {}), "quantization": quantization}
     if license_:
         fields["license"] = license_
-    paths = artifact_names(_paths(files))
-    made = await publish_files(
-        paths,
-        fields,
-        Path(output),
-        shell.signer(key),
-        dates(shell, key),
-        shell.host,
-        shell.disk,
-        gateways=gateway or (),
-        replace=replace,
-    )
-    size = sum(a["size"] for a in made.manifest["artifacts"].values())
+    return await _publish(shell, _paths(files), fields, Path(output), key, gateways=gateway or (), replace=replace)
+
+
+async def _publish(shell, paths: list[Path], fields: dict, site: Path, key: str | None, **more) -> Result:
+    from ...registry.publish import artifact_names
+    from ...registry.publish import publish as publish_files
+    from ..signing import dates
+
+    named = artifact_names(paths)
+    signer = shell.signer(key)
+    made = await publish_files(named, fields, site, signer, dates(shell, key), shell.host, shell.disk, **more)
+    name, size = made.manifest["id"], sum(a["size"] for a in made.manifest["artifacts"].values())
     text = (
-        f"{made.manifest['id']} {version} ({megabytes(size)}) is in {made.folder}, signed by {made.key_id}.\n"
-        f"Serve {output} by any static host; readers pull it with `edge-net-models --site ADDRESS pull {made.manifest['id']}`."
+        f"{name} {made.manifest['version']} ({megabytes(size)}) is in {made.folder}, signed by {made.key_id}.\n"
+        f"Serve {site} by any static host; readers pull it with `edge-net-models --site ADDRESS pull {name}`."
     )
     return Result({"manifest": made.manifest, "folder": str(made.folder), "keyId": made.key_id}, text)
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from ..shell import Json, Result, command, megabytes
+from ..shell import Json, Result, command
+from ..text import megabytes
 
 
 def register(app: typer.Typer) -> None:

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from ...errors import HashMismatch, InvalidOption, NotCached
-from ..shell import Json, Result, command, table
+from ..shell import Json, Result, command
+from ..text import table
 
 COLUMNS = {"file": "FILE", "chunks": "CHUNKS", "wrongCount": "WRONG", "missingCount": "MISSING"}
 
