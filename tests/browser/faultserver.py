@@ -5,6 +5,7 @@ A gate stops an answer after so many bytes until the test opens it, so that test
 
 import gzip
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -88,17 +89,18 @@ class Handler(BaseHTTPRequestHandler):
             return
         limit = faults["cut"].value if "cut" in faults else len(body)
         try:
-            self.stream(entry, memoryview(body)[:limit])
+            self.stream(entry, memoryview(body)[:limit], faults["slow"].value if "slow" in faults else 0)
         except (ConnectionError, TimeoutError):
             self.close_connection = True
         if limit < len(body):
             self.close_connection = True
 
-    def stream(self, entry, body):
+    def stream(self, entry, body, pause):
         for start in range(0, len(body), BLOCK):
             self.server.wait_at_gate(entry.path)
             block = body[start : start + BLOCK]
             self.wfile.write(block)
+            time.sleep(pause)  # "slow": seconds after each block
             entry.sent += len(block)
             self.server.count(entry.path, len(block))
 

@@ -84,6 +84,7 @@ def kill_and_resume(fake, killable, after, round_):
     manifest = fake.add()
     root = manifest["artifacts"]["model"]["merkleRoot"]
     path = fake.path("fake")
+    fake.server.fault(path, "slow", 0.01)  # the browser keeps up: the kill finds it anywhere between two bits
     gate = fake.server.gate(path, after)
     page, kill = killable(f"profile{round_}")
     Loader(page, fake.server.url + "/", **EAGER).begin("pull", id="fake")

@@ -3,8 +3,9 @@
  * It never fetches and never writes model bytes (that is writer.js, in the loader worker only), and never hashes: what the index
  * calls complete was verified before its bits were set.
  */
-import { createStore, del, get, getMany, keys, set, update } from "idb-keyval";
+import { del, get, getMany, keys, set, update } from "idb-keyval";
 import { NotCached } from "../sdk/errors.js";
+import { durableStore } from "./durable.js";
 import { askMemory, memory } from "./memory.js";
 
 export const FOLDER = "edgenet-v1";
@@ -25,7 +26,7 @@ let indexStore;
 async function withIndex(inIndexedDb, inMemory) {
   if (!memory.refused) {
     try {
-      return await inIndexedDb((indexStore ??= createStore(INDEX.database, INDEX.store)));
+      return await inIndexedDb((indexStore ??= durableStore(INDEX.database, INDEX.store)));
     } catch (error) {
       if (error.name === "QuotaExceededError") throw error;
       memory.refused = `${error.name}: ${error.message}`;

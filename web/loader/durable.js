@@ -1,0 +1,29 @@
+/**
+ * A store for idb-keyval whose writes are on disk when their promise resolves. Runs anywhere.
+ * Browsers' default durability, "relaxed", loses the last writes when the browser is killed, though it told of their success.
+ */
+
+/**
+ * @param {string} database @param {string} store its only object store
+ * @param {"strict" | "relaxed"} [durability]
+ * @returns {(mode: IDBTransactionMode, use: (store: IDBObjectStore) => any) => Promise<any>} what idb-keyval takes as its store
+ */
+export function durableStore(database, store, durability = "strict") {
+  /** @type {Promise<IDBDatabase> | undefined} */
+  let opened;
+  const open = () => (opened ??= openDatabase(database, store, () => { opened = undefined; }));
+  return async (mode, use) => use((await open()).transaction(store, mode, { durability }).objectStore(store));
+}
+
+/** Safari closes connections now and then: `onGone` lets the next call open it again. */
+function openDatabase(database, store, onGone) {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(database);
+    request.onupgradeneeded = () => request.result.createObjectStore(store);
+    request.onerror = () => { onGone(); reject(request.error); };
+    request.onsuccess = () => {
+      request.result.onclose = onGone;
+      resolve(request.result);
+    };
+  });
+}
