@@ -92,13 +92,13 @@ def test_a_policy_without_the_frame_is_a_named_error_that_says_what_to_allow(pag
     assert found["frames"] == 0, "nothing is left behind"
 
 
-def test_a_frame_without_isolation_headers_works_on_one_thread_and_says_so(page, shop, dist):
-    bare = {"Document-Isolation-Policy": "none"}
-    with hosted(dist, bare, host="127.0.0.1", isolated=False) as engine, hosted(shop, isolated=False) as url:
+def test_a_browser_that_does_not_isolate_frames_gets_one_thread_and_is_told(page, shop, engine):
+    with hosted(shop, isolated=False) as url:
         page.context.route("**/embed.html", lambda route: without(route, "document-isolation-policy"))
         page.goto(url)
         page.evaluate(ADD, engine + "edgenet.global.js")
         found = page.evaluate(USE, {"threads": 2})
+    assert "code" not in found, found
     assert (found["row"], found["isolated"], found["threads"]) == (0, False, 1)
     assert sorted(found["said"]) == ["not_isolated", "threads_one"]
 

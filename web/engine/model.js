@@ -43,6 +43,7 @@ export async function openModel({ id, version, threads }, urls, emit) {
   if (!record) throw new NotCached(`${id} ${version} is not in this browser's storage. Pull the model first.`, { id, version });
   const { manifest } = record;
   if (manifest.type !== "embedding") throw new NotSupported(`${id} is a model of type "${manifest.type}"; this version runs "embedding".`, { type: manifest.type });
+  requireCompiling();
   const total = Object.values(manifest.artifacts).reduce((sum, { size }) => sum + size, 0);
   const said = (/** @type {string} */ phase) => emit({ status: "progress", phase, name: id, loaded: total, total, progress: 100 });
   const release = await holdUse(Object.values(manifest.artifacts).map(({ merkleRoot }) => merkleRoot));
@@ -58,6 +59,15 @@ export async function openModel({ id, version, threads }, urls, emit) {
   } catch (error) {
     release();
     throw error;
+  }
+}
+
+/** The smallest module tells whether this worker may compile at all. */
+function requireCompiling() {
+  try {
+    new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]));
+  } catch (error) {
+    throw new FeatureMissing(`This site's Content-Security-Policy forbids WebAssembly. Add 'wasm-unsafe-eval' to script-src of the files under workers/. (${/** @type {Error} */ (error).message})`, {});
   }
 }
 

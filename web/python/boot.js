@@ -28,7 +28,7 @@ export async function boot(urls, emit) {
     said(1);
     await pyodide.loadPackage("numpy", { messageCallback() {}, errorCallback: (/** @type {string} */ text) => { throw new NetworkError(text); } });
     said(2);
-    pyodide.unpackArchive(await bytesOf(await wheelUrl(urls)), "wheel");
+    installWheel(pyodide, await bytesOf(await wheelUrl(urls)));
     const host = pyodide.pyimport("edgenet.host.browser_teach");
     const about = { instance: crypto.randomUUID(), python: pyodide.runPython("import platform; platform.python_version()"), pyodide: pyodide.version, edgenet: host.VERSION, snapshot };
     emit({ status: "done", phase: "python", loaded: STEPS.length, total: STEPS.length, progress: 100 });
@@ -51,6 +51,12 @@ async function start(loadPyodide, folder, emit) {
     emit({ status: "fallback", code: "no_python_snapshot", reason: `Python starts the slow way: ${named(error).message}` });
     return { pyodide: await loadPyodide(options), snapshot: false };
   }
+}
+
+/** Unpacks a pure wheel where imports find it, whatever the present folder. @param {any} pyodide @param {Uint8Array} bytes */
+export function installWheel(pyodide, bytes) {
+  pyodide.unpackArchive(bytes, "wheel", { extractDir: pyodide.runPython("import sysconfig; sysconfig.get_path('purelib')") });
+  pyodide.runPython("import importlib; importlib.invalidate_caches()"); // the import system remembers folders by their time
 }
 
 /** @param {string} url @returns {Promise<Uint8Array>} */

@@ -4,7 +4,7 @@
  */
 import { serve, transferring } from "../workers/rpc.js";
 import { NoModel, NotSupported } from "../sdk/errors.js";
-import { boot } from "./boot.js";
+import { boot, installWheel } from "./boot.js";
 import { fromPython } from "./bridge.js";
 
 /** @type {any} */ let config = null;
@@ -48,7 +48,7 @@ serve(/** @type {any} */ (self), {
  */
 async function runCode(pyodide, code, files = {}, emit) {
   for (const [path, bytes] of Object.entries(files)) {
-    if (path.endsWith(".whl")) pyodide.unpackArchive(bytes, "wheel");
+    if (path.endsWith(".whl")) installWheel(pyodide, bytes);
     else {
       pyodide.FS.mkdirTree(path.slice(0, path.lastIndexOf("/")) || "/");
       pyodide.FS.writeFile(path, bytes);

@@ -2,6 +2,7 @@
  * The frame's side of an embedding: greets the page around it, takes one port, and serves a Hub on it. Runs in embed.html.
  */
 import { serve, transferring } from "../workers/rpc.js";
+import { FrameRefused } from "./errors.js";
 import { CONNECT, HELLO } from "./frame.js";
 import { Hub } from "./hub.js";
 import { readOptions } from "./options.js";
@@ -16,11 +17,17 @@ export function serveFrame() {
   const only = new AbortController();
   addEventListener("message", ({ data, source, origin, ports }) => {
     if (source !== parent || parent === window || data?.type !== CONNECT || ports.length !== 1) return;
-    if (!allowed().includes("*") && !allowed().includes(origin)) return;
     only.abort();
-    serveHub(ports[0], data.options);
+    if (allowed().includes("*") || allowed().includes(origin)) serveHub(ports[0], data.options);
+    else refuse(ports[0], origin);
   }, { signal: only.signal });
   parent.postMessage({ type: HELLO }, "*");
+}
+
+/** A stranger gets an answer, so that it does not wait. @param {MessagePort} port @param {string} origin */
+function refuse(port, origin) {
+  const call = () => { throw new FrameRefused(`${location.origin} does not serve pages of ${origin}. Ask its owner to add that origin to the meta tag edgenet-embedders of embed.html.`, { origin }); };
+  serve(port, { call });
 }
 
 /** @param {MessagePort} port @param {any} given the page's options, judged again here */

@@ -1,0 +1,90 @@
+"""The same unit tests in CPython and inside Pyodide: every test has the same outcome in both.
+
+Left out: what needs onnxruntime, wasmtime, files of this machine or the command line, none of which exist in a browser.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tools.paths import CACHE, ROOT
+
+pytestmark = pytest.mark.browser
+FILES = [
+    "test_canonical", "test_cid", "test_errors", "test_integrity", "test_manifest", "test_trust",
+    "test_microlora", "test_scoped", "test_trajectory", "test_teach", "test_split",
+]
+PURE = ["pytest", "pluggy", "iniconfig", "packaging", "pygments"]  # wheels that pytest itself needs
+HELPERS = ["tests/unit/conftest.py", "tests/unit/ordinary.py", "tests/unit/embedding.py"]
+
+# Runs pytest in this interpreter and prints {test: outcome}; one text for both hosts.
+RUNNER = """
+import json, os, sys
+os.chdir(ROOT)
+sys.path.insert(0, ROOT)
+sys.dont_write_bytecode = True
+import pytest
+
+class Outcomes:
+    seen = {}
+    def pytest_runtest_logreport(self, report):
+        if report.when == "call" or report.outcome != "passed":
+            self.seen[report.nodeid] = report.outcome
+            if report.failed:
+                print(report.longreprtext[-2000:])
+
+status = pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--no-header", *FILES], plugins=[Outcomes()])
+result = json.dumps({"status": int(status), "outcomes": Outcomes.seen})
+"""
+RUN = """async ({ code, files }) => {
+  const { ModelLoader } = await import("./edgenet.js");
+  const loader = new ModelLoader({ testing: { runCode: true } }), bytes = {}, said = [];
+  for (const [path, url] of files) bytes[path] = new Uint8Array(await (await fetch(url)).arrayBuffer());
+  try { return { result: await loader.ask("python.run", { code, files: bytes }, { onEvent: (e) => e.text && said.push(e.text) }), said }; }
+  catch (e) { return { error: e.message, said }; }
+}"""
+
+
+def runner(root):
+    return f"ROOT = {str(root)!r}\nFILES = {[f'tests/unit/{name}.py' for name in FILES]!r}\n" + RUNNER
+
+
+def in_cpython():
+    command = [sys.executable, "-c", runner(ROOT) + "\nprint('\\n' + result)"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": f"{ROOT}:{ROOT / 'pysrc'}", "PATH": "/usr/bin:/bin"})
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def wheel(name):
+    found = sorted((CACHE / "wheels").glob(f"{name}-*-py3-none-any.whl"))
+    assert found, f"no wheel of {name} in {CACHE / 'wheels'}: run python build.py setup --test"
+    return found[-1]
+
+
+def shipped():
+    """{path in Pyodide: path here} of the tests, their helpers and vectors, and pytest's wheels."""
+    names = [f"tests/unit/{name}.py" for name in FILES] + HELPERS + ["pyproject.toml"]
+    names += [str(p.relative_to(ROOT)) for p in [*ROOT.glob("tests/*.py"), *ROOT.glob("tests/vectors/*.json"), *ROOT.glob("manifests/**/*.json")]]
+    return {f"/edgenet/{n}": ROOT / n for n in names} | {wheel(n).name: wheel(n) for n in PURE}
+
+
+def in_pyodide(page, url):
+    files = shipped()
+    page.route("**/shipped/**", lambda route: route.fulfill(path=files[route.request.url.split("/shipped/")[1].replace("@", "/")]))
+    page.goto(url)
+    names = [[name, "shipped/" + name.replace("/", "@")] for name in files]
+    answer = page.evaluate(RUN, {"code": runner("/edgenet") + "\nresult", "files": names})
+    assert "error" not in answer, (answer["error"][-3000:], answer["said"][-30:])
+    found = json.loads(answer["result"])
+    assert set(found["outcomes"].values()) <= {"passed", "skipped"}, "\n".join(answer["said"][-60:])
+    return found
+
+
+def test_every_unit_test_has_the_same_outcome_in_cpython_and_in_pyodide(page, site):
+    native, browser = in_cpython(), in_pyodide(page, site())
+    counts = {name: sum(o == "passed" for o in found["outcomes"].values()) for name, found in [("CPython", native), ("Pyodide", browser)]}
+    print(f"\nunit tests passed: {counts['CPython']} in CPython, {counts['Pyodide']} in Pyodide")
+    assert browser["outcomes"] == native["outcomes"]
+    assert counts["CPython"] == counts["Pyodide"] > 100
