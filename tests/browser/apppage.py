@@ -2,7 +2,9 @@
 
 import re
 
-PYTHON = re.compile(r"/vendor/pyodide/")  # not the small worker script and wheel, which the service worker keeps with the page
+PYTHON = re.compile(
+    r"/vendor/pyodide/"
+)  # not the small worker script and wheel, which the service worker keeps with the page
 WEIGHTS = re.compile(r"/models/[^?]*\.onnx")
 SLOW = 90_000  # ms: the first model load and the first Python boot on a busy machine
 
@@ -39,9 +41,7 @@ class App:
     def files(self, **contents):
         """Chooses files; names are given with `__` for the dot."""
         self.go("library")
-        payload = [
-            {"name": name.replace("__", "."), "mimeType": "", "buffer": data} for name, data in contents.items()
-        ]
+        payload = [{"name": name.replace("__", "."), "mimeType": "", "buffer": data} for name, data in contents.items()]
         self.page.locator("input[data-pick=files]").set_input_files(payload)
 
     def search(self, query):
@@ -60,7 +60,9 @@ class App:
 
     def mark(self, name, relevant=True):
         """Presses the button of one result and waits until it was learned (or taken back)."""
-        card = self.page.locator(".card").filter(has=self.page.locator(".name", has_text=re.compile(f"^{re.escape(name)}$")))
+        card = self.page.locator(".card").filter(
+            has=self.page.locator(".name", has_text=re.compile(f"^{re.escape(name)}$"))
+        )
         button = card.locator(".thumb.good" if relevant else ".thumb.bad")
         wanted = "false" if button.get_attribute("aria-pressed") == "true" else "true"
         button.click()

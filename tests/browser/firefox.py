@@ -69,9 +69,17 @@ class Firefox:
     def until(self, expression, seconds=120):
         """Waits in the page until the expression is truthy and answers it; the page's own changes wake it."""
         return self.evaluate(f"""new Promise((resolve, reject) => {{
-          const look = () => {{ const found = {expression}; if (found) {{ watch.disconnect(); clearTimeout(timer); resolve(found); }} return found; }};
+          const look = () => {{
+            const found = {expression};
+            if (!found) return;
+            watch.disconnect();
+            clearTimeout(timer);
+            resolve(found);
+          }};
           const watch = new MutationObserver(look);
-          const timer = setTimeout(() => reject(new Error("never came: " + {json.dumps(expression)} + " in: " + document.body.innerText.slice(0, 600))), {seconds * 1000});
+          const seen = () => document.body.innerText.slice(0, 600);
+          const late = () => reject(new Error("never came: " + {json.dumps(expression)} + " in: " + seen()));
+          const timer = setTimeout(late, {seconds * 1000});
           watch.observe(document, {{ subtree: true, childList: true, attributes: true, characterData: true }});
           look();
         }})""")

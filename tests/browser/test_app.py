@@ -1,7 +1,10 @@
-"""The main job in Chromium with the real model and real text: add, search, open, mark, reload, offline. And how the page behaves around it."""
+"""The main job in Chromium, with the real model on real text: add, search, open, mark, reload, offline. And the page around it."""
 
+import hashlib
 import importlib
+import json
 import re
+import shutil
 
 import pytest
 
@@ -41,8 +44,10 @@ def test_the_main_job_from_the_first_visit_to_offline(page, site):
     page.keyboard.press("Enter")
     passage = page.locator(".reader mark.passage").first
     passage.wait_for()
-    assert passage.evaluate("m => { const b = m.closest('.body').getBoundingClientRect(), r = m.getBoundingClientRect();"
-                            " return r.top >= b.top - 1 && r.top < b.bottom; }"), "the passage is scrolled into view"
+    assert passage.evaluate(
+        "m => { const b = m.closest('.body').getBoundingClientRect(), r = m.getBoundingClientRect();"
+        " return r.top >= b.top - 1 && r.top < b.bottom; }"
+    ), "the passage is scrolled into view"
     assert not app.asked(PYTHON), "search alone never loads Python"
 
     before = app.search("the office dragon is leaking")
@@ -53,14 +58,15 @@ def test_the_main_job_from_the_first_visit_to_offline(page, site):
     assert app.asked(PYTHON)
 
     app.reload().settled()
-    assert app.search("the office dragon is leaking") == after, "what was learned is there after a reload"
+    found = app.search("the office dragon is leaking")
+    assert len(found) >= 4 and found == after[: len(found)], "what was learned is there after a reload"
     assert not app.asked(PYTHON), "and it is applied without Python"
     assert not app.asked(WEIGHTS), "the model comes from the cache"
 
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     page.context.set_offline(True)
     app.reload().settled()
-    assert app.search("the office dragon is leaking") == after
+    assert app.search("the office dragon is leaking") == found
     page.locator(".status").filter(has_text="offline").wait_for()
 
 
@@ -196,3 +202,45 @@ def test_a_failed_download_says_what_to_do_and_can_be_tried_again(page, site):
     toast.get_by_role("button", name="Try again").click()
     app.settled()
     assert app.search("noisy brake")[0] == "Bike.txt"
+
+
+@pytest.fixture
+def changing(dist, tmp_path):
+    """A copy of the site, large folders linked, and a function that publishes another build of it."""
+    for path in dist.iterdir():
+        if path.name in ("models", "vendor", "kernels", "wheels"):
+            (tmp_path / path.name).symlink_to(path)
+        elif path.is_dir():
+            shutil.copytree(path, tmp_path / path.name)
+        else:
+            shutil.copyfile(path, tmp_path / path.name)
+
+    def publish():
+        build = json.loads((tmp_path / "build.json").read_text(encoding="utf-8"))
+        css = tmp_path / "app.css"
+        css.write_text(css.read_text(encoding="utf-8") + "\n/* a new build */\n", encoding="utf-8")
+        old, build["build"] = build["build"], "f" * 16
+        build["files"]["app.css"] = hashlib.sha256(css.read_bytes()).hexdigest()
+        (tmp_path / "build.json").write_text(json.dumps(build), encoding="utf-8")
+        worker = tmp_path / "service-worker.js"
+        worker.write_bytes(worker.read_bytes().replace(old.encode(), b"f" * 16))
+
+    return tmp_path, publish
+
+
+def test_a_new_version_is_offered_and_reloading_loses_nothing(page, site, changing):
+    folder, publish = changing
+    app = App(page, site(folder))
+    page.get_by_role("button", name="Try it with sample notes").click()
+    app.settled()
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    app.search("noisy brake")
+    publish()
+    page.evaluate("navigator.serviceWorker.ready.then((r) => r.update()).then(() => true)")
+    bar = page.locator(".update", has_text="A new version of EdgeNet is ready")
+    bar.wait_for(timeout=SLOW)
+    with page.expect_navigation():
+        bar.get_by_role("button", name="Reload").click()
+    page.locator("#summary").filter(has_text="“noisy brake”").wait_for(timeout=SLOW)
+    assert app.names()[0] == "Bike.txt", "the same words stand in the box and find the same"
+    assert "a new build" in page.evaluate("fetch('app.css').then((r) => r.text())")

@@ -59,7 +59,7 @@ def test_pasting_nothing_says_so_and_keeps_the_page(app):
 
 def test_a_text_of_one_megabyte_is_cut_into_passages_and_can_be_cancelled(app):
     words = random.Random(7).choices("river mill bread stone winter lamp garden letter train music".split(), k=170_000)
-    text = "\n\n".join(" ".join(words[i:i + 60]) for i in range(0, len(words), 60))
+    text = "\n\n".join(" ".join(words[i : i + 60]) for i in range(0, len(words), 60))
     assert len(text) > 1_000_000
     app.files(big__txt=text.encode(), small__txt=b"The locksmith lives at number nine.")
     task = app.page.locator(".task", has_text="Reading your documents")
@@ -152,7 +152,8 @@ def test_a_killed_tab_keeps_what_was_finished_and_goes_on_with_the_rest(killable
     address, chance = site(), random.Random(11)
     page, kill = killable()
     app = App(page, address)
-    texts = {f"n{i:03}__txt": f"Note {i}. {' '.join(chance.choices('sun rain coal bread mill song'.split(), k=90))}".encode() for i in range(80)}
+    words = "sun rain coal bread mill song".split()
+    texts = {f"n{i:03}__txt": f"Note {i}. {' '.join(chance.choices(words, k=90))}".encode() for i in range(80)}
     app.files(**texts)
     page.locator(".task", has_text="Reading your documents").wait_for(timeout=SLOW)
     ready = set()

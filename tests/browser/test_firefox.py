@@ -48,7 +48,9 @@ def test_firefox_loads_indexes_searches_and_remembers(firefox, site):
     firefox.until("document.querySelector('.welcome h1')?.textContent")
     add(firefox, "Ferry", "The boat to the island leaves at noon from the old harbour.")
     add(firefox, "Oven", "Bread needs forty minutes at two hundred and twenty degrees.")
-    firefox.until("document.querySelector('.document.ready ~ .document.ready, .document.ready + .document.ready')?.dataset.id")
+    firefox.until(
+        "document.querySelector('.document.ready ~ .document.ready, .document.ready + .document.ready')?.dataset.id"
+    )
     assert best(firefox, "when does the ship sail") == "Ferry"
     assert best(firefox, "baking a loaf") == "Oven"
     assert firefox.evaluate("crossOriginIsolated") is True

@@ -7,7 +7,8 @@ import { Library } from "../../web/app/library/library.js";
 import { MemoryDatabase, vectorsOf } from "./memory_db.mjs";
 
 const ENGINE = {
-  model: "m@1", dimensions: 2,
+  model: "m@1",
+  dimensions: 2,
   split: async (text) => [{ start: 0, end: text.length }],
   embedBatch: async (texts) => texts.map((text) => Float32Array.of(text.length, 0.1)),
 };
@@ -55,12 +56,19 @@ const DAMAGE = [
   ["a changed text", (json) => json.replace('"text":"first"', '"text":"worst"'), /checksum/],
   ["missing vectors", (json) => json.replace(/"vectors":"[^"]+"/, '"vectors":"AAAA"'), /1 passages but vectors for/],
   ["vectors that are no base64", (json) => json.replace(/"vectors":"[^"]+"/, '"vectors":"!!"'), /cannot be read/],
-  ["vectors that are not numbers", (json) => json.replace(/"vectors":"[^"]+"/, `"vectors":"${btoa("\0\0\xc0\x7f".repeat(2))}"`), /not numbers/],
+  [
+    "vectors that are not numbers",
+    (json) => json.replace(/"vectors":"[^"]+"/, `"vectors":"${btoa("\0\0\xc0\x7f".repeat(2))}"`),
+    /not numbers/,
+  ],
   ["passages outside the text", (json) => json.replace('"end":5', '"end":500'), /does not fit its text/],
   ["teaching that is no base64", (json) => json.replace('"teaching":"AQL/"', '"teaching":"*"'), /taught cannot be read/],
 ];
 for (const [why, damage, message] of DAMAGE) {
   test(`refuses ${why}`, async () => {
-    await assert.rejects(readBackup(damage(await backedUp({ a: "first" }))), (error) => error.code === "backup_invalid" && message.test(error.message));
+    await assert.rejects(
+      readBackup(damage(await backedUp({ a: "first" }))),
+      (error) => error.code === "backup_invalid" && message.test(error.message),
+    );
   });
 }

@@ -6,14 +6,20 @@ import { indexWaiting } from "../../web/app/library/indexer.js";
 import { MemoryDatabase, vectorsOf } from "./memory_db.mjs";
 
 const DIM = 4;
-const vectorOf = (text) => Float32Array.from({ length: DIM }, (_, i) => [...text].reduce((sum, c) => (sum * 31 + c.codePointAt(0) * (i + 1)) % 997, 7));
+const vectorOf = (text) =>
+  Float32Array.from({ length: DIM }, (_, i) => [...text].reduce((sum, c) => (sum * 31 + c.codePointAt(0) * (i + 1)) % 997, 7));
 
 function engineOf({ bad = () => false } = {}) {
   const seen = [];
   return {
-    seen, model: "m@1", dimensions: DIM,
+    seen,
+    model: "m@1",
+    dimensions: DIM,
     split: async (text) => [...text.matchAll(/[^\n]+/g)].map((m) => ({ start: m.index, end: m.index + m[0].length })),
-    embedBatch: async (texts) => { seen.push(...texts); return texts.map((text) => (bad(text) ? new Float32Array(DIM).fill(NaN) : vectorOf(text))); },
+    embedBatch: async (texts) => {
+      seen.push(...texts);
+      return texts.map((text) => (bad(text) ? new Float32Array(DIM).fill(NaN) : vectorOf(text)));
+    },
   };
 }
 const opened = (db) => new Library(db, vectorsOf).open();
@@ -22,13 +28,15 @@ const lines = (count, word = "line") => Array.from({ length: count }, (_, i) => 
 /** Row → vector of a document, as stored. */
 async function stored(library, id) {
   const rows = [];
-  for (const [first, vectors] of await library.vectors(id)) for (let i = 0; i < vectors.length / DIM; i++) rows[first + i] = [...vectors.subarray(i * DIM, (i + 1) * DIM)];
+  for (const [first, vectors] of await library.vectors(id))
+    for (let i = 0; i < vectors.length / DIM; i++) rows[first + i] = [...vectors.subarray(i * DIM, (i + 1) * DIM)];
   return rows;
 }
 const expected = (text) => text.split("\n").map((line) => [...vectorOf(line)]);
 
 test("documents are indexed across batches and come back after a reload without being embedded again", async () => {
-  const db = new MemoryDatabase(), engine = engineOf();
+  const db = new MemoryDatabase(),
+    engine = engineOf();
   const library = await opened(db);
   const { document } = await library.add({ name: "a", text: lines(21) });
   await library.add({ name: "b", text: "one" });
@@ -36,14 +44,18 @@ test("documents are indexed across batches and come back after a reload without 
   const again = await opened(db);
   await indexWaiting(again, engine);
   assert.equal(engine.seen.length, 22);
-  assert.deepEqual(again.documents.map(({ state }) => state), ["ready", "ready"]);
+  assert.deepEqual(
+    again.documents.map(({ state }) => state),
+    ["ready", "ready"],
+  );
   assert.deepEqual(await stored(again, document.id), expected(lines(21)));
 });
 
 test("a tab killed at any write loses at most one batch and goes on where it was", async () => {
   const texts = { a: lines(13, "a"), b: "b", c: lines(9, "c") };
   for (let death = 3; death < 14; death++) {
-    const db = new MemoryDatabase(), engine = engineOf();
+    const db = new MemoryDatabase(),
+      engine = engineOf();
     const library = await opened(db);
     for (const [name, text] of Object.entries(texts)) await library.add({ name, text });
     db.dieAfter = death;
@@ -60,7 +72,8 @@ test("a tab killed at any write loses at most one batch and goes on where it was
 });
 
 test("a changed document embeds only the passages whose words changed", async () => {
-  const engine = engineOf(), library = await opened(new MemoryDatabase());
+  const engine = engineOf(),
+    library = await opened(new MemoryDatabase());
   await library.add({ name: "a", text: lines(20) });
   await indexWaiting(library, engine);
   engine.seen.length = 0;
@@ -82,16 +95,23 @@ test("an update can be undone and an equal text is not saved twice", async () =>
 });
 
 test("a document whose model answers NaN is set aside by name and the others are indexed", async () => {
-  const engine = engineOf({ bad: (text) => text.includes("poison") }), library = await opened(new MemoryDatabase());
+  const engine = engineOf({ bad: (text) => text.includes("poison") }),
+    library = await opened(new MemoryDatabase());
   for (const text of ["fine", "poison", "also fine"]) await library.add({ name: text, text });
   await indexWaiting(library, engine);
-  assert.deepEqual(Object.fromEntries(library.documents.map(({ name, state }) => [name, state])), { fine: "ready", poison: "failed", "also fine": "ready" });
+  assert.deepEqual(Object.fromEntries(library.documents.map(({ name, state }) => [name, state])), {
+    fine: "ready",
+    poison: "failed",
+    "also fine": "ready",
+  });
   assert.equal(library.documents.find(({ name }) => name === "poison").error.code, "output_not_finite");
   assert.equal(await library.retryFailed(), 1);
 });
 
 test("cancelling keeps what was finished and rejects with aborted", async () => {
-  const engine = engineOf(), library = await opened(new MemoryDatabase()), controller = new AbortController();
+  const engine = engineOf(),
+    library = await opened(new MemoryDatabase()),
+    controller = new AbortController();
   await library.add({ name: "a", text: lines(40) });
   const onProgress = ({ passages }) => passages >= 16 && controller.abort();
   await assert.rejects(indexWaiting(library, engine, { signal: controller.signal, onProgress }), { code: "aborted" });
@@ -101,7 +121,8 @@ test("cancelling keeps what was finished and rejects with aborted", async () => 
 });
 
 test("a deleted document is hidden at once, comes back by undo, and is gone after the next start", async () => {
-  const db = new MemoryDatabase(), library = await opened(db);
+  const db = new MemoryDatabase(),
+    library = await opened(db);
   const { document } = await library.add({ name: "a", text: "x" });
   const { undo } = await library.delete([document.id]);
   assert.equal(library.documents.length, 0);
@@ -113,7 +134,9 @@ test("a deleted document is hidden at once, comes back by undo, and is gone afte
 });
 
 const REFUSED = [
-  ["empty text", "", "empty_text"], ["only white space", " \n\t ", "empty_text"], ["beyond the limit", "x".repeat(5_000_001), "text_too_large"],
+  ["empty text", "", "empty_text"],
+  ["only white space", " \n\t ", "empty_text"],
+  ["beyond the limit", "x".repeat(5_000_001), "text_too_large"],
 ];
 for (const [why, text, code] of REFUSED) {
   test(`refuses ${why} and changes nothing`, async () => {
@@ -124,10 +147,14 @@ for (const [why, text, code] of REFUSED) {
 }
 
 test("a document deleted while the model works on it is not resurrected", async () => {
-  const library = await opened(new MemoryDatabase()), engine = engineOf();
+  const library = await opened(new MemoryDatabase()),
+    engine = engineOf();
   const { document } = await library.add({ name: "a", text: lines(20) });
   const embedBatch = engine.embedBatch;
-  engine.embedBatch = async (texts) => { await library.delete([document.id]).catch(() => {}); return embedBatch(texts); };
+  engine.embedBatch = async (texts) => {
+    await library.delete([document.id]).catch(() => {});
+    return embedBatch(texts);
+  };
   await indexWaiting(library, engine);
   assert.equal(library.documents.length, 0);
 });

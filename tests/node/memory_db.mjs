@@ -20,7 +20,9 @@ export class MemoryDatabase {
     return structuredClone(this.store(store).get(name(key)));
   }
   async *entries(store, range = null) {
-    const found = [...this.store(store)].map(([key, value]) => [JSON.parse(key), structuredClone(value)]).filter(([key]) => inRange(key, range));
+    const found = [...this.store(store)]
+      .map(([key, value]) => [JSON.parse(key), structuredClone(value)])
+      .filter(([key]) => inRange(key, range));
     yield* found.sort(([a], [b]) => (Array.isArray(a) ? a[1] - b[1] : a < b ? -1 : 1));
   }
   async write(operations) {
@@ -28,7 +30,9 @@ export class MemoryDatabase {
     this.writes++;
     for (const { put, delete: from, key, value } of operations) {
       if (put) this.store(put).set(name(key), structuredClone(value));
-      else for (const found of [...this.store(from).keys()]) if (found === name(key) || (key?.id && inRange(JSON.parse(found), key))) this.store(from).delete(found);
+      else
+        for (const found of [...this.store(from).keys()])
+          if (found === name(key) || (key?.id && inRange(JSON.parse(found), key))) this.store(from).delete(found);
     }
   }
 }

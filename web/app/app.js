@@ -44,17 +44,26 @@ class App {
     this.adding = new Adding(this);
     this.searchView = new SearchView(this);
     this.views = { search: this.searchView, library: new LibraryView(this), teaching: new TeachView(this), models: new ModelsView(this) };
-    for (const kind of ["fallback", "notice"]) this.engine.loader.addEventListener(kind, ({ detail }) => this.remarks.set([...this.remarks.value, detail]));
-    this.engine.phase.watch(({ name }) => name === "ready" && this.#sessionReady());
-    this.worklist.state.watch(({ state, error }) => { if (state === "failed" && error !== this.engine.phase.value.error) this.toasts.error(error, retry(() => this.worklist.start())); if (state === "idle") this.#indexed(); });
+    for (const kind of ["fallback", "notice"])
+      this.engine.loader.addEventListener(kind, ({ detail }) => this.remarks.set([...this.remarks.value, detail]));
+    this.engine.prepare = () => this.#prepare();
+    this.engine.phase.watch(({ name }) => name === "ready" && this.worklist.start());
+    this.worklist.state.watch(({ state, error }) => {
+      if (state === "failed" && error !== this.engine.phase.value.error)
+        this.toasts.error(
+          error,
+          retry(() => this.worklist.start()),
+        );
+      if (state === "idle") this.#indexed();
+    });
   }
 
-  async #sessionReady() {
+  /** Before the first answer: marks of earlier visits known, all ready documents in the index. */
+  async #prepare() {
     const changed = await this.library.reindexFor(this.engine.model);
     if (changed) this.toasts.say(`${count(changed, "document")} will be read again: the model is another version.`);
     await this.teacher.open();
     await this.shelf.fill();
-    await this.worklist.start();
   }
 
   /** New documents may answer the question that stands in the box. */
@@ -99,13 +108,32 @@ class App {
     const deleted = await this.attempt(() => this.library.delete(ids));
     if (!deleted) return;
     const still = () => ids.filter((id) => this.library.all.get(id)?.deletedAt);
-    const gone = () => this.attempt(async () => { const purged = still(); await this.library.purge(purged); await this.teacher.forget(purged); });
-    this.toasts.say(`${count(deleted.count, "document")} deleted.`, { label: "Undo", run: () => this.attempt(deleted.undo).then(() => this.worklist.start()) }, gone);
+    const gone = () =>
+      this.attempt(async () => {
+        const purged = still();
+        await this.library.purge(purged);
+        await this.teacher.forget(purged);
+      });
+    this.toasts.say(
+      `${count(deleted.count, "document")} deleted.`,
+      { label: "Undo", run: () => this.attempt(deleted.undo).then(() => this.worklist.start()) },
+      gone,
+    );
   }
 
   async deleteAll() {
     const ids = this.library.documents.map(({ id }) => id);
-    if (ids.length && (await ask({ title: "Delete all documents?", text: `${count(ids.length, "document")} and what was computed from them. Save a backup first if you may want them back.`, yes: "Delete", no: "Keep", danger: true }))) await this.deleteDocuments(ids);
+    if (
+      ids.length &&
+      (await ask({
+        title: "Delete all documents?",
+        text: `${count(ids.length, "document")} and what was computed from them. Save a backup first if you may want them back.`,
+        yes: "Delete",
+        no: "Keep",
+        danger: true,
+      }))
+    )
+      await this.deleteDocuments(ids);
   }
 
   /** Asks the browser to keep the store once there is something to lose. @param {boolean} [again] also when it was asked before */
@@ -120,24 +148,61 @@ class App {
   }
 }
 
-const retry = (run) => h("button", { type: "button", onclick: ({ target }) => { target.closest(".toast").remove(); run(); } }, "Try again");
+const retry = (run) =>
+  h(
+    "button",
+    {
+      type: "button",
+      onclick: ({ target }) => {
+        target.closest(".toast").remove();
+        run();
+      },
+    },
+    "Try again",
+  );
 
 /** What runs in the background, as cards. @param {App} app */
 function followWork(app) {
-  app.activity.follow(app.engine.phase, ({ name, progress }) => name !== "loading" ? null : {
-    title: "Getting the model ready", percent: progress?.progress ?? null, cancel: () => app.engine.cancel(),
-    text: progress ? `${PHASES[progress.phase] ?? ""} ${progress.phase === "download" && progress.total ? `${bytes(progress.loaded)} of ${bytes(progress.total)}` : ""}` : "",
-  });
-  app.activity.follow(app.worklist.state, ({ state, progress }) => state !== "running" || !progress ? null : {
-    title: "Reading your documents", percent: progress.of ? (100 * progress.done) / progress.of : null, cancel: () => app.worklist.pause(),
-    text: `${progress.done.toLocaleString("en")} of ${count(progress.of, "document")}`,
-  });
-  app.activity.follow(app.teacher.state, ({ phase, progress }) => phase !== "starting" ? null : {
-    title: "Starting the teacher\u2026", percent: progress?.progress ?? null, cancel: () => app.teacher.cancel(), text: progress?.total ? `${bytes(progress.loaded)} of ${bytes(progress.total)}` : "once; it is kept",
-  });
+  app.activity.follow(app.engine.phase, ({ name, progress }) =>
+    name !== "loading"
+      ? null
+      : {
+          title: "Getting the model ready",
+          percent: progress?.progress ?? null,
+          cancel: () => app.engine.cancel(),
+          text: progress
+            ? `${PHASES[progress.phase] ?? ""} ${progress.phase === "download" && progress.total ? `${bytes(progress.loaded)} of ${bytes(progress.total)}` : ""}`
+            : "",
+        },
+  );
+  app.activity.follow(app.worklist.state, ({ state, progress }) =>
+    state !== "running" || !progress
+      ? null
+      : {
+          title: "Reading your documents",
+          percent: progress.of ? (100 * progress.done) / progress.of : null,
+          cancel: () => app.worklist.pause(),
+          text: `${progress.done.toLocaleString("en")} of ${count(progress.of, "document")}`,
+        },
+  );
+  app.activity.follow(app.teacher.state, ({ phase, progress }) =>
+    phase !== "starting"
+      ? null
+      : {
+          title: "Starting the teacher\u2026",
+          percent: progress?.progress ?? null,
+          cancel: () => app.teacher.cancel(),
+          text: progress?.total ? `${bytes(progress.loaded)} of ${bytes(progress.total)}` : "once; it is kept",
+        },
+  );
   app.engine.phase.watch(({ name, error }) => {
-    if (name === "failed") app.toasts.error(error, retry(() => app.attempt(() => app.engine.ready())));
-    if (name === "cancelled") app.toasts.say("Loading was stopped. What arrived is kept.", { label: "Go on", run: () => app.attempt(() => app.engine.ready()) });
+    if (name === "failed")
+      app.toasts.error(
+        error,
+        retry(() => app.attempt(() => app.engine.ready())),
+      );
+    if (name === "cancelled")
+      app.toasts.say("Loading was stopped. What arrived is kept.", { label: "Go on", run: () => app.attempt(() => app.engine.ready()) });
   });
 }
 

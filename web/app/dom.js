@@ -18,7 +18,12 @@ function build(element, spec, props = {}, children) {
   const classes = spec.split(".").slice(1);
   if (classes.length) element.setAttribute("class", classes.join(" "));
   for (const [name, value] of Object.entries(props ?? {})) setProp(element, name, value);
-  element.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false).map((child) => (child instanceof Node ? child : String(child))));
+  element.append(
+    ...children
+      .flat(3)
+      .filter((child) => child !== null && child !== undefined && child !== false)
+      .map((child) => (child instanceof Node ? child : String(child))),
+  );
   return element;
 }
 
@@ -37,12 +42,27 @@ export const fill = (element, ...children) => {
 };
 
 const PATHS = {
-  search: "M11 4a7 7 0 1 1 0 14 7 7 0 0 1 0-14Zm5 12 4 4", close: "M6 6l12 12M18 6 6 18", up: "M12 19V6m-5 5 5-5 5 5", down: "M12 5v13m5-5-5 5-5-5",
-  yes: "M5 12.5l4.5 4.5L19 7.5", no: "M7 7l10 10M17 7 7 17", undo: "M9 7 5 11l4 4M5 11h9a5 5 0 0 1 0 10h-3", back: "M14 6l-6 6 6 6",
-  file: "M7 3h7l4 4v14H7zM14 3v4h4", trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13", pen: "M4 20l1-4L16 5l3 3L8 19z", plus: "M12 5v14M5 12h14",
-  sun: "M12 8a4 4 0 1 1 0 8 4 4 0 0 1 0-8ZM12 2v2m0 16v2M2 12h2m16 0h2M5 5l1.5 1.5m11 11L19 19M5 19l1.5-1.5m11-11L19 5", moon: "M20 14A8 8 0 1 1 10 4a6.5 6.5 0 0 0 10 10Z",
-  auto: "M12 3a9 9 0 1 1 0 18 9 9 0 0 1 0-18Zm0 0v18", lock: "M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3", spark: "M12 3l1.8 5.2L19 10l-5.2 1.8L12 17l-1.8-5.2L5 10l5.2-1.8zM19 16l.7 2 2 .7-2 .7-.7 2-.7-2-2-.7 2-.7z",
-  folder: "M3 6h6l2 2h10v11H3z", save: "M12 4v11m-5-5 5 5 5-5M5 20h14", restore: "M12 15V4m-5 5 5-5 5 5M5 20h14", dots: "M6 12h.01M12 12h.01M18 12h.01",
+  search: "M11 4a7 7 0 1 1 0 14 7 7 0 0 1 0-14Zm5 12 4 4",
+  close: "M6 6l12 12M18 6 6 18",
+  up: "M12 19V6m-5 5 5-5 5 5",
+  down: "M12 5v13m5-5-5 5-5-5",
+  yes: "M5 12.5l4.5 4.5L19 7.5",
+  no: "M7 7l10 10M17 7 7 17",
+  undo: "M9 7 5 11l4 4M5 11h9a5 5 0 0 1 0 10h-3",
+  back: "M14 6l-6 6 6 6",
+  file: "M7 3h7l4 4v14H7zM14 3v4h4",
+  trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
+  pen: "M4 20l1-4L16 5l3 3L8 19z",
+  plus: "M12 5v14M5 12h14",
+  sun: "M12 8a4 4 0 1 1 0 8 4 4 0 0 1 0-8ZM12 2v2m0 16v2M2 12h2m16 0h2M5 5l1.5 1.5m11 11L19 19M5 19l1.5-1.5m11-11L19 5",
+  moon: "M20 14A8 8 0 1 1 10 4a6.5 6.5 0 0 0 10 10Z",
+  auto: "M12 3a9 9 0 1 1 0 18 9 9 0 0 1 0-18Zm0 0v18",
+  lock: "M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3",
+  spark: "M12 3l1.8 5.2L19 10l-5.2 1.8L12 17l-1.8-5.2L5 10l5.2-1.8zM19 16l.7 2 2 .7-2 .7-.7 2-.7-2-2-.7 2-.7z",
+  folder: "M3 6h6l2 2h10v11H3z",
+  save: "M12 4v11m-5-5 5 5 5-5M5 20h14",
+  restore: "M12 15V4m-5 5 5-5 5 5M5 20h14",
+  dots: "M6 12h.01M12 12h.01M18 12h.01",
 };
 
 /** @param {keyof typeof PATHS} name */

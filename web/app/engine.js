@@ -15,6 +15,8 @@ export class Engine {
   phase = observable({ name: "idle" });
   /** @type {import("../sdk/session.js").InferenceSession | null} */
   session = null;
+  /** What must be done before the first search is answered, such as filling the index; `session` is there by then. @type {() => Promise<void>} */
+  prepare = async () => {};
   #starting = null;
   #cancel = null;
   #searches = 0;
@@ -34,13 +36,17 @@ export class Engine {
     this.phase.set({ name: "loading", progress: null });
     const onProgress = (progress) => this.phase.set({ name: "loading", progress });
     this.session = await this.loader.load(MODEL, { signal: this.#cancel.signal, onProgress });
+    await this.prepare();
     this.phase.set({ name: "ready" });
     return this.session;
   }
 
   /** What the model weighs, in bytes, as this site's list says; null when the list cannot be had. */
   size() {
-    return this.loader.listModels().then((rows) => rows.find(({ id }) => id === MODEL)?.size ?? null, () => null);
+    return this.loader.listModels().then(
+      (rows) => rows.find(({ id }) => id === MODEL)?.size ?? null,
+      () => null,
+    );
   }
 
   /** Stops a running download; what arrived is kept. */

@@ -15,7 +15,11 @@ export const count = (n, noun, plural = `${noun}s`) => `${n.toLocaleString("en")
 /** "today", "yesterday", or a date. @param {number} at ms @param {number} now ms */
 export function day(at, now = Date.now()) {
   const days = Math.round((new Date(now).setHours(0, 0, 0, 0) - new Date(at).setHours(0, 0, 0, 0)) / 86_400_000);
-  return days <= 0 ? "today" : days === 1 ? "yesterday" : new Date(at).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
+  return days <= 0
+    ? "today"
+    : days === 1
+      ? "yesterday"
+      : new Date(at).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
 }
 
 /** "1a2b3c4d5e6f7a8b" → "1a2b 3c4d 5e6f 7a8b". */

@@ -10,7 +10,11 @@ const root = document.getElementById("app");
 const theme = themeButton(); // colours first
 const closed = gate();
 if (closed) root.replaceChildren(closed);
-else boot().catch((error) => { console.error(error); root.replaceChildren(plain(error)); });
+else
+  boot().catch((error) => {
+    console.error(error);
+    root.replaceChildren(plain(error));
+  });
 
 async function boot() {
   const update = updateBar();

@@ -82,4 +82,9 @@ They feed our cat when we are away, and we take in their parcels.`,
 export const SAMPLE_NOTES = Object.entries(NOTES).map(([name, text]) => ({ name, text, type: name.endsWith(".md") ? "md" : "txt" }));
 
 /** Questions to start with. */
-export const SAMPLE_QUESTIONS = ["why is my flat freezing", "how do I study so that it sticks", "something for a child who loves astronomy", "what to do about a noisy brake"];
+export const SAMPLE_QUESTIONS = [
+  "why is my flat freezing",
+  "how do I study so that it sticks",
+  "something for a child who loves astronomy",
+  "what to do about a noisy brake",
+];

@@ -15,7 +15,11 @@ export class Adding {
     const title = name.trim() || firstWords(text) || "Pasted text";
     try {
       const { outcome, undo } = await this.app.library.add({ name: title, text, type: "md" });
-      const said = { added: `Added \u201c${title}\u201d.`, updated: `Updated \u201c${title}\u201d.`, same: `\u201c${title}\u201d is already there, word for word.` };
+      const said = {
+        added: `Added \u201c${title}\u201d.`,
+        updated: `Updated \u201c${title}\u201d.`,
+        same: `\u201c${title}\u201d is already there, word for word.`,
+      };
       this.app.toasts.say(said[outcome], undo && { label: "Undo", run: () => undo().then(() => this.app.worklist.start()) });
       this.#begin();
       return true;
@@ -43,7 +47,10 @@ export class Adding {
   async #read(files, controller = new AbortController()) {
     const activity = this.app.activity.start("Reading files", { cancel: () => controller.abort() });
     try {
-      const report = await addFiles(this.app.library, files, { signal: controller.signal, onProgress: ({ read }) => activity.say(count(read, "file"), null) });
+      const report = await addFiles(this.app.library, files, {
+        signal: controller.signal,
+        onProgress: ({ read }) => activity.say(count(read, "file"), null),
+      });
       this.#tell(report);
     } catch (error) {
       this.app.toasts.error(error);
@@ -54,10 +61,24 @@ export class Adding {
   }
 
   #tell({ read, added, updated, same, skipped }) {
-    const parts = [added && `${count(added, "document")} added`, updated.length && `${updated.length} updated`, same && `${same} unchanged`, skipped.length && `${skipped.length} left out`].filter(Boolean);
-    const undo = updated.length && { label: "Undo updates", run: async () => { for (const change of updated) await change.undo(); this.#begin(); } };
+    const parts = [
+      added && `${count(added, "document")} added`,
+      updated.length && `${updated.length} updated`,
+      same && `${same} unchanged`,
+      skipped.length && `${skipped.length} left out`,
+    ].filter(Boolean);
+    const undo = updated.length && {
+      label: "Undo updates",
+      run: async () => {
+        for (const change of updated) await change.undo();
+        this.#begin();
+      },
+    };
     this.app.skipped.set(skipped);
-    this.app.toasts.say(read ? `${parts.join(", ")}.` : "There was no file in it to read.", undo || (skipped.length ? { label: "Why", run: () => this.app.go("library") } : null));
+    this.app.toasts.say(
+      read ? `${parts.join(", ")}.` : "There was no file in it to read.",
+      undo || (skipped.length ? { label: "Why", run: () => this.app.go("library") } : null),
+    );
   }
 
   async samples() {
@@ -76,7 +97,11 @@ export class Adding {
       const session = await app.engine.ready();
       const teaching = await app.teacher.export();
       const parts = [];
-      for await (const part of backupParts(app.library, { dimensions: session.dimensions, teaching, createdAt: new Date().toISOString() })) {
+      for await (const part of backupParts(app.library, {
+        dimensions: session.dimensions,
+        teaching,
+        createdAt: new Date().toISOString(),
+      })) {
         parts.push(new Blob([part])); // the browser may keep blobs on disk
         activity.say(count(parts.length, "part"), null);
       }
@@ -98,7 +123,12 @@ export class Adding {
       await app.engine.ready();
       const { added, present, reindex } = await restoreBackup(app.library, backup, app.engine.model);
       const taught = backup.teaching && (await this.#restoreTeaching(backup.teaching));
-      const parts = [`${count(added, "document")} restored`, present && `${present} already there`, reindex && `${reindex} to be read again (another model)`, taught];
+      const parts = [
+        `${count(added, "document")} restored`,
+        present && `${present} already there`,
+        reindex && `${reindex} to be read again (another model)`,
+        taught,
+      ];
       app.toasts.say(`${parts.filter(Boolean).join(", ")}.`);
     } catch (error) {
       app.toasts.error(error);
@@ -112,7 +142,16 @@ export class Adding {
   async #restoreTeaching(data) {
     const { teacher, ask } = this.app;
     const mine = teacher.state.value.marks.length;
-    if (mine && !(await ask({ title: "Replace what you taught?", text: `The backup holds marks of its own, and you have ${count(mine, "mark")} here. Only one set can be used.`, yes: "Use the backup's marks", no: "Keep mine" }))) return "your marks were kept";
+    if (
+      mine &&
+      !(await ask({
+        title: "Replace what you taught?",
+        text: `The backup holds marks of its own, and you have ${count(mine, "mark")} here. Only one set can be used.`,
+        yes: "Use the backup's marks",
+        no: "Keep mine",
+      }))
+    )
+      return "your marks were kept";
     await teacher.import(data);
     return "marks restored";
   }
@@ -134,4 +173,3 @@ export function download(blob, name) {
   link.remove();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
-

@@ -17,10 +17,11 @@ const STORES = ["documents", "texts", "vectors", "settings"];
 /** Every vectors record of one document. @param {string} id */
 export const vectorsOf = (id) => IDBKeyRange.bound([id, 0], [id, Number.MAX_SAFE_INTEGER]);
 
-const done = (request) => new Promise((resolve, reject) => {
-  request.onsuccess = () => resolve(request.result);
-  request.onerror = () => reject(request.error);
-});
+const done = (request) =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
 
 /**
  * @param {string} [name]
@@ -35,7 +36,10 @@ export async function openDatabase(name = DATABASE) {
     connection.onversionchange = () => connection.close();
     return new Database(connection);
   } catch (error) {
-    throw new StorageUnavailable(`This browser does not let the page keep data (${error?.message ?? error}). Allow site data for this address, or leave the private window.`, { reason: String(error?.name ?? error) });
+    throw new StorageUnavailable(
+      `This browser does not let the page keep data (${error?.message ?? error}). Allow site data for this address, or leave the private window.`,
+      { reason: String(error?.name ?? error) },
+    );
   }
 }
 
@@ -57,7 +61,8 @@ export class Database {
       const [keys, values] = await Promise.all([done(objects.getAllKeys(rest, page)), done(objects.getAll(rest, page))]);
       for (let i = 0; i < keys.length; i++) yield [keys[i], values[i]];
       more = keys.length === page;
-      if (more) rest = range ? IDBKeyRange.bound(keys.at(-1), range.upper, true, range.upperOpen) : IDBKeyRange.lowerBound(keys.at(-1), true);
+      if (more)
+        rest = range ? IDBKeyRange.bound(keys.at(-1), range.upper, true, range.upperOpen) : IDBKeyRange.lowerBound(keys.at(-1), true);
     }
   }
 
@@ -87,6 +92,13 @@ export class Database {
 
 function writeError(error) {
   const reason = String(error?.name ?? "unknown");
-  if (reason === "QuotaExceededError") return new QuotaExceeded("Your documents need more room than this browser gives the page. Nothing of this step was saved. Free disk space, or clear models you do not use in the Models tab.", { reason });
-  return new StorageError(`Saving your documents failed (${error?.message ?? reason}). Nothing of this step was saved. Try again; if it stays, back up and reload.`, { reason });
+  if (reason === "QuotaExceededError")
+    return new QuotaExceeded(
+      "Your documents need more room than this browser gives the page. Nothing of this step was saved. Free disk space, or clear models you do not use in the Models tab.",
+      { reason },
+    );
+  return new StorageError(
+    `Saving your documents failed (${error?.message ?? reason}). Nothing of this step was saved. Try again; if it stays, back up and reload.`,
+    { reason },
+  );
 }

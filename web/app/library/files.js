@@ -12,7 +12,9 @@ const BINARY = [
   [[0x25, 0x50, 0x44, 0x46], "a PDF. Save its text as a .txt file first"],
   [[0x50, 0x4b, 0x03, 0x04], "a zip or office file. Save it as text, Markdown or HTML first"],
   [[0xd0, 0xcf, 0x11, 0xe0], "an old office file. Save it as text, Markdown or HTML first"],
-  [[0x89, 0x50, 0x4e, 0x47], "an image"], [[0xff, 0xd8, 0xff], "an image"], [[0x47, 0x49, 0x46, 0x38], "an image"],
+  [[0x89, 0x50, 0x4e, 0x47], "an image"],
+  [[0xff, 0xd8, 0xff], "an image"],
+  [[0x47, 0x49, 0x46, 0x38], "an image"],
 ];
 
 /** @param {string} name @returns {"txt"|"md"|"html"} */
@@ -31,7 +33,11 @@ export function decodeText(bytes, name) {
   if (!utf16 && bytes.subarray(0, 8192).includes(0)) throw new NotText(`"${name}" is a binary file, not text.`, { name });
   const text = new TextDecoder(utf16 ?? "utf-8").decode(bytes).replace(/\r\n?/g, "\n");
   const replaced = text.split("\ufffd").length - 1;
-  if (replaced > 20 && replaced > text.length / 10) throw new NotText(`"${name}" is not UTF-8 text: ${replaced.toLocaleString("en")} of its characters cannot be read. If it is text in another encoding, save it as UTF-8.`, { name, replaced });
+  if (replaced > 20 && replaced > text.length / 10)
+    throw new NotText(
+      `"${name}" is not UTF-8 text: ${replaced.toLocaleString("en")} of its characters cannot be read. If it is text in another encoding, save it as UTF-8.`,
+      { name, replaced },
+    );
   return { text, replaced };
 }
 
@@ -41,7 +47,11 @@ export function decodeText(bytes, name) {
  * @throws {NotText|TextTooLarge}
  */
 export async function readFile(file, name) {
-  if (file.size > MAX_BYTES) throw new TextTooLarge(`"${name}" is ${Math.round(file.size / 1e6)} MB; the limit for one file is ${MAX_BYTES / 1e6} MB. Split it into several files.`, { name, size: file.size, limit: MAX_BYTES });
+  if (file.size > MAX_BYTES)
+    throw new TextTooLarge(
+      `"${name}" is ${Math.round(file.size / 1e6)} MB; the limit for one file is ${MAX_BYTES / 1e6} MB. Split it into several files.`,
+      { name, size: file.size, limit: MAX_BYTES },
+    );
   const { text, replaced } = decodeText(new Uint8Array(await file.arrayBuffer()), name);
   const notes = replaced ? [`${replaced} ${replaced === 1 ? "byte was" : "bytes were"} not valid UTF-8 and shown as \ufffd.`] : [];
   const type = typeOf(name);
@@ -97,7 +107,8 @@ export async function addFiles(library, files, { signal, onProgress = () => {} }
       else report[outcome]++;
     } catch (error) {
       if (error?.code === "quota_exceeded") throw error;
-      const { code, message } = error instanceof EdgeNetError ? error : { code: "not_text", message: `"${name}" could not be read: ${error?.message ?? error}.` };
+      const { code, message } =
+        error instanceof EdgeNetError ? error : { code: "not_text", message: `"${name}" could not be read: ${error?.message ?? error}.` };
       report.skipped.push({ name, code, message });
     }
     report.read++;

@@ -10,8 +10,17 @@ import { concat, runs } from "./vectors.js";
 /** Passages per call of the model: small, so that a search typed meanwhile waits well under a second. */
 const BATCH = 8;
 /** Failures of the machinery: the document is innocent and goes on waiting. */
-const NOT_THE_DOCUMENTS_FAULT = new Set(["aborted", "worker_died", "disposed", "no_model", "engine_deadline", "engine_trapped", "quota_exceeded",
-  "storage", "storage_unavailable"]);
+const NOT_THE_DOCUMENTS_FAULT = new Set([
+  "aborted",
+  "worker_died",
+  "disposed",
+  "no_model",
+  "engine_deadline",
+  "engine_trapped",
+  "quota_exceeded",
+  "storage",
+  "storage_unavailable",
+]);
 
 /**
  * @typedef {object} Engine
@@ -82,13 +91,19 @@ async function settle(library, engine, items, signal) {
 
 /** Vectors and the documents they complete go down in one transaction. */
 async function embedAndSave(library, engine, items, signal) {
-  const vectors = await engine.embedBatch(items.map(({ text }) => text), { signal });
+  const vectors = await engine.embedBatch(
+    items.map(({ text }) => text),
+    { signal },
+  );
   refuseNotFinite(vectors, items);
-  const documents = [], operations = [];
+  const documents = [],
+    operations = [];
   for (const group of byDocument(items.map((item, i) => ({ ...item, vector: vectors[i] })))) {
     const document = library.all.get(group[0].id);
     if (!document || document.deletedAt || document.hash !== group[0].hash) continue; // deleted or replaced while the model worked
-    operations.push(...runs(group).map((rows) => ({ put: "vectors", key: [document.id, rows[0].row], value: concat(rows.map(({ vector }) => vector)) })));
+    operations.push(
+      ...runs(group).map((rows) => ({ put: "vectors", key: [document.id, rows[0].row], value: concat(rows.map(({ vector }) => vector)) })),
+    );
     const left = document.left - group.length;
     documents.push({ ...document, left, model: engine.model, state: left ? "waiting" : "ready" });
   }
@@ -100,7 +115,10 @@ function refuseNotFinite(vectors, items) {
   const bad = vectors.findIndex((vector) => !vector.every(Number.isFinite));
   if (bad < 0) return;
   const { row } = items[bad];
-  throw new OutputNotFinite(`The model answered with values that are not numbers for passage ${row + 1}. Nothing of it was stored. Verify the model in the Models tab, then try this document again.`, { row });
+  throw new OutputNotFinite(
+    `The model answered with values that are not numbers for passage ${row + 1}. Nothing of it was stored. Verify the model in the Models tab, then try this document again.`,
+    { row },
+  );
 }
 
 async function setAside(library, id, error) {

@@ -52,7 +52,9 @@ export class Library extends EventTarget {
 
   /** Visible documents, newest first. @returns {Document[]} */
   get documents() {
-    return [...this.all.values()].filter((document) => !document.deletedAt).sort((a, b) => b.addedAt - a.addedAt || a.name.localeCompare(b.name));
+    return [...this.all.values()]
+      .filter((document) => !document.deletedAt)
+      .sort((a, b) => b.addedAt - a.addedAt || a.name.localeCompare(b.name));
   }
 
   /** What still has to be indexed, in the order it came. @returns {Document[]} */
@@ -63,7 +65,8 @@ export class Library extends EventTarget {
   /** @param {string} id @returns {Document} @throws {DocumentNotFound} */
   get(id) {
     const document = this.all.get(id);
-    if (!document || document.deletedAt) throw new DocumentNotFound("This document is no longer in your library. It was deleted here or in another tab.", { id });
+    if (!document || document.deletedAt)
+      throw new DocumentNotFound("This document is no longer in your library. It was deleted here or in another tab.", { id });
     return document;
   }
 
@@ -92,7 +95,16 @@ export class Library extends EventTarget {
     const existing = [...this.all.values()].find((document) => document.name === name && !document.deletedAt);
     if (existing?.hash === hash) return { document: existing, outcome: "same" };
     const base = existing ?? { id: this.newId(), name: name.slice(0, NAME_LIMIT), addedAt: this.now(), passages: null };
-    const document = { ...base, type, size: text.length, hash, notes, state: "waiting", passages: null, before: existing?.passages ?? null };
+    const document = {
+      ...base,
+      type,
+      size: text.length,
+      hash,
+      notes,
+      state: "waiting",
+      passages: null,
+      before: existing?.passages ?? null,
+    };
     const earlier = existing && (await this.text(existing.id));
     await this.save([document], [{ put: "texts", key: document.id, value: text }]);
     const undo = existing && (() => this.add({ name, type: existing.type, text: earlier, notes: existing.notes }).then(() => {}));
@@ -110,13 +122,25 @@ export class Library extends EventTarget {
   async delete(ids) {
     const documents = ids.map((id) => this.get(id));
     await this.save(documents.map((document) => ({ ...document, deletedAt: this.now() })));
-    const undo = () => this.save(documents.map(({ id }) => this.all.get(id)).filter(Boolean).map(({ deletedAt, ...document }) => document));
+    const undo = () =>
+      this.save(
+        documents
+          .map(({ id }) => this.all.get(id))
+          .filter(Boolean)
+          .map(({ deletedAt, ...document }) => document),
+      );
     return { count: documents.length, undo };
   }
 
   /** Ends documents for good. @param {string[]} ids */
   async purge(ids) {
-    await this.db.write(ids.flatMap((id) => [{ delete: "documents", key: id }, { delete: "texts", key: id }, { delete: "vectors", key: this.vectorsOf(id) }]));
+    await this.db.write(
+      ids.flatMap((id) => [
+        { delete: "documents", key: id },
+        { delete: "texts", key: id },
+        { delete: "vectors", key: this.vectorsOf(id) },
+      ]),
+    );
     ids.forEach((id) => this.all.delete(id));
     if (ids.length) this.tell([], ids);
   }
@@ -131,7 +155,10 @@ export class Library extends EventTarget {
   /** Marks documents whose vectors are of another model as waiting, keeping texts. @param {string} model */
   async reindexFor(model) {
     const other = this.documents.filter((document) => document.model && document.model !== model);
-    await this.save(other.map((document) => ({ ...document, model: undefined, state: "waiting", passages: null, before: null })), other.map(({ id }) => ({ delete: "vectors", key: this.vectorsOf(id) })));
+    await this.save(
+      other.map((document) => ({ ...document, model: undefined, state: "waiting", passages: null, before: null })),
+      other.map(({ id }) => ({ delete: "vectors", key: this.vectorsOf(id) })),
+    );
     return other.length;
   }
 
@@ -143,7 +170,10 @@ export class Library extends EventTarget {
     await this.db.write([...documents.map((value) => ({ put: "documents", key: value.id, value })), ...operations]);
     documents.forEach((document) => this.all.set(document.id, document));
     const removed = documents.filter((document) => document.deletedAt).map(({ id }) => id);
-    this.tell(documents.filter((document) => !document.deletedAt).map(({ id }) => id), removed);
+    this.tell(
+      documents.filter((document) => !document.deletedAt).map(({ id }) => id),
+      removed,
+    );
   }
 
   /** Takes over what another tab changed. @param {string[]} ids */
@@ -151,7 +181,11 @@ export class Library extends EventTarget {
     const documents = await Promise.all(ids.map((id) => this.db.read("documents", id)));
     documents.forEach((document, i) => (document ? this.all.set(ids[i], document) : this.all.delete(ids[i])));
     const visible = ids.filter((id) => this.all.get(id) && !this.all.get(id).deletedAt);
-    this.tell(visible, ids.filter((id) => !visible.includes(id)), true);
+    this.tell(
+      visible,
+      ids.filter((id) => !visible.includes(id)),
+      true,
+    );
   }
 
   tell(changed, removed, remote = false) {
@@ -161,5 +195,9 @@ export class Library extends EventTarget {
 
 function checkText(name, text) {
   if (!text.trim()) throw new EmptyText(`"${name}" holds no text, only white space or nothing. It was not added.`, { name });
-  if (text.length > MAX_CHARACTERS) throw new TextTooLarge(`"${name}" has ${text.length.toLocaleString("en")} characters; the limit is ${MAX_CHARACTERS.toLocaleString("en")}. Split it into several files.`, { name, size: text.length, limit: MAX_CHARACTERS });
+  if (text.length > MAX_CHARACTERS)
+    throw new TextTooLarge(
+      `"${name}" has ${text.length.toLocaleString("en")} characters; the limit is ${MAX_CHARACTERS.toLocaleString("en")}. Split it into several files.`,
+      { name, size: text.length, limit: MAX_CHARACTERS },
+    );
 }

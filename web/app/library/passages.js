@@ -16,8 +16,14 @@ export async function missingPassages(library, engine, document) {
   const current = document.passages ? document : await splitAndKeep(library, engine, document, text);
   const have = rowsOf(await library.vectors(document.id), engine.dimensions);
   const missing = current.passages.map((_, row) => row).filter((row) => !have.has(row));
-  if (current.left !== missing.length || !missing.length) await library.save([{ ...current, left: missing.length, model: engine.model, state: missing.length ? "waiting" : "ready" }]);
-  return missing.map((row) => ({ id: document.id, hash: document.hash, row, text: text.slice(current.passages[row].start, current.passages[row].end) }));
+  if (current.left !== missing.length || !missing.length)
+    await library.save([{ ...current, left: missing.length, model: engine.model, state: missing.length ? "waiting" : "ready" }]);
+  return missing.map((row) => ({
+    id: document.id,
+    hash: document.hash,
+    row,
+    text: text.slice(current.passages[row].start, current.passages[row].end),
+  }));
 }
 
 /** Splits the text; vectors of equal passages of the version before move to their new rows, all in one transaction. */
@@ -26,11 +32,20 @@ async function splitAndKeep(library, engine, document, text) {
   const passages = await Promise.all(spans.map(async ({ start, end }) => ({ start, end, hash: await hashText(text.slice(start, end)) })));
   const before = document.before && document.model === engine.model ? await knownVectors(library, engine, document) : new Map();
   const kept = passages.map(({ hash }, row) => ({ row, vector: before.get(hash) })).filter(({ vector }) => vector);
-  const current = { ...document, passages, before: null, left: passages.length - kept.length, notes: [...document.notes, ...splitNotes(text, passages)] };
-  await library.save([current], [
-    { delete: "vectors", key: library.vectorsOf(document.id) },
-    ...runs(kept).map((rows) => ({ put: "vectors", key: [document.id, rows[0].row], value: concat(rows.map(({ vector }) => vector)) })),
-  ]);
+  const current = {
+    ...document,
+    passages,
+    before: null,
+    left: passages.length - kept.length,
+    notes: [...document.notes, ...splitNotes(text, passages)],
+  };
+  await library.save(
+    [current],
+    [
+      { delete: "vectors", key: library.vectorsOf(document.id) },
+      ...runs(kept).map((rows) => ({ put: "vectors", key: [document.id, rows[0].row], value: concat(rows.map(({ vector }) => vector)) })),
+    ],
+  );
   return current;
 }
 
@@ -43,5 +58,9 @@ async function knownVectors(library, engine, document) {
 /** Says when a paragraph was longer than the model reads at once. */
 function splitNotes(text, passages) {
   const inside = passages.filter(({ start }, i) => i && !/\n/.test(text.slice(passages[i - 1].end - 1, start + 1)));
-  return inside.length ? [`Long paragraphs were split at ${inside.length} ${inside.length === 1 ? "place" : "places"}, because the model reads a limited length at once.`] : [];
+  return inside.length
+    ? [
+        `Long paragraphs were split at ${inside.length} ${inside.length === 1 ? "place" : "places"}, because the model reads a limited length at once.`,
+      ]
+    : [];
 }

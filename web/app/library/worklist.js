@@ -18,7 +18,10 @@ export class Worklist {
     Object.assign(this, { library, engine });
     this.channel = new BroadcastChannel(CHANNEL);
     this.channel.onmessage = ({ data }) => library.refresh(data);
-    library.addEventListener("change", ({ detail: { changed, removed, remote } }) => !remote && this.channel.postMessage([...changed, ...removed]));
+    library.addEventListener(
+      "change",
+      ({ detail: { changed, removed, remote } }) => !remote && this.channel.postMessage([...changed, ...removed]),
+    );
   }
 
   /** Starts or goes on; does nothing when nothing waits. Never rejects: the state says what happened. */
@@ -29,10 +32,14 @@ export class Worklist {
     this.state.set({ state: "running", progress: null });
     try {
       await this.engine.ready();
-      await navigator.locks.request(LOCK, { signal }, () => indexWaiting(this.library, this.engine, { signal, onProgress: (progress) => this.state.set({ state: "running", progress }) }));
+      await navigator.locks.request(LOCK, { signal }, () =>
+        indexWaiting(this.library, this.engine, { signal, onProgress: (progress) => this.state.set({ state: "running", progress }) }),
+      );
       this.state.set({ state: "idle" });
     } catch (error) {
-      this.state.set(signal.aborted || error?.code === "aborted" || error?.name === "AbortError" ? { state: "paused" } : { state: "failed", error });
+      this.state.set(
+        signal.aborted || error?.code === "aborted" || error?.name === "AbortError" ? { state: "paused" } : { state: "failed", error },
+      );
     }
     this.#controller = null;
     const more = this.#again && this.state.value.state === "idle";

@@ -2,7 +2,15 @@
 
 const WORD = /[\p{L}\p{N}]+/gu;
 /** Words that say nothing about the subject. */
-const COMMON = new Set("the a an and or of to in on at for with from by is are was were be been it its this that these those i my me we our you your he she they them his her their what which who whom how why when where do does did can could should would will not no have has had about into so as if than then there here some any".split(" "));
+const COMMON = new Set(
+  `
+  the a an and or of to in on at for with from by is are was were be been it its this that these those i my me we our
+  you your he she they them his her their what which who whom how why when where do does did can could should would
+  will not no have has had about into so as if than then there here some any
+  `
+    .trim()
+    .split(/\s+/),
+);
 
 /** Crude on purpose: "brakes" and "brake", "freezing" and "freeze" share a stem; anything finer is the model's business. */
 export function stem(word) {
@@ -18,7 +26,12 @@ export function stem(word) {
  * @returns {[number, number][]} start and end of each word that the query names
  */
 export function wordRanges(text, query) {
-  const wanted = new Set([...query.matchAll(WORD)].map(([word]) => word).filter((word) => !COMMON.has(word.toLowerCase())).map(stem));
+  const wanted = new Set(
+    [...query.matchAll(WORD)]
+      .map(([word]) => word)
+      .filter((word) => !COMMON.has(word.toLowerCase()))
+      .map(stem),
+  );
   if (!wanted.size) return [];
   return [...text.matchAll(WORD)].filter(([word]) => wanted.has(stem(word))).map((match) => [match.index, match.index + match[0].length]);
 }
@@ -65,7 +78,8 @@ export function cut(start, end, ranges) {
   const pieces = [];
   let at = start;
   for (const [from, to] of ranges) {
-    const a = Math.max(from, at), b = Math.min(to, end);
+    const a = Math.max(from, at),
+      b = Math.min(to, end);
     if (a >= b) continue;
     if (a > at) pieces.push({ start: at, end: a, inside: false });
     pieces.push({ start: a, end: b, inside: true });

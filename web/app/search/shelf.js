@@ -17,17 +17,19 @@ export class Shelf {
 
   /** Brings all documents in; called once the session is there. */
   async fill() {
-    const session = await this.engine.ready();
-    session.index.refill = () => this.#everything();
+    this.#held.clear(); // a new session has an empty index
+    this.engine.session.index.refill = () => this.#everything();
     await this.sync([...this.library.all.keys()]);
   }
 
   /** @param {string[]} ids @returns {Promise<void>} resolves when the index is in step */
   sync(ids) {
     if (!this.engine.session) return Promise.resolve();
-    this.#queue = this.#queue.then(async () => {
-      for (const id of ids) await this.#step(id);
-    }).catch((error) => this.onError?.(error));
+    this.#queue = this.#queue
+      .then(async () => {
+        for (const id of ids) await this.#step(id);
+      })
+      .catch((error) => this.onError?.(error));
     return this.#queue;
   }
 

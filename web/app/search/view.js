@@ -3,11 +3,11 @@ import { fill, h, icon } from "../dom.js";
 import { plain } from "../ui/plain.js";
 import { count } from "../format.js";
 import { dialog } from "../ui/dialog.js";
-import { figure } from "../teach/figure.js";
 import { glide } from "../ui/glide.js";
 import { card } from "./card.js";
 import { noResults, startHere, welcome } from "./empty.js";
 import { reader, reveal } from "./reader.js";
+import { changePanel, keyHint, summary } from "./side.js";
 
 const CLOSE = 0.22; // cosine from which unrelated texts of this model are rare
 const SURE = 4; // shown however weak: the user may have to mark one of them
@@ -27,13 +27,27 @@ export class SearchView {
   /** @param {any} app */
   constructor(app) {
     this.app = app;
-    this.input = h("input", { id: "query", type: "search", autocomplete: "off", spellcheck: "false", enterkeyhint: "search", placeholder: "Search your notes by meaning", "aria-label": "Search your notes by meaning", "aria-describedby": "summary", oninput: () => this.#typed() });
+    this.input = h("input", {
+      id: "query",
+      type: "search",
+      autocomplete: "off",
+      spellcheck: "false",
+      enterkeyhint: "search",
+      placeholder: "Search your notes by meaning",
+      "aria-label": "Search your notes by meaning",
+      "aria-describedby": "summary",
+      oninput: () => this.#typed(),
+    });
     this.summary = h("p.summary", { id: "summary", role: "status", "aria-live": "polite" });
     this.list = h("ol.results", { "aria-label": "Results" });
     this.side = h("div.side", { "aria-label": "Document" });
-    this.element = h("section.view.search", { id: "search", "aria-label": "Search" },
-      h("div.box", {}, icon("search"), this.input, h("kbd", { "aria-hidden": "true" }, "/")), this.summary,
-      h("div.columns", {}, this.list, this.side));
+    this.element = h(
+      "section.view.search",
+      { id: "search", "aria-label": "Search" },
+      h("div.box", {}, icon("search"), this.input, h("kbd", { "aria-hidden": "true" }, "/")),
+      this.summary,
+      h("div.columns", {}, this.list, this.side),
+    );
     app.searcher.outcome.watch((outcome) => this.#show(outcome));
     app.library.addEventListener("change", ({ detail }) => this.#libraryChanged(detail));
     app.engine.phase.watch(() => this.#summarise());
@@ -68,7 +82,10 @@ export class SearchView {
   /** What is shown: all that is close, the first few in any case, the rest when asked for. */
   get found() {
     const { found } = this.app.searcher.outcome.value;
-    return found.filter(({ id, score }, i) => this.app.library.all.get(id)?.state === "ready" && (this.#everything || this.#kept.has(id) || i < SURE || score >= CLOSE));
+    return found.filter(
+      ({ id, score }, i) =>
+        this.app.library.all.get(id)?.state === "ready" && (this.#everything || this.#kept.has(id) || i < SURE || score >= CLOSE),
+    );
   }
 
   /** Draws only complete answers, so that the list never flickers; the number tells whether a newer one overtook this one. */
@@ -82,7 +99,23 @@ export class SearchView {
     found.forEach(({ id }) => this.#kept.add(id));
     const cards = found.map((one, i) => this.#card(one, i, words[i], outcome.query));
     const hidden = outcome.found.length - found.length;
-    const more = hidden > 0 && h("li.rest", {}, h("button.quiet", { type: "button", onclick: () => { this.#everything = true; this.#show(this.app.searcher.outcome.value); } }, `Show ${count(hidden, "weaker match", "weaker matches")}`));
+    const more =
+      hidden > 0 &&
+      h(
+        "li.rest",
+        {},
+        h(
+          "button.quiet",
+          {
+            type: "button",
+            onclick: () => {
+              this.#everything = true;
+              this.#show(this.app.searcher.outcome.value);
+            },
+          },
+          `Show ${count(hidden, "weaker match", "weaker matches")}`,
+        ),
+      );
     glide(this.list, () => fill(this.list, cards, more));
     this.#drawn = outcome;
     this.#summarise();
@@ -90,14 +123,35 @@ export class SearchView {
   }
 
   #card(found, i, words, query) {
-    const about = { document: this.app.library.get(found.id), words, query, position: i + 1, mark: this.app.teacher.of(query, found.id), moved: this.#moved.get(found.id), selected: i === this.#selected };
-    return card(found, about, { open: () => this.open(i), mark: (relevant) => { this.#selected = i; this.mark(relevant); } });
+    const about = {
+      document: this.app.library.get(found.id),
+      words,
+      query,
+      position: i + 1,
+      mark: this.app.teacher.of(query, found.id),
+      moved: this.#moved.get(found.id),
+      selected: i === this.#selected,
+    };
+    return card(found, about, {
+      open: () => this.open(i),
+      mark: (relevant) => {
+        this.#selected = i;
+        this.mark(relevant);
+      },
+    });
   }
 
   async #words({ id, row }) {
-    if (!this.#texts.has(id)) this.#texts.set(id, this.app.library.text(id).catch(() => ""));
+    if (!this.#texts.has(id))
+      this.#texts.set(
+        id,
+        this.app.library.text(id).catch(() => ""),
+      );
     const { start, end } = this.app.library.all.get(id).passages[row];
-    return (await this.#texts.get(id)).slice(start, end).replace(/^(#{1,6}|[-*\u2022]) +/gm, "").replace(/\s+/g, " ");
+    return (await this.#texts.get(id))
+      .slice(start, end)
+      .replace(/^(#{1,6}|[-*\u2022]) +/gm, "")
+      .replace(/\s+/g, " ");
   }
 
   #showNothing(outcome) {
@@ -105,7 +159,14 @@ export class SearchView {
     this.#drawn = outcome;
     this.#summarise();
     const { library } = this.app;
-    const about = state === "failed" ? plain(error) : state === "done" ? noResults(query, library) : library.documents.length ? startHere(this.app) : welcome(this.app);
+    const about =
+      state === "failed"
+        ? plain(error)
+        : state === "done"
+          ? noResults(query, library)
+          : library.documents.length
+            ? startHere(this.app)
+            : welcome(this.app);
     fill(this.list, h("li.nothing", {}, about));
     if (!this.#opened) fill(this.side);
     this.element.classList.toggle("bare", true);
@@ -114,23 +175,24 @@ export class SearchView {
   #showHint() {
     this.element.classList.toggle("bare", false);
     if (this.side.childElementCount) return;
-    const keys = [["\u2191 \u2193", "move"], ["Enter", "open"], ["R", "relevant"], ["N", "not relevant"], ["U", "undo"], ["/", "search"]];
-    fill(this.side, h("div.hint", {}, h("p", {}, "Open a result to read it here."), h("p.quiet", {}, "Mark what you meant, and the search learns it."), h("dl", {}, keys.map(([key, does]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, does))))));
+    fill(this.side, keyHint());
   }
 
   #summarise() {
     const now = this.app.searcher.outcome.value;
     const { state, query, ms } = now.state === "busy" ? now : this.#drawn; // never ahead of the list
     const { name, progress } = this.app.engine.phase.value;
-    const waiting = this.app.library.waiting.length;
-    const rest = waiting ? ` ${count(waiting, "document")} still being read.` : "";
-    const texts = {
-      empty: this.app.library.documents.length ? `${count(this.app.library.documents.length, "document")}.${rest}` : "",
-      busy: name === "ready" || name === "idle" ? "Searching\u2026" : `Loading the model\u2026 ${Math.round(progress?.progress ?? 0)}%`,
-      done: `${count(this.found.length, "document")} for \u201c${query}\u201d in ${Math.round(ms)} ms.${rest}`,
-      failed: "The search did not work.",
-    };
-    if (this.summary.textContent !== texts[state]) this.summary.textContent = texts[state];
+    const { library } = this.app;
+    const text = summary(state, {
+      query,
+      ms,
+      shown: this.found.length,
+      documents: library.documents.length,
+      waiting: library.waiting.length,
+      name,
+      progress,
+    });
+    if (this.summary.textContent !== text) this.summary.textContent = text;
   }
 
   /** Keys of this tab; see ui/keys.js. */
@@ -149,7 +211,11 @@ export class SearchView {
     const one = this.found[i];
     if (!one) return;
     this.move(i - this.#selected);
-    await this.openDocument(one.id, one.row, one.others.map(({ row }) => row));
+    await this.openDocument(
+      one.id,
+      one.row,
+      one.others.map(({ row }) => row),
+    );
   }
 
   async openDocument(id, row = null, others = []) {
@@ -187,7 +253,10 @@ export class SearchView {
     try {
       const learned = await this.app.teacher.mark({ query, id: one.id, row: one.row, relevant });
       this.#moved = new Map((learned?.story.moves ?? []).map((move) => [move.id, move]));
-      this.#selected = Math.max(0, this.found.findIndex(({ id }) => id === one.id));
+      this.#selected = Math.max(
+        0,
+        this.found.findIndex(({ id }) => id === one.id),
+      );
       if (learned) this.#showChange(learned);
       else fill(this.side, this.side.querySelector(".reader"));
       await this.#show(this.app.searcher.outcome.value);
@@ -204,14 +273,17 @@ export class SearchView {
     this.#show(this.app.searcher.outcome.value);
   }
 
-  #showChange({ story, mark, report }) {
-    const picture = figure(story.moves, { name: (id) => story.names[id], marked: mark.id, relevant: mark.relevant });
-    const undo = h("button.quiet", { type: "button", onclick: () => this.app.undoMark(mark.n) }, icon("undo"), "Undo");
-    const close = h("button.quiet.close", { type: "button", "aria-label": "Hide what changed", onclick: () => { panel.remove(); if (!this.#opened) this.#showHint(); } }, icon("close"));
-    const panel = h("section.changed", { "aria-label": "What your mark changed" }, h("header", {}, h("h2", {}, "What your mark changed"), undo, close), picture, report?.message && h("p.quiet", {}, report.message));
+  #showChange(learned) {
+    const close = () => {
+      panel.remove();
+      if (!this.#opened) this.#showHint();
+    };
+    const { panel, picture, undo } = changePanel(learned, { undo: () => this.app.undoMark(learned.mark.n), close });
     fill(this.side, panel, this.side.querySelector(".reader"));
-    const said = mark.relevant ? "Learned: relevant." : "Learned: not relevant.";
-    if (panel.offsetParent) this.app.toasts.say(said, { label: "Undo", run: () => this.app.undoMark(mark.n) });
-    else this.app.toasts.say(said, { label: "What changed", run: () => dialog("What your mark changed", picture, h("div.actions", {}, undo)) }); // narrow: no room beside the list
+    const inDialog = () => dialog("What your mark changed", picture, h("div.actions", {}, undo)); // narrow: no room beside the list
+    const action = panel.offsetParent
+      ? { label: "Undo", run: () => this.app.undoMark(learned.mark.n) }
+      : { label: "What changed", run: inDialog };
+    this.app.toasts.say(learned.mark.relevant ? "Learned: relevant." : "Learned: not relevant.", action);
   }
 }

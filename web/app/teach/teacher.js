@@ -76,7 +76,12 @@ export class Teacher extends EventTarget {
   /** Drops marks on documents that are gone for good. @param {string[]} ids */
   forget(ids) {
     const used = this.state.value.marks.some((mark) => ids.includes(mark.id));
-    return used ? this.#next(async (teach) => { await this.refresh(await teach.forget(ids)); await this.searcher.again(); }) : Promise.resolve();
+    return used
+      ? this.#next(async (teach) => {
+          await this.refresh(await teach.forget(ids));
+          await this.searcher.again();
+        })
+      : Promise.resolve();
   }
 
   /** @returns {Promise<Uint8Array | null>} null when nothing was taught; needs no Python */
@@ -131,8 +136,21 @@ export class Teacher extends EventTarget {
     const { name, passages } = this.library.get(wanted.id);
     const { start, end } = passages[wanted.row];
     const names = Object.fromEntries(list.map(({ id }) => [id, this.library.all.get(id)?.name ?? "deleted"]));
-    const story = { name, words: (await this.library.text(wanted.id)).slice(start, end).replace(/^(#{1,6}|[-*\u2022]) +/gm, "").replace(/\s+/g, " ").slice(0, 200), at: Date.now(), moves: list, names };
-    this.stories = { ...Object.fromEntries(this.state.value.marks.map(({ n }) => [n, this.stories[n]]).filter(([, kept]) => kept)), [mark.n]: story };
+    const story = {
+      name,
+      words: (await this.library.text(wanted.id))
+        .slice(start, end)
+        .replace(/^(#{1,6}|[-*\u2022]) +/gm, "")
+        .replace(/\s+/g, " ")
+        .slice(0, 200),
+      at: Date.now(),
+      moves: list,
+      names,
+    };
+    this.stories = {
+      ...Object.fromEntries(this.state.value.marks.map(({ n }) => [n, this.stories[n]]).filter(([, kept]) => kept)),
+      [mark.n]: story,
+    };
     await this.db.write([{ put: "settings", key: KEEP, value: this.stories }]);
     return { story, mark };
   }

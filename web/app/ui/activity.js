@@ -13,7 +13,13 @@ export class Activity {
   start(title, { cancel } = {}) {
     const note = h("span.note");
     const bar = h("progress", { max: "100", "aria-label": title });
-    const item = h("div.task", {}, h("div.line", {}, h("strong", {}, title), note), bar, cancel && h("button.quiet.close", { type: "button", "aria-label": `Stop: ${title}`, title: "Stop", onclick: cancel }, icon("close")));
+    const item = h(
+      "div.task",
+      {},
+      h("div.line", {}, h("strong", {}, title), note),
+      bar,
+      cancel && h("button.quiet.close", { type: "button", "aria-label": `Stop: ${title}`, title: "Stop", onclick: cancel }, icon("close")),
+    );
     this.element.append(item);
     return {
       say(text, percent) {
@@ -30,10 +36,14 @@ export class Activity {
    * @param {{watch: Function}} source @param {(value: any) => null | {title: string, text: string, percent: number|null, cancel?: () => void}} show
    */
   follow(source, show) {
-    let task = null, title = null;
+    let task = null,
+      title = null;
     source.watch((value) => {
       const now = show(value);
-      if (task && now?.title !== title) { task.end(); task = null; }
+      if (task && now?.title !== title) {
+        task.end();
+        task = null;
+      }
       if (!now) return;
       task ??= this.start(now.title, { cancel: now.cancel });
       title = now.title;

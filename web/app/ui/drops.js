@@ -3,11 +3,22 @@ import { h, icon } from "../dom.js";
 
 /** @param {any} app */
 export function watchDrops(app) {
-  const veil = h("div.veil", { hidden: true, "aria-hidden": "true" }, h("div", {}, icon("folder"), h("strong", {}, "Drop to add to your notes")));
+  const veil = h(
+    "div.veil",
+    { hidden: true, "aria-hidden": "true" },
+    h("div", {}, icon("folder"), h("strong", {}, "Drop to add to your notes")),
+  );
   document.body.append(veil);
   const carries = (event) => [...(event.dataTransfer?.types ?? [])].some((type) => type === "Files");
-  addEventListener("dragover", (event) => { if (carries(event)) { event.preventDefault(); veil.hidden = false; } });
-  addEventListener("dragleave", (event) => { if (!event.relatedTarget) veil.hidden = true; });
+  addEventListener("dragover", (event) => {
+    if (carries(event)) {
+      event.preventDefault();
+      veil.hidden = false;
+    }
+  });
+  addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) veil.hidden = true;
+  });
   addEventListener("drop", (event) => {
     veil.hidden = true;
     if (!carries(event)) return; // text dropped into a field is the field's

@@ -4,16 +4,31 @@ import { statusLine } from "./status.js";
 
 const TABS = { search: "Search", library: "Library", teaching: "Teaching", models: "Models" };
 
-const logo = () => s("svg.logo", { viewBox: "0 0 32 32", "aria-hidden": "true" }, s("path", { class: "links", d: "M8 9 16 23 24 9M8 9h16" }),
-  s("circle", { cx: 8, cy: 9, r: 3.4 }), s("circle", { cx: 24, cy: 9, r: 3.4 }), s("circle", { class: "lit", cx: 16, cy: 23, r: 4.4 }));
+const logo = () =>
+  s(
+    "svg.logo",
+    { viewBox: "0 0 32 32", "aria-hidden": "true" },
+    s("path", { class: "links", d: "M8 9 16 23 24 9M8 9h16" }),
+    s("circle", { cx: 8, cy: 9, r: 3.4 }),
+    s("circle", { cx: 24, cy: 9, r: 3.4 }),
+    s("circle", { class: "lit", cx: 16, cy: 23, r: 4.4 }),
+  );
 
 /** Also gives the app its `show()`. @param {any} app @param {HTMLElement} theme @param {HTMLElement} update @returns {Node[]} */
 export function frame(app, theme, update) {
   const links = Object.entries(TABS).map(([id, name]) => h("a", { href: `#${id}`, data: { tab: id } }, name));
   const main = h("main", { id: "main", tabindex: "-1" });
-  const top = h("header.top", {}, h("a.brand", { href: "#search", "aria-label": "EdgeNet, search" }, logo(), h("span", {}, "EdgeNet")), h("nav", { "aria-label": "Main" }, links), theme);
+  const top = h(
+    "header.top",
+    {},
+    h("a.brand", { href: "#search", "aria-label": "EdgeNet, search" }, logo(), h("span", {}, "EdgeNet")),
+    h("nav", { "aria-label": "Main" }, links),
+    theme,
+  );
   app.show = () => {
-    links.forEach((link) => (link.dataset.tab === app.tab ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current")));
+    links.forEach((link) =>
+      link.dataset.tab === app.tab ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current"),
+    );
     fill(main, app.views[app.tab].element);
     document.title = app.tab === "search" ? "EdgeNet: search your notes by meaning" : `${TABS[app.tab]} \u00b7 EdgeNet`;
     if (location.hash.slice(1) !== app.tab) history.replaceState(null, "", `#${app.tab}`);
@@ -22,10 +37,29 @@ export function frame(app, theme, update) {
   addEventListener("hashchange", follow);
   if (TABS[location.hash.slice(1)]) app.tab = location.hash.slice(1);
   if (app.tab === "models") app.views.models.draw();
-  const number = (tab, n) => { const link = links.find(({ dataset }) => dataset.tab === tab); fill(link, TABS[tab], n ? h("span.number", {}, n.toLocaleString("en")) : null); };
+  const number = (tab, n) => {
+    const link = links.find(({ dataset }) => dataset.tab === tab);
+    fill(link, TABS[tab], n ? h("span.number", {}, n.toLocaleString("en")) : null);
+  };
   app.library.addEventListener("change", () => number("library", app.library.documents.length));
   number("library", app.library.documents.length);
   app.teacher.state.watch(({ marks }) => number("teaching", marks.length));
-  return [h("a.skip", { href: "#main", onclick: (event) => { event.preventDefault(); main.focus(); } }, "Skip to the content"), top, update, main, statusLine(app), h("div.dock", {}, app.activity.element, app.toasts.element)];
+  return [
+    h(
+      "a.skip",
+      {
+        href: "#main",
+        onclick: (event) => {
+          event.preventDefault();
+          main.focus();
+        },
+      },
+      "Skip to the content",
+    ),
+    top,
+    update,
+    main,
+    statusLine(app),
+    h("div.dock", {}, app.activity.element, app.toasts.element),
+  ];
 }
-

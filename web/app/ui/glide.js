@@ -10,6 +10,7 @@ export function glide(list, change) {
   for (const item of list.children) {
     const before = tops.get(item.dataset.id);
     const by = before === undefined ? 0 : before - item.getBoundingClientRect().top;
-    if (by) item.animate([{ transform: `translateY(${by}px)` }, { transform: "none" }], { duration: 320, easing: "cubic-bezier(.2,.8,.2,1)" });
+    if (by)
+      item.animate([{ transform: `translateY(${by}px)` }, { transform: "none" }], { duration: 320, easing: "cubic-bezier(.2,.8,.2,1)" });
   }
 }

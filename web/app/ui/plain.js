@@ -4,14 +4,34 @@ import { h } from "../dom.js";
 
 /** code → headline. The error's own message says what to do; these say what happened, in a few words. Unlisted ones get the general line. */
 const HEADLINES = {
-  all_sources_failed: "The model could not be downloaded", network: "The network did not answer", offline: "You are offline and the model is not here yet",
-  http_status: "The server refused a file", request_timeout: "The server did not answer in time", hash_mismatch: "A file was damaged on the way",
-  signature_invalid: "The model's signature is wrong", key_untrusted: "The model is signed by a stranger", key_revoked: "The model's key was revoked", manifest_revoked: "This model was withdrawn",
-  quota_exceeded: "There is no room left for this page", storage_unavailable: "This browser keeps nothing for this page", storage: "Saving did not work",
-  worker_died: "The engine stopped", engine_trapped: "The engine stopped", engine_deadline: "The engine took too long", index_lost: "The engine was restarted",
-  output_not_finite: "The model gave an answer that is no number", python_boot_failed: "The teacher could not start", backup_invalid: "This backup cannot be used",
-  insecure_context: "This address cannot run EdgeNet", feature_missing: "This browser cannot run EdgeNet", not_enough_memory: "There is not enough memory",
-  not_text: "Not a text file", empty_text: "No text in it", text_too_large: "Too long", nothing_to_undo: "There is nothing to undo", document_not_found: "This document is gone",
+  all_sources_failed: "The model could not be downloaded",
+  network: "The network did not answer",
+  offline: "You are offline and the model is not here yet",
+  http_status: "The server refused a file",
+  request_timeout: "The server did not answer in time",
+  hash_mismatch: "A file was damaged on the way",
+  signature_invalid: "The model's signature is wrong",
+  key_untrusted: "The model is signed by a stranger",
+  key_revoked: "The model's key was revoked",
+  manifest_revoked: "This model was withdrawn",
+  quota_exceeded: "There is no room left for this page",
+  storage_unavailable: "This browser keeps nothing for this page",
+  storage: "Saving did not work",
+  worker_died: "The engine stopped",
+  engine_trapped: "The engine stopped",
+  engine_deadline: "The engine took too long",
+  index_lost: "The engine was restarted",
+  output_not_finite: "The model gave an answer that is no number",
+  python_boot_failed: "The teacher could not start",
+  backup_invalid: "This backup cannot be used",
+  insecure_context: "This address cannot run EdgeNet",
+  feature_missing: "This browser cannot run EdgeNet",
+  not_enough_memory: "There is not enough memory",
+  not_text: "Not a text file",
+  empty_text: "No text in it",
+  text_too_large: "Too long",
+  nothing_to_undo: "There is nothing to undo",
+  document_not_found: "This document is gone",
 };
 
 /** @param {any} error */
@@ -20,8 +40,20 @@ export const headline = (error) => HEADLINES[error?.code] ?? "Something went wro
 /** @param {any} error @param {...Node} actions */
 export function plain(error, ...actions) {
   const known = error instanceof EdgeNetError;
-  const message = known ? error.message : "EdgeNet met something it was not prepared for. Your documents are safe. Reload the page and try again.";
-  const details = { code: error?.code ?? error?.name ?? "unknown", ...(known ? error.details : { message: String(error?.message ?? error) }), ...(known ? {} : { stack: error?.stack }) };
-  return h("div.problem", { role: "alert" }, h("strong", {}, headline(error)), h("p", {}, message), actions.length > 0 && h("div.actions", {}, actions),
-    h("details", {}, h("summary", {}, "Details"), h("pre", {}, JSON.stringify(details, null, 2))));
+  const message = known
+    ? error.message
+    : "EdgeNet met something it was not prepared for. Your documents are safe. Reload the page and try again.";
+  const details = {
+    code: error?.code ?? error?.name ?? "unknown",
+    ...(known ? error.details : { message: String(error?.message ?? error) }),
+    ...(known ? {} : { stack: error?.stack }),
+  };
+  return h(
+    "div.problem",
+    { role: "alert" },
+    h("strong", {}, headline(error)),
+    h("p", {}, message),
+    actions.length > 0 && h("div.actions", {}, actions),
+    h("details", {}, h("summary", {}, "Details"), h("pre", {}, JSON.stringify(details, null, 2))),
+  );
 }

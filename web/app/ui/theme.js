@@ -5,12 +5,29 @@ const KEY = "edgenet-theme";
 const NEXT = { auto: "light", light: "dark", dark: "auto" };
 const LOOK = { auto: ["auto", "Colours follow your system"], light: ["sun", "Light colours"], dark: ["moon", "Dark colours"] };
 
-const saved = () => { try { return localStorage.getItem(KEY) ?? "auto"; } catch { return "auto"; } };
+const saved = () => {
+  try {
+    return localStorage.getItem(KEY) ?? "auto";
+  } catch {
+    return "auto";
+  }
+};
 
 /** Applies the remembered choice and answers the button that changes it. */
 export function themeButton() {
   let theme = NEXT[saved()] ? saved() : "auto";
-  const button = h("button.quiet.theme", { type: "button", onclick: () => { theme = NEXT[theme]; try { localStorage.setItem(KEY, theme); } catch { /* remembered for this visit only */ } apply(); } });
+  const button = h("button.quiet.theme", {
+    type: "button",
+    onclick: () => {
+      theme = NEXT[theme];
+      try {
+        localStorage.setItem(KEY, theme);
+      } catch {
+        /* remembered for this visit only */
+      }
+      apply();
+    },
+  });
   const apply = () => {
     document.documentElement.dataset.theme = theme;
     fill(button, icon(LOOK[theme][0]));

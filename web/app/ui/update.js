@@ -10,8 +10,13 @@ export function updateBar() {
     sessionStorage.setItem(WORDS, document.getElementById("query")?.value ?? "");
     apply();
   };
-  const offer = (apply) => fill(element, h("span", {}, "A new version of EdgeNet is ready. Nothing is lost."), h("button.primary", { type: "button", onclick: () => reload(apply) }, "Reload"),
-    h("button.quiet", { type: "button", onclick: () => fill(element) }, "Later"));
+  const offer = (apply) =>
+    fill(
+      element,
+      h("span", {}, "A new version of EdgeNet is ready. Nothing is lost."),
+      h("button.primary", { type: "button", onclick: () => reload(apply) }, "Reload"),
+      h("button.quiet", { type: "button", onclick: () => fill(element) }, "Later"),
+    );
   return { element, offer };
 }
 
