@@ -126,6 +126,7 @@ def test_chunks_kept_before_a_kill_are_not_fetched_again(fake, killable):
     # All of the first 16 chunks are verified, flushed and marked.
     marked = "(key) => harness.record(key).then((r) => r?.have[0] === 255 && r.have[1] === 255)"
     page.wait_for_function(marked, arg=f"artifact:{root}")
+    first.do("setRecord", "test", 1)  # a durable write: what was written before it is on disk too
     kill()
     fake.server.reset()
     page, kill = killable()

@@ -7,7 +7,7 @@ import { chunkCount } from "../trust/merkle.js";
 import { sleep } from "./http.js";
 import { memory } from "./memory.js";
 import { bitset, bytesHeld, clearBit, missing, setBit } from "./ranges.js";
-import { artifactKey, chunkKey, deleteKey, folder, readArtifactRecord, readKey, updateKey, writeKey } from "./store.js";
+import { artifactKey, chunkKey, deleteKey, folder, readArtifactRecord, readKey, updateKey, writeChunk } from "./store.js";
 
 /** Bits are set after this much, or this long; less often is faster, more often loses less to a killed tab. */
 export const COMMIT = { bytes: 64 << 20, ms: 1000 };
@@ -148,7 +148,7 @@ async function openIdb(root) {
   if (memory.refused) throw new DOMException(memory.refused, "SecurityError");
   return {
     fresh: false,
-    write: (index, bytes) => writeKey(chunkKey(root, index), bytes.slice()),
+    write: (index, bytes) => writeChunk(root, index, bytes.slice()),
     read: (index) => readKey(chunkKey(root, index)),
     flush() {},
     close() {},

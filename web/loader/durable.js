@@ -12,7 +12,16 @@ export function durableStore(database, store, durability = "strict") {
   /** @type {Promise<IDBDatabase> | undefined} */
   let opened;
   const open = () => (opened ??= openDatabase(database, store, () => { opened = undefined; }));
-  return async (mode, use) => use((await open()).transaction(store, mode, { durability }).objectStore(store));
+  const begin = async (mode) => (await open()).transaction(store, mode, { durability }).objectStore(store);
+  return async (mode, use) => {
+    try {
+      return use(await begin(mode));
+    } catch (error) {
+      if (error.name !== "InvalidStateError") throw error;
+      opened = undefined; // closed meanwhile: storage was cleared, or the browser let it go
+      return use(await begin(mode));
+    }
+  };
 }
 
 /** Safari closes connections now and then: `onGone` lets the next call open it again. */

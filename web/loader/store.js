@@ -1,6 +1,6 @@
 /**
  * Model bytes at rest: reading, and the index of what is there. Runs in the page, any worker and the service worker.
- * It never fetches and never writes model bytes (that is writer.js, in the loader worker only), and never hashes: what the index
+ * It never fetches and never writes model bytes (that is artifact.js, in the loader worker only), and never hashes: what the index
  * calls complete was verified before its bits were set.
  */
 import { del, get, getMany, keys, set, update } from "idb-keyval";
@@ -21,12 +21,14 @@ const INDEX = { database: "edgenet-v1", store: "models" };
  * @property {"opfs" | "idb" | "memory"} place where its bytes are
  */
 
-let indexStore;
+const durable = durableStore(INDEX.database, INDEX.store);
+/** Chunks need no flush of their own: the marks that follow them are flushed, and with them all that came before. */
+const relaxed = durableStore(INDEX.database, INDEX.store, "relaxed");
 /** Where storage is refused (blocked site data, opaque origins) every key lives in the loader worker's memory instead. */
 async function withIndex(inIndexedDb, inMemory) {
   if (!memory.refused) {
     try {
-      return await inIndexedDb((indexStore ??= durableStore(INDEX.database, INDEX.store)));
+      return await inIndexedDb(durable);
     } catch (error) {
       if (error.name === "QuotaExceededError") throw error;
       memory.refused = `${error.name}: ${error.message}`;
@@ -37,6 +39,8 @@ async function withIndex(inIndexedDb, inMemory) {
 
 export const readKey = (/** @type {string} */ key) => withIndex((store) => get(key, store), async () => memory.index.get(key) ?? (await askMemory({ key })));
 export const writeKey = (/** @type {string} */ key, value) => withIndex((store) => set(key, value, store), () => void memory.index.set(key, value));
+/** One chunk where IndexedDB holds the bytes. */
+export const writeChunk = (/** @type {string} */ root, /** @type {number} */ i, /** @type {Uint8Array} */ bytes) => set(chunkKey(root, i), bytes, relaxed);
 export const deleteKey = (/** @type {string} */ key) => withIndex((store) => del(key, store), () => void memory.index.delete(key));
 
 /** Reads, changes and writes in one transaction. @param {string} key @param {(old: any) => any} change */
