@@ -1,14 +1,19 @@
 """The steps in order, and `build.py build`."""
 
 from tools import node
-from tools.paths import CACHE, NODE_MODULES, OUT
+from tools.paths import CACHE, DIST, NODE_MODULES, OUT, ROOT
 from tools.step import Step
 from tools.steps import assets, pyodide, site, wasm, web, wheel
 from tools.steps import model as model_step
+from tools.steps.keys import site_key
 
 
 def npm():
     node.install()
+
+
+def peers():
+    node.install(ROOT / "bench" / "peers")
 
 
 def model():
@@ -19,8 +24,10 @@ def kernels():
     wasm.build(OUT / "kernels")
 
 
+NPM = Step("npm", npm, ["package.json", "package-lock.json"], [NODE_MODULES / "esbuild", NODE_MODULES / "typescript"])
+PEERS = Step("peers", peers, ["bench/peers/package*.json"], [ROOT / "bench" / "peers" / "node_modules"])
 STEPS = [
-    Step("npm", npm, ["package.json", "package-lock.json"], [NODE_MODULES / "esbuild", NODE_MODULES / "pyodide"]),
+    NPM,
     Step(
         "assets",
         assets.run,
@@ -37,8 +44,10 @@ STEPS = [
 ]
 
 
-def build(key=None, quiet=False):
+def build(key=None):
     """Bring every step and then `dist/` up to date. `key`: path of the signing key, made when missing."""
     for step in STEPS:
         step.make()
-    site.assemble(key)
+    made = [".build/out", "manifests/*.json", "tools/steps/*.py"]
+    who = site_key(key)
+    Step("site", lambda: site.assemble(who), made, [DIST / "build.json"], lambda: who.public_key.hex()).make()

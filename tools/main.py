@@ -60,7 +60,7 @@ def bench(args):
     from tools.build import build as make
 
     make(None)
-    node.install(ROOT / "bench" / "peers")
+    PEERS.make()
     if args.name not in (
         names := sorted(p.stem for p in (ROOT / "bench").glob("*.py") if p.stem not in ("__init__", "common"))
     ):
@@ -73,9 +73,9 @@ def bench(args):
 
 def setup(args):
     """Only the environment and npm's packages."""
-    from tools import node
+    from tools.build import NPM
 
-    node.install(development=args.test)
+    NPM.make()
 
 
 def clean(args):

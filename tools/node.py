@@ -56,10 +56,9 @@ def run(args, **options):
     return done.stdout
 
 
-def install(folder=ROOT, development=False):
+def install(folder=ROOT):
     """`npm ci` by the lock file, without install scripts; npm checks each package's hash."""
     node, npm = find()
-    only = [] if development else ["--omit=dev"]
     done = subprocess.run(
         [
             *npm,
@@ -68,7 +67,6 @@ def install(folder=ROOT, development=False):
             "--no-audit",
             "--no-fund",
             "--prefer-offline",
-            *only,
             "--cache",
             str(CACHE / "npm"),
         ],

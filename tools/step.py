@@ -34,6 +34,7 @@ class Step:
         if mark.exists() and json.loads(mark.read_text())["key"] == key and all(o.exists() for o in self.outputs):
             return False
         mark.unlink(missing_ok=True)
+        print(f"  {self.name} …", end="", flush=True)
         start = time.perf_counter()
         self.run()
         missing = [str(o) for o in self.outputs if not o.exists()]
@@ -41,7 +42,7 @@ class Step:
             raise RuntimeError(f"step {self.name} did not make {', '.join(missing)}")
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.write_text(json.dumps({"key": key}))
-        print(f"  {self.name}: {time.perf_counter() - start:.1f} s", flush=True)
+        print(f" {time.perf_counter() - start:.1f} s", flush=True)
         return True
 
 

@@ -5,14 +5,17 @@ import sys
 
 from tools import node
 from tools.build import build
-from tools.paths import ROOT
+from tools.paths import NODE_MODULES, ROOT
 
 
 def lint(args):
+    """ruff, the types of everything under web/, and the sizes of files and functions."""
     from tools.check import check_counts
 
-    code = subprocess.call([sys.executable, "-m", "ruff", "check", "--no-cache", "."], cwd=ROOT)
-    return code or check_counts()
+    ruff = [sys.executable, "-m", "ruff", "check", "--no-cache", "."]
+    tsc = [node.find()[0], str(NODE_MODULES / "typescript" / "bin" / "tsc"), "-p", "web/tsconfig.json"]
+    codes = [subprocess.call(ruff, cwd=ROOT), subprocess.call(tsc, cwd=ROOT), check_counts()]
+    return max(codes)
 
 
 def unit(args):
@@ -38,7 +41,6 @@ KINDS = {"lint": lint, "node": node_tests, "unit": unit, "browser": browser}
 
 def run(args):
     """Every kind (or `--only` one), even after a failure; the first failing status."""
-    node.install(development=True)
     build()
     results = {name: kind(args) for name, kind in KINDS.items() if args.only in (None, name)}
     for name, code in results.items():

@@ -18,7 +18,6 @@ from edgenet.manifest import key_id, parse, sign
 from edgenet.trust import REVOKE, SIGN_KERNELS, SIGN_MANIFEST, sign_revocations
 from tools.paths import DIST, NODE_MODULES, OUT, ROOT, WORK
 from tools.steps import licenses, wasm, wheel
-from tools.steps.keys import site_key
 
 RUNTIME_RANGE = ("0.1.0", "0.9.9")  # versions of EdgeNet that may run this pack
 ORT = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"]
@@ -26,12 +25,12 @@ ORT = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded
 NOT_SHELL = ("models/", "vendor/pyodide/", "service-worker.js", "build.json", "edgenet.d.ts", "licenses.txt")
 
 
-def assemble(key_path=None):
-    """Write `dist/` anew beside the old one, then swap."""
-    key = site_key(key_path)
+def assemble(key):
+    """Write `dist/` anew beside the old one, signed by `key` (see `tools.steps.keys`), then swap."""
     fresh = WORK / "dist.new"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(OUT / "web", fresh)
+    shutil.copytree(OUT / "types", fresh / "types")
     shutil.copytree(OUT / "pyodide", fresh / "vendor" / "pyodide")
     (fresh / "vendor" / "ort").mkdir()
     for name in ORT:

@@ -2,14 +2,16 @@
 
 import shutil
 
+from tools import node
 from tools.node import esbuild
-from tools.paths import OUT, ROOT
+from tools.paths import NODE_MODULES, OUT, ROOT
 
 FOLDER = OUT / "web"
 COMMON = ["--bundle", "--minify", "--target=es2022", "--charset=utf8", "--legal-comments=none", "--log-level=warning"]
 # source → (bundle, format): modules, but for the script tag's file and the service worker, which are classic scripts
 BUNDLES = {
     "web/sdk/index.js": [("edgenet.js", "esm"), ("edgenet.global.js", "iife")],
+    "web/engine/learning/index.js": [("learning.js", "esm")],
     "web/app/main.js": [("app.js", "esm")],
     "web/app/embed.js": [("embed.js", "esm")],
     "web/loader/worker.js": [("workers/loader.js", "esm")],
@@ -34,6 +36,13 @@ def run():
         for target, form in targets:
             extra = ["--global-name=edgenet"] if target == "edgenet.global.js" else []
             esbuild(ROOT / source, *COMMON, f"--format={form}", f"--outfile={FOLDER / target}", *extra)
+    types()
     for source, target in STATIC.items():
         (FOLDER / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / source, FOLDER / target)
+
+
+def types():
+    """The SDK's declarations, from its JSDoc."""
+    shutil.rmtree(OUT / "types", ignore_errors=True)
+    node.run([NODE_MODULES / "typescript" / "bin" / "tsc", "-p", ROOT / "web" / "tsconfig.types.json"])
