@@ -22,7 +22,7 @@ from tools.steps import licenses, wasm, wheel
 RUNTIME_RANGE = ("0.1.0", "0.9.9")  # versions of EdgeNet that may run this pack
 ORT = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"]
 # Not in the app shell: fetched when used, verified by their own means, or too large to precache.
-NOT_SHELL = ("models/", "vendor/pyodide/", "service-worker.js", "build.json", "edgenet.d.ts", "licenses.txt")
+NOT_SHELL = ("models/", "vendor/pyodide/", "service-worker.js", "build.json", "edgenet.d.ts", "types/", "licenses.txt")
 
 
 def assemble(key):
@@ -31,6 +31,7 @@ def assemble(key):
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(OUT / "web", fresh)
     shutil.copytree(OUT / "types", fresh / "types")
+    (fresh / "edgenet.d.ts").write_text('export * from "./types/sdk/index.js";\n')
     shutil.copytree(OUT / "pyodide", fresh / "vendor" / "pyodide")
     (fresh / "vendor" / "ort").mkdir()
     for name in ORT:
