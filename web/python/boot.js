@@ -14,6 +14,16 @@ import { fromPython } from "./bridge.js";
 /** Steps of the boot, for the progress. */
 const STEPS = ["runtime", "numpy", "edgenet"];
 
+/** Files whose absence Pyodide itself only warns of, and then waits forever. */
+const RUNTIME = ["pyodide.asm.wasm", "pyodide.asm.mjs", "python_stdlib.zip"];
+
+/** Asks for a file and reads no more than its headers. @param {string} url */
+async function reachable(url) {
+  const answer = await fetch(url).catch((error) => { throw new NetworkError(`${url} could not be fetched (${error.message}).`, { url }); });
+  await answer.body?.cancel();
+  if (!answer.ok) throw new HttpStatusError(`${url} answered ${answer.status}.`, { url, status: answer.status });
+}
+
 /**
  * @param {import("../sdk/place.js").Urls} urls @param {(event: any) => void} emit
  * @returns {Promise<Python>}
@@ -23,6 +33,7 @@ export async function boot(urls, emit) {
   const said = (/** @type {number} */ step) => emit({ status: "progress", phase: "python", file: STEPS[step], loaded: step, total: STEPS.length, progress: (100 * step) / STEPS.length });
   try {
     said(0);
+    await Promise.all(RUNTIME.map((name) => reachable(`${urls.pyodide}${name}`)));
     const { loadPyodide } = await import(/* @vite-ignore */ `${urls.pyodide}pyodide.mjs`);
     const { pyodide, snapshot } = await start(loadPyodide, urls.pyodide, emit);
     said(1);
