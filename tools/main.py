@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import json
 import shutil
 import sys
 
@@ -65,10 +64,9 @@ def bench(args):
         names := sorted(p.stem for p in (ROOT / "bench").glob("*.py") if p.stem not in ("__init__", "common"))
     ):
         sys.exit(f"There is no bench {args.name!r}; there are: {', '.join(names)}")
-    result = importlib.import_module(f"bench.{args.name}").run(quick=args.quick)
-    if args.json:
-        print(json.dumps(result))
-    return 0
+    from bench.common import report
+
+    report(importlib.import_module(f"bench.{args.name}").run(quick=args.quick), args.json)
 
 
 def setup(args):

@@ -21,8 +21,9 @@ from tools.steps import licenses, wasm, wheel
 
 RUNTIME_RANGE = ("0.1.0", "0.9.9")  # versions of EdgeNet that may run this pack
 ORT = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"]
-# Not in the app shell: fetched when used, verified by their own means, or too large to precache.
-NOT_SHELL = ("models/", "vendor/pyodide/", "service-worker.js", "build.json", "edgenet.d.ts", "types/", "licenses.txt")
+# Neither in the app shell nor kept lazily: verified by their own means, or never fetched by a page.
+NOT_SHELL = ("models/", "service-worker.js", "build.json", "edgenet.d.ts", "types/", "licenses.txt")
+LAZY = ("vendor/pyodide/", "wheels/", "workers/python.js")  # only for teaching: kept, verified, when first used
 
 
 def assemble(key):
@@ -118,13 +119,14 @@ def trust(folder, key):
 
 
 def write_build(folder):
-    """`build.json`: the shell's files with their hashes, and one id over them."""
+    """`build.json`: hashes of the shell's files and of those kept when first used, and one id over them all."""
     names = sorted(str(p.relative_to(folder).as_posix()) for p in folder.rglob("*") if p.is_file())
     files = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names if not n.startswith(NOT_SHELL)}
     build = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
+    lazy = {n: files.pop(n) for n in list(files) if n.startswith(LAZY)}
     worker = folder / "service-worker.js"
     worker.write_bytes(worker.read_bytes().replace(b"__EDGENET_BUILD__", build.encode()))
-    write_json(folder / "build.json", {"build": build, "files": files})
+    write_json(folder / "build.json", {"build": build, "files": files, "lazy": lazy})
 
 
 def write_json(path: Path, value):

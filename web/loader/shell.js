@@ -59,7 +59,11 @@ async function fillOne(cache, older, base, path, hash) {
   const url = new URL(path, base);
   if (await cache.match(url)) return; // verified by an install that was cut short
   const copy = await older.get(`${hash} ${path}`)?.();
-  if (copy) return cache.put(url, copy);
+  return cache.put(url, copy ?? (await fetchVerified(url, path, hash)));
+}
+
+/** @param {URL} url @param {string} path @param {string} hash SHA-256, hex @throws {HttpStatusError | HashMismatch} */
+async function fetchVerified(url, path, hash) {
   const response = await fetch(url, { cache: "no-cache" });
   if (!response.ok) throw new HttpStatusError(`${url} answered ${response.status}.`, { url: url.href, status: response.status });
   const bytes = await response.arrayBuffer();
@@ -67,7 +71,7 @@ async function fillOne(cache, older, base, path, hash) {
   if (found !== hash) throw new HashMismatch(`${url} has SHA-256 ${found}, the build says ${hash}.`, { url: url.href });
   // Packed or redirected on the way: neither is true of what is kept.
   const headers = { "Content-Type": response.headers.get("Content-Type") ?? "application/octet-stream", "Content-Length": String(bytes.byteLength) };
-  return cache.put(url, isolate(new Response(bytes, { headers }), path));
+  return isolate(new Response(bytes, { headers }), path);
 }
 
 /** "hash path" → a function that answers the kept response. @returns {Promise<Map<string, () => Promise<Response | undefined>>>} */
@@ -77,8 +81,10 @@ async function olderFiles(build) {
     const cache = await caches.open(name);
     const [request] = (await cache.keys()).filter(({ url }) => url.endsWith(`/${LIST}`));
     if (!request) continue;
-    const { files } = await (await cache.match(request)).json();
-    for (const [path, hash] of Object.entries(files)) found.set(`${hash} ${path}`, () => cache.match(new URL(path, request.url)));
+    const list = await cache.match(request);
+    if (!list) continue; // another tab has just removed this old shell
+    const { files, lazy } = await list.json();
+    for (const [path, hash] of Object.entries({ ...files, ...lazy })) found.set(`${hash} ${path}`, () => cache.match(new URL(path, request.url)));
   }
   return found;
 }
@@ -123,8 +129,8 @@ async function buildOf(event, build) {
 }
 
 /**
- * Answers a request for one of the site's own files: from the build's cache, else from the network. Files under `vendor/` that are not
- * in the shell (they are large) are kept when first used.
+ * Answers a request for one of the site's own files: from the build's cache, else from the network. The build's `lazy` files (large, and
+ * only for teaching) are verified and kept when they are first used.
  * @param {any} event a FetchEvent @param {string} build @param {URL} base
  */
 export async function shellResponse(event, build, base) {
@@ -135,8 +141,19 @@ export async function shellResponse(event, build, base) {
   if (LIVE.has(path)) return liveResponse(event.request, url, path, cache);
   const kept = await cache.match(path === "" ? new URL("index.html", base) : url);
   if (kept) return kept;
-  const response = isolate(await fetch(event.request), path);
-  if (path.startsWith("vendor/") && response.status === 200) event.waitUntil(cache.put(url, response.clone()).catch(() => {})); // no room: fetched again next time
+  const hash = (await lazyFiles(cache, base))[path];
+  return hash ? lazyResponse(event, cache, url, path, hash, build) : isolate(await fetch(event.request), path);
+}
+
+/** @returns {Promise<Record<string, string>>} path → hash */
+async function lazyFiles(cache, base) {
+  const list = await cache.match(new URL(LIST, base));
+  return list ? ((await list.json()).lazy ?? {}) : {}; // none: this build's shell is not complete yet
+}
+
+async function lazyResponse(event, cache, url, path, hash, build) {
+  const response = (await (await olderFiles(build)).get(`${hash} ${path}`)?.()) ?? (await fetchVerified(url, path, hash));
+  event.waitUntil(cache.put(url, response.clone()).catch(() => {})); // no room: fetched again next time
   return response;
 }
 

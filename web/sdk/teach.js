@@ -2,7 +2,8 @@
  * Teaching a session's search from marks. Page. Python decides what is learned; this boots it when needed, brings it the vectors, applies
  * the adapter it answers, and keeps everything in this origin's IndexedDB. Several tabs take turns and learn on top of each other's marks.
  */
-import { createStore, get, set } from "idb-keyval";
+import { get, set } from "idb-keyval";
+import { durableStore } from "../loader/durable.js";
 import { BackupInvalid, DocumentNotFound } from "./errors.js";
 
 const DATABASE = "edgenet-teach-v1";
@@ -25,7 +26,7 @@ export class Teach {
   #save;
   /** What is known now; the copy in IndexedDB may be newer. @type {Kept | null} */ #kept = null;
   /** Which Python, and the revision that it holds. @type {string | null} */ #inPython = null;
-  /** @type {ReturnType<typeof createStore> | null} */ #store = null;
+  /** @type {ReturnType<typeof durableStore> | null} */ #store = null;
 
   /** @param {import("./session.js").InferenceSession} session @param {{save: boolean}} options */
   constructor(session, { save }) {
@@ -163,7 +164,7 @@ export class Teach {
   }
 
   #database() {
-    return (this.#store ??= createStore(DATABASE, "states"));
+    return (this.#store ??= durableStore(DATABASE, "states"));
   }
 }
 
