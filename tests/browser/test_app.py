@@ -204,6 +204,20 @@ def test_a_failed_download_says_what_to_do_and_can_be_tried_again(page, site):
     assert app.search("noisy brake")[0] == "Bike.txt"
 
 
+def test_the_first_download_can_be_stopped_and_taken_up_again(page, site):
+    app = App(page, site())
+    page.context.route(WEIGHTS, lambda route: None)  # a network that stands still
+    page.get_by_role("button", name="Try it with sample notes").click()
+    page.get_by_role("button", name="Stop: Getting the model ready").click(timeout=SLOW)
+    toast = app.toast("Loading was stopped")
+    toast.wait_for()
+    assert page.locator(".toast.bad").count() == 0, "a stop that was asked for is no error"
+    page.context.unroute(WEIGHTS)
+    toast.get_by_role("button", name="Go on").click()
+    app.settled()
+    assert app.search("noisy brake")[0] == "Bike.txt"
+
+
 @pytest.fixture
 def changing(dist, tmp_path):
     """A copy of the site, large folders linked, and a function that publishes another build of it."""

@@ -19,6 +19,7 @@ import { ask } from "./ui/dialog.js";
 import { watchDrops } from "./ui/drops.js";
 import { frame } from "./ui/frame.js";
 import { listenToKeys } from "./ui/keys.js";
+import { stopped } from "./ui/plain.js";
 import { Toasts } from "./ui/toast.js";
 import { wordsBefore } from "./ui/update.js";
 
@@ -91,7 +92,7 @@ class App {
     try {
       return await work();
     } catch (error) {
-      if (error?.code !== "aborted" && error?.name !== "AbortError") this.toasts.error(error);
+      if (!stopped(error)) this.toasts.error(error);
     }
   }
 

@@ -4,6 +4,7 @@
  */
 import { ModelLoader } from "../sdk/index.js";
 import { observable } from "./observable.js";
+import { stopped } from "./ui/plain.js";
 
 export const MODEL = "minilm-l6-v2-q8";
 
@@ -26,7 +27,7 @@ export class Engine {
   ready() {
     return (this.#starting ??= this.#start().catch((error) => {
       this.#starting = null;
-      this.phase.set(error?.code === "aborted" || error?.name === "AbortError" ? { name: "cancelled" } : { name: "failed", error });
+      this.phase.set(stopped(error) ? { name: "cancelled" } : { name: "failed", error });
       throw error;
     }));
   }

@@ -157,7 +157,7 @@ export class Adding {
   }
 
   #begin() {
-    if (this.app.library.documents.length) this.app.persist();
+    if (this.app.library.size) this.app.persist();
     this.app.worklist.start();
   }
 }

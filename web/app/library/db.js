@@ -74,7 +74,7 @@ export class Database {
   write(operations) {
     const names = [...new Set(operations.map((operation) => operation.put ?? operation.delete))];
     if (!names.length) return Promise.resolve();
-    const transaction = this.connection.transaction(names, "readwrite", { durability: "relaxed" });
+    const transaction = this.connection.transaction(names, "readwrite", { durability: "strict" });
     for (const { put, delete: from, key, value } of operations) {
       if (put) transaction.objectStore(put).put(value, key);
       else transaction.objectStore(from).delete(key);

@@ -57,6 +57,13 @@ export class Library extends EventTarget {
       .sort((a, b) => b.addedAt - a.addedAt || a.name.localeCompare(b.name));
   }
 
+  /** How many are visible; cheaper than the sorted list. */
+  get size() {
+    let n = 0;
+    for (const { deletedAt } of this.all.values()) n += deletedAt ? 0 : 1;
+    return n;
+  }
+
   /** What still has to be indexed, in the order it came. @returns {Document[]} */
   get waiting() {
     return [...this.all.values()].filter((document) => document.state === "waiting" && !document.deletedAt);

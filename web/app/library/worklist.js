@@ -2,6 +2,7 @@
  * Runs the indexer whenever documents wait, one tab at a time, and tells other tabs what changed. Runs in the page.
  */
 import { observable } from "../observable.js";
+import { stopped } from "../ui/plain.js";
 import { indexWaiting } from "./indexer.js";
 
 const LOCK = "edgenet-user:index";
@@ -37,9 +38,7 @@ export class Worklist {
       );
       this.state.set({ state: "idle" });
     } catch (error) {
-      this.state.set(
-        signal.aborted || error?.code === "aborted" || error?.name === "AbortError" ? { state: "paused" } : { state: "failed", error },
-      );
+      this.state.set(signal.aborted || stopped(error) ? { state: "paused" } : { state: "failed", error });
     }
     this.#controller = null;
     const more = this.#again && this.state.value.state === "idle";

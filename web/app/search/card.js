@@ -43,7 +43,7 @@ export function card(found, { document, words, query, position, mark, moved, sel
       "button.open",
       {
         type: "button",
-        "aria-current": selected ? "true" : null,
+        "aria-current": String(selected),
         "aria-label": `${position}. ${document.name}, score ${found.score.toFixed(2)}. Open`,
         onclick: does.open,
       },

@@ -37,7 +37,7 @@ export function welcome(app) {
 
 /** There are documents, and nothing is typed. @param {any} app */
 export function startHere(app) {
-  const samples = app.library.documents.some(({ sample }) => sample);
+  const samples = [...app.library.all.values()].some(({ sample, deletedAt }) => sample && !deletedAt);
   return h(
     "div.start",
     {},
@@ -64,7 +64,7 @@ export function noResults(query, library) {
       h("p.lead", {}, "Your notes are still being read."),
       h("p", {}, "Results appear as soon as the first ones are ready."),
     );
-  if (!library.documents.length)
+  if (!library.size)
     return h("div.start", {}, h("p.lead", {}, "There is nothing to search yet."), h("p", {}, "Add some notes in the Library tab first."));
   return h(
     "div.start",

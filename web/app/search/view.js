@@ -1,6 +1,6 @@
 /** The search tab: the box, the results, the document beside them, what a mark changed. Runs in the page. */
 import { fill, h, icon } from "../dom.js";
-import { plain } from "../ui/plain.js";
+import { plain, stopped } from "../ui/plain.js";
 import { count } from "../format.js";
 import { dialog } from "../ui/dialog.js";
 import { glide } from "../ui/glide.js";
@@ -21,6 +21,7 @@ export class SearchView {
   /** The outcome that the list shows. @type {import("./searcher.js").Outcome} */
   #drawn = { state: "empty", query: "", found: [] };
   #everything = false;
+  #due = null;
   /** Shown before for this query: a mark may move them, never hide them. */
   #kept = new Set();
 
@@ -75,6 +76,11 @@ export class SearchView {
   #libraryChanged({ changed, removed }) {
     [...changed, ...removed].forEach((id) => this.#texts.delete(id));
     if (removed.includes(this.#opened)) this.close();
+    this.#due ??= setTimeout(() => this.#redraw(), 150); // thousands of changes may come in a row
+  }
+
+  #redraw() {
+    this.#due = null;
     if (this.app.searcher.outcome.value.state === "empty") this.#show(this.app.searcher.outcome.value);
     this.#summarise();
   }
@@ -164,7 +170,7 @@ export class SearchView {
         ? plain(error)
         : state === "done"
           ? noResults(query, library)
-          : library.documents.length
+          : library.size
             ? startHere(this.app)
             : welcome(this.app);
     fill(this.list, h("li.nothing", {}, about));
@@ -187,7 +193,7 @@ export class SearchView {
       query,
       ms,
       shown: this.found.length,
-      documents: library.documents.length,
+      documents: library.size,
       waiting: library.waiting.length,
       name,
       progress,
@@ -201,7 +207,7 @@ export class SearchView {
     this.#selected = Math.max(0, Math.min(this.found.length - 1, this.#selected + by));
     [...this.list.querySelectorAll(".card")].forEach((item, i) => {
       item.classList.toggle("selected", i === this.#selected);
-      item.querySelector(".open")?.toggleAttribute("aria-current", i === this.#selected);
+      item.querySelector(".open").setAttribute("aria-current", String(i === this.#selected));
     });
     this.list.children[this.#selected].scrollIntoView({ block: "nearest" });
     this.list.children[this.#selected].querySelector(".open").focus({ preventScroll: true });
@@ -262,7 +268,7 @@ export class SearchView {
       await this.#show(this.app.searcher.outcome.value);
     } catch (error) {
       this.list.querySelector(".learning")?.classList.remove("learning");
-      if (error?.code !== "aborted" && error?.name !== "AbortError") this.app.toasts.error(error);
+      if (!stopped(error)) this.app.toasts.error(error);
     }
   }
 

@@ -41,8 +41,8 @@ export function frame(app, theme, update) {
     const link = links.find(({ dataset }) => dataset.tab === tab);
     fill(link, TABS[tab], n ? h("span.number", {}, n.toLocaleString("en")) : null);
   };
-  app.library.addEventListener("change", () => number("library", app.library.documents.length));
-  number("library", app.library.documents.length);
+  app.library.addEventListener("change", () => number("library", app.library.size));
+  number("library", app.library.size);
   app.teacher.state.watch(({ marks }) => number("teaching", marks.length));
   return [
     h(

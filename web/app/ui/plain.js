@@ -34,15 +34,19 @@ const HEADLINES = {
   document_not_found: "This document is gone",
 };
 
+const STOPPED = "It was stopped, and what was finished is kept. Type again, or press the button once more, to go on.";
+const UNPREPARED = "EdgeNet met something it was not prepared for. Your documents are safe. Reload the page and try again.";
+
+/** Whether somebody asked for the stop, whichever layer says so. @param {any} error */
+export const stopped = (error) => error?.code === "aborted" || error?.name === "AbortError";
+
 /** @param {any} error */
-export const headline = (error) => HEADLINES[error?.code] ?? "Something went wrong";
+export const headline = (error) => (stopped(error) ? "Stopped" : (HEADLINES[error?.code] ?? "Something went wrong"));
 
 /** @param {any} error @param {...Node} actions */
 export function plain(error, ...actions) {
   const known = error instanceof EdgeNetError;
-  const message = known
-    ? error.message
-    : "EdgeNet met something it was not prepared for. Your documents are safe. Reload the page and try again.";
+  const message = stopped(error) ? STOPPED : known ? error.message : UNPREPARED;
   const details = {
     code: error?.code ?? error?.name ?? "unknown",
     ...(known ? error.details : { message: String(error?.message ?? error) }),
