@@ -76,8 +76,8 @@ def test_a_second_visit_runs_from_the_cache_without_asking_for_weights(sdk):
     sdk.evaluate(PRELUDE)
     before = len(asked)
     answer = sdk.evaluate(
-        "async () => { await open_(); return [await loader.isCached('%s'), (await loader.getCachedModels()).length]; }"
-        % MODEL
+        "async () => { await open_(); return [await loader.isCached('MODEL'), (await loader.getCachedModels()).length]; }"
+        .replace("MODEL", MODEL)
     )
     assert answer == [True, 1]
     assert len(asked) == before
@@ -166,12 +166,12 @@ def test_disposed_things_say_so(sdk):
     assert code_of(sdk, "() => loader.listModels()") == "disposed"
     created = (
         """async () => {
-      const s = await sdk.InferenceSession.create("%s");
+      const s = await sdk.InferenceSession.create("MODEL");
       const n = (await s.embed("x")).length, at = workers.length;
       await s.dispose();
       return [n, at > 2, (await caught(() => s.embed("y"))).code];
     }"""
-        % MODEL
+        .replace("MODEL", MODEL)
     )
     assert sdk.evaluate(created) == [384, True, "disposed"]
 
@@ -276,10 +276,10 @@ def test_an_engine_that_hangs_is_stopped_and_the_next_load_gets_a_fresh_one(page
     page.goto(site())
     page.evaluate(PRELUDE)
     found = page.evaluate(
-        "async () => { const l = make({ testing: { patience: 2000 } }); return caught(() => l.load('%s')); }" % MODEL
+        "async () => { const l = make({ testing: { patience: 2000 } }); return caught(() => l.load('MODEL')); }".replace("MODEL", MODEL)
     )
     assert found["code"] == "engine_deadline", found
-    assert page.evaluate("async () => (await (await make().load('%s')).embed('x')).length" % MODEL) == 384
+    assert page.evaluate("async () => (await (await make().load('MODEL')).embed('x')).length".replace("MODEL", MODEL)) == 384
 
 
 def test_an_insecure_address_is_named_before_anything_else_fails(persistent_context, site):

@@ -1,6 +1,7 @@
 """The browser host: clock, randomness, Ed25519 by WebCrypto, HTTP by fetch. Pyodide only.
 
-The one door to JavaScript in this package. Kernels are in `browser_engine.py`; what is kept leaves Pyodide as messages (`browser_teach.py`).
+The one door to JavaScript in this package, with `browser_engine.py` for kernels. What is kept leaves Pyodide as messages
+(`browser_teach.py`).
 """
 
 import time
@@ -75,7 +76,8 @@ class BrowserHttp:
                 raise HttpStatusError(f"{url} answered with status {response.status}. Check the address.", url=url, status=response.status)
             yield Answer(response.url, span if response.status == 206 else None, None, _blocks(response))
         except JsException as error:
-            raise NetworkError(f"{url} could not be fetched: {error.message}. Is the site running, and does it allow CORS?", url=url) from error
+            why = f"{url} could not be fetched: {error.message}. Is the site running, and does it allow CORS?"
+            raise NetworkError(why, url=url) from error
         finally:
             controller.abort()
 

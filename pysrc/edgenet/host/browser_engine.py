@@ -9,7 +9,15 @@ import js
 import numpy as np
 from pyodide.ffi import JsException, to_js
 
-from ..errors import AllocationFailed, InitializationFailed, InvalidPack, KernelNotFound, KernelTrap, MemoryAccessViolation, Unreachable
+from ..errors import (
+    AllocationFailed,
+    InitializationFailed,
+    InvalidPack,
+    KernelNotFound,
+    KernelTrap,
+    MemoryAccessViolation,
+    Unreachable,
+)
 from ..kernels.args import plan
 from ..kernels.codes import raise_for_code
 from ..kernels.ops import DTYPES, Outcome, kernel
@@ -39,9 +47,12 @@ class BrowserEngine:
             raise InitializationFailed(f"The engine module could not be instantiated: {error.message}.") from error
 
     def call(self, name: str, /, **values: Any) -> Outcome:
-        """(return code, outputs as new arrays). Raises KernelNotFound, ShapeMismatch, InvalidParameters, AllocationFailed or a trap's error."""
+        """(return code, outputs as new arrays). Raises KernelNotFound, ShapeMismatch, InvalidParameters, AllocationFailed
+        or a trap's error.
+        """
         row = kernel(name)
-        at = plan(row, values, self._exports.__heap_base.value)
+        # by getattr: inside a class Python would rewrite the leading underscores
+        at = plan(row, values, getattr(self._exports, "__heap_base").value)
         self._reserve(at.end)
         self._write(at.block_at, at.block)
         for array in at.arrays:
@@ -73,7 +84,8 @@ class BrowserEngine:
         if missing <= 0:
             return
         if memory.buffer.byteLength // PAGE + missing > self._pages:
-            raise AllocationFailed(f"The engine module needs {end} bytes, more than its limit. Use smaller inputs or raise `pages`.", bytes=end)
+            why = f"The engine module needs {end} bytes, more than its limit. Use smaller inputs or raise `pages`."
+            raise AllocationFailed(why, bytes=end)
         memory.grow(missing)
 
     def _write(self, offset: int, data: bytes) -> None:

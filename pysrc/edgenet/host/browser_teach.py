@@ -8,10 +8,11 @@ import time
 
 import numpy as np
 
-from .. import __version__ as VERSION
+from .. import __version__
 from ..errors import BackupInvalid, EdgeNetError, NoModel, UnknownKind
 from ..learn.teach import Teacher
 
+VERSION = __version__
 __all__ = ["VERSION", "answer"]
 
 
@@ -58,7 +59,8 @@ class Desk:
         """{marks, unmet, adapter: {A, B: flat float32, alpha, rank, norm} or None, data: JSON text to keep}."""
         teacher = self.open_one()
         weights = teacher.adapter()
-        return {"marks": teacher.marks(), "unmet": teacher.unmet(), "adapter": flat(weights) if weights["B"].any() else None, "data": self.export()}
+        adapter = flat(weights) if weights["B"].any() else None
+        return {"marks": teacher.marks(), "unmet": teacher.unmet(), "adapter": adapter, "data": self.export()}
 
     def open_one(self) -> Teacher:
         if self.teacher is None:
