@@ -41,8 +41,11 @@ export class Embedder {
   #session;
   #tokenizer;
 
+  /** @param {any} ort @param {any} session @param {ReturnType<typeof createTokenizer>} tokenizer @param {number} maxTokens @param {number} dims */
   constructor(ort, session, tokenizer, maxTokens, dims) {
-    [this.#ort, this.#session, this.#tokenizer, this.maxTokens, this.dims] = [ort, session, tokenizer, maxTokens, dims];
+    [this.#ort, this.#session, this.#tokenizer] = [ort, session, tokenizer];
+    this.maxTokens = maxTokens;
+    this.dims = dims;
   }
 
   /**

@@ -45,7 +45,7 @@ export async function loadPack(url, options) {
   const read = reader(url, options);
   const raw = await read("kernels.json");
   const signature = new TextDecoder().decode(await read("kernels.json.sig"));
-  const trust = isTrust(options.trust) ? options.trust : await parseTrust(/** @type {any} */ (options.trust));
+  const trust = isTrust(options.trust) ? options.trust : await parseTrust(options.trust);
   const keyId = await verifyDetached(raw, signature, trust, options.revocations ?? NO_REVOCATIONS, options.now);
   const manifest = parsePack(raw);
   checkRuntime(manifest, options.runtimeVersion);
@@ -86,7 +86,8 @@ async function startExtensions(manifest, data, health, runner) {
   return checkExtensions(runner, health, new Set(extensions.map((entry) => entry.id)));
 }
 
-const isTrust = (/** @type {any} */ trust) => trust?.keys instanceof Map;
+/** @param {any} trust @returns {trust is import("../trust/trust.js").Trust} */
+const isTrust = (trust) => trust?.keys instanceof Map;
 
 /** @param {string | URL} url @param {PackOptions} options @returns {(path: string) => Promise<Uint8Array>} */
 function reader(url, { fetch: get = fetch, signal }) {

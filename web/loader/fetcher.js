@@ -191,6 +191,7 @@ function finishWhole(lane, task) {
 async function* assemble({ from, to, counted, body }, job, lane) {
   const { size, chunkSize, signal } = job;
   let index = from / chunkSize;
+  /** @type {Uint8Array<ArrayBuffer> | null} */
   let buffer = null;
   let filled = 0;
   for await (const piece of body) {
@@ -198,7 +199,7 @@ async function* assemble({ from, to, counted, body }, job, lane) {
     for (let offset = 0; offset < piece.length;) {
       const length = chunkLength(size, chunkSize, index);
       if (length <= 0) throw sizeMismatch(lane.source.url, size, index * chunkSize + piece.length - offset);
-      buffer ??= (length === chunkSize && lane.spare.pop()) || new Uint8Array(1 + length);
+      buffer ??= bufferFor(length, chunkSize, lane);
       const taken = Math.min(length - filled, piece.length - offset);
       buffer.set(piece.subarray(offset, offset + taken), 1 + filled);
       offset += taken;
@@ -212,6 +213,9 @@ async function* assemble({ from, to, counted, body }, job, lane) {
   if (reached < to && counted && to === size) throw sizeMismatch(lane.source.url, size, reached);
   if (reached < to) throw new NetworkError(`${lane.source.url}: the connection ended at byte ${reached} of ${to}.`, { url: lane.source.url });
 }
+
+/** Room for a chunk behind its 0x00, used before if one is at hand. @returns {Uint8Array<ArrayBuffer>} */
+const bufferFor = (length, chunkSize, lane) => (length === chunkSize && lane.spare.pop()) || new Uint8Array(1 + length);
 
 /** The chunk is handed on, or put among the refused. */
 async function verify(job, lane, index, buffer) {

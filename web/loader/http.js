@@ -50,6 +50,7 @@ export function sleep(ms, signal) {
 export async function openRange(url, want, { wire, signal, timeout }) {
   const watchdog = idleWatchdog(url, timeout);
   const stop = signal ? AbortSignal.any([signal, watchdog.signal]) : watchdog.signal;
+  /** @type {Record<string, string>} */
   const headers = want.ranged ? { Range: `bytes=${want.from}-${want.to - 1}` } : {};
   let response;
   try {

@@ -12,26 +12,25 @@ const CHANNEL = "edgenet-progress";
  */
 export function trackProgress(name, files, emit, phase = "download") {
   const total = files.reduce((sum, { size }) => sum + size, 0);
-  const held = new Map(files.map(({ root }) => [root, 0]));
-  const byRoot = new Map(files.map((file) => [file.root, file]));
+  const byRoot = new Map(files.map((file) => [file.root, { ...file, held: 0 }]));
   const channel = new BroadcastChannel(CHANNEL);
 
-  const loaded = () => [...held.values()].reduce((sum, bytes) => sum + bytes, 0);
-  function say(status, root) {
+  const loaded = () => [...byRoot.values()].reduce((sum, { held }) => sum + held, 0);
+  function say(status, filename) {
     const bytes = loaded();
-    emit({ status, phase, name, file: byRoot.get(root).filename, loaded: bytes, total, progress: total ? (100 * bytes) / total : 100 });
+    emit({ status, phase, name, file: filename, loaded: bytes, total, progress: total ? (100 * bytes) / total : 100 });
   }
   /** Only forward: a tab that starts later knows less at first. */
   function move(root, bytes) {
-    const before = held.get(root);
-    if (before === undefined || bytes <= before) return false;
-    held.set(root, bytes);
-    say(bytes === byRoot.get(root).size ? "done" : "progress", root);
+    const file = byRoot.get(root);
+    if (!file || bytes <= file.held) return false;
+    file.held = bytes;
+    say(bytes === file.size ? "done" : "progress", file.filename);
     return true;
   }
   channel.addEventListener("message", ({ data }) => { if (data.phase === phase) move(data.root, data.bytes); });
   return {
-    start: (/** @type {string} */ root) => say("initiate", root),
+    start: (/** @type {string} */ root) => say("initiate", byRoot.get(root)?.filename),
     /** @param {string} root @param {number} bytes verified so far */
     set(root, bytes) {
       if (move(root, bytes)) channel.postMessage({ root, bytes, phase });

@@ -86,7 +86,7 @@ async function chunkReader(record, artifact, setting) {
   let leaves;
 
   async function chunk(i, last) {
-    if (reader && hasBit(stored.have, i)) {
+    if (reader && stored && hasBit(stored.have, i)) {
       const bytes = await reader.read(i * chunkSize, chunkLength(size, chunkSize, i)).catch(() => null);
       if (bytes) return bytes;
       reader = null; // removed or being repaired meanwhile
@@ -98,7 +98,7 @@ async function chunkReader(record, artifact, setting) {
   }
   async function fetchBatch(first, last) {
     const wanted = [];
-    for (let i = first; i <= last && wanted.length < BATCH && !(reader && hasBit(stored.have, i)); i++) wanted.push(i);
+    for (let i = first; i <= last && wanted.length < BATCH && !(reader && stored && hasBit(stored.have, i)); i++) wanted.push(i);
     leaves ??= await loadLeaves(record, artifact, setting, stop.signal);
     const sources = candidates(record.manifest, artifact, record.url, setting.prefer);
     const onChunk = (index, bytes) => void fetched.set(index, bytes);

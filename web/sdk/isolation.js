@@ -17,7 +17,7 @@ const RELOADED = "edgenet-isolation-reload"; // in sessionStorage: guards agains
  * @param {object} options
  * @param {string | URL} options.url the service worker's script, at the site's root
  * @param {(apply: () => void) => void} [options.onUpdate] a new version is ready; `apply` makes it take over and reloads this page
- * @param {() => void} [options.reload] @param {Storage} [options.storage]
+ * @param {() => void} [options.reload] @param {Storage | null} [options.storage]
  * @returns {Promise<Started>}
  */
 export async function startServiceWorker({ url, onUpdate, reload = () => location.reload(), storage = safeSessionStorage() }) {
