@@ -26,7 +26,21 @@ function fillInitial(a, dim, seed) {
   }
 }
 
+const FREED = new Float32Array(0); // what every view of a freed adapter is; a view whose memory has grown has length 0 too
+
 export class MicroLoRA {
+  // dim each: the input, the output, the gradient or direction. rank x dim each: A, B. All in the host's memory.
+  x = FREED;
+  y = FREED;
+  e = FREED;
+  a = FREED;
+  b = FREED;
+  _adapts = 0;
+  _forwards = 0;
+  _base = 0; // what `alloc` gave; 0 when freed
+  _at = { x: 0, y: 0, e: 0, a: 0, b: 0, h: 0 }; // byte offsets of the arrays
+  _blocks = { forward: 0, delta: 0, adapt: 0 }; // byte offsets of the argument blocks
+
   /**
    * @param {number} [dim] 1..65536 @param {number} [alpha] @param {number} [learning_rate]
    * @param {{rank?: number, seed?: number, clip?: number, host?: import("../kernels/host.js").KernelHost}} [options]
@@ -51,8 +65,6 @@ export class MicroLoRA {
     const [d, r] = [this._dim, this.rank];
     const lengths = { x: d, y: d, e: d, a: r * d, b: r * d, h: 2 * r };
     let floats = 0;
-    /** @type {any} */
-    this._at = {};
     for (const [name, length] of Object.entries(lengths)) {
       this._at[name] = floats * 4;
       floats += Math.ceil(length / 4) * 4;
@@ -217,7 +229,7 @@ export class MicroLoRA {
   /** Everything as JSON data; Python's `import_state` reads it too. */
   export_state() {
     if (this.x.length === 0) this._view();
-    const text = (/** @type {Float32Array} */ m) => toBase64(Array.from(new Uint8Array(m.buffer, m.byteOffset, m.byteLength)));
+    const text = (/** @type {Float32Array} */ m) => toBase64(new Uint8Array(m.buffer, m.byteOffset, m.byteLength));
     return {
       format: FORMAT, version: 1, dim: this._dim, rank: this.rank, alpha: this.alpha, learning_rate: this.learning_rate, seed: this.seed, clip: this.clip,
       adapt_count: this._adapts, forward_count: this._forwards, a: text(this.a), b: text(this.b),
@@ -258,7 +270,7 @@ export class MicroLoRA {
     this.host.free(this._base);
     this._base = 0;
     this._forward = this._adapt = disposed;
-    this.x = this.y = this.e = this.a = this.b = new Float32Array(0);
+    this.x = this.y = this.e = this.a = this.b = FREED;
   }
 }
 

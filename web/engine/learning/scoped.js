@@ -29,7 +29,15 @@ export function scope(op_type) {
   throw new UnknownScope(`An operator is a number from 0 to ${SCOPES.length - 1}, found ${String(op_type)}`, { found: String(op_type) });
 }
 
+const FREED = new Float32Array(0);
+
 export class ScopedLoRA {
+  in = FREED; // dim: the input of `forward`
+  out = FREED; // dim: its output
+  /** @type {number[]} byte offset of each scope's argument block for the blend */
+  _blocks = [];
+  _weightAt = 0; // byte offset of the weight in such a block
+
   /** @param {number} [dim] @param {number} [alpha] @param {number} [learning_rate] @param {any} [options] those of MicroLoRA */
   constructor(dim = 256, alpha = 0.1, learning_rate = 0.01, options = {}) {
     this.host = theHost(options.host);
@@ -46,7 +54,7 @@ export class ScopedLoRA {
 
   /** One argument block per scope for the blend with its category. */
   #makeBlocks() {
-    this._blocks?.forEach((block) => this.host.free(block));
+    this._blocks.forEach((block) => this.host.free(block));
     this._blocks = this._scopes.map((own, n) => {
       const group = this.#category(n);
       return this.host.block("microlora_blend", { ...own._at, ca: group._at.a, cb: group._at.b, d: this._dim, r: own.rank, scale: own.alpha, weight: 0 });
@@ -218,7 +226,8 @@ export class ScopedLoRA {
     const whole = state?.format === FORMAT && state.version === 1 && typeof state.category_fallback === "boolean"
       && state.scopes?.length === SCOPES.length && CATEGORIES.every((name) => Object.hasOwn(state.categories ?? {}, name));
     if (!whole) throw new BackupInvalid(`This is no exported scoped adapter: expected format "${FORMAT}" version 1 with 17 scopes and 7 categories. Nothing was changed.`);
-    return [...this._scopes.map((own, n) => [own, state.scopes[n]]), ...[...this._categories].map(([name, group]) => [group, state.categories[name]])];
+    const pair = (/** @type {MicroLoRA} */ adapter, /** @type {any} */ content) => /** @type {[MicroLoRA, any]} */ ([adapter, content]);
+    return [...this._scopes.map((own, n) => pair(own, state.scopes[n])), ...[...this._categories].map(([name, group]) => pair(group, state.categories[name]))];
   }
 
   /** Give the memory of all adapters back. */
@@ -227,6 +236,6 @@ export class ScopedLoRA {
     [...this._scopes, ...this._categories.values()].forEach((adapter) => adapter.free());
     [...this._blocks, this._io].forEach((at) => this.host.free(at));
     this._io = 0;
-    this.in = this.out = new Float32Array(0);
+    this.in = this.out = FREED;
   }
 }

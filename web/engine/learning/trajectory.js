@@ -13,7 +13,19 @@ export const improvement = (execution_ms, baseline_ms) => (execution_ms > 0 ? ba
 /** @param {number} gain */
 export const quality = (gain) => Math.min(Math.max((gain + 1) / 2, 0), 1);
 
+const FREED = new Float32Array(0);
+
 export class TrajectoryBuffer {
+  ring = FREED; // slots x dim, in the host's memory
+  pointer = new Uint32Array(0); // the first word of the finite check's argument block: where it looks
+  _total = 0;
+  _successes = 0;
+  _mean = 0; // of the improvement
+  _m2 = 0; // sum of its squared deviations
+  _best = -Infinity;
+  _bestAttention = 0;
+  _next = 0; // the slot that is written next
+
   /** @param {number} [capacity] @param {number} [embedding_dim] @param {{host?: import("../kernels/host.js").KernelHost}} [options] */
   constructor(capacity = 1000, embedding_dim = 256, { host } = {}) {
     this.capacity = integer(capacity, "capacity", 1, 1 << 20);
@@ -147,6 +159,6 @@ export class TrajectoryBuffer {
     this.host.free(this._base);
     this.host.free(this._block);
     this._base = 0;
-    this.ring = new Float32Array(0);
+    this.ring = FREED;
   }
 }
