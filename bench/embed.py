@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from bench.common import Claim, Peer, browser_path, interleave
+from bench.common import browser_path, claim, interleave, result
 from bench.peers.embed.prepare import FILES, prepare
 from edgenet.host.onnx import OnnxModel
 from edgenet.session import InferenceSession
@@ -31,7 +31,7 @@ PEER = "@huggingface/transformers"
 SENTENCES = (ROOT / "tests/data/sentences.txt").read_text("utf-8").splitlines()
 
 
-def run(quick: bool = False) -> list[Claim]:
+def run(quick: bool = False) -> dict:
     """embed.batch1, .batch32 (each also with 2 threads), .first_cold and .first_cached."""
     repeats = 5 if quick else 9
     judged = random.Random(1).sample(SENTENCES, 60) if quick else SENTENCES
@@ -40,8 +40,12 @@ def run(quick: bool = False) -> list[Claim]:
         bench = Bench(playwright, base)
         peers, accuracy = bench.rivals(judged, exact)
         print("worst cosine over", len(judged), "sentences:", ", ".join(f"{k} {v:.5f}" for k, v in accuracy.items()))
-        claims = [row for threads in (1, 2) for row in bench.speed(peers, threads, repeats)]
-        return claims + list(bench.first(peers, repeats))
+        claims = []
+        for measure in (partial(bench.speed, peers, 1), partial(bench.speed, peers, 2), partial(bench.first, peers)):
+            for row in measure(repeats):
+                print(f"  {row['name']}: {row['value']:.2f}x", flush=True)    # it is minutes until the table
+                claims.append(row)
+    return result(claims, worstCosine=accuracy)
 
 
 def float32_vectors(texts):
@@ -132,4 +136,4 @@ class Bench:
 
 def against(name, unit, better, ours, theirs, dtype, threads):
     version = json.loads((ROOT / "bench/peers/package.json").read_text("utf-8"))["dependencies"][PEER]
-    return Claim(name, unit, better, ours, Peer(PEER, version, f"{dtype}, wasm, {threads} thread(s)", theirs), 1.0)
+    return claim(name, unit, better, ours, PEER, version, f"{dtype}, wasm, {threads} thread(s)", theirs, 1.0)
