@@ -23,6 +23,7 @@ def everything(app, query):
     more = app.page.get_by_role("button", name="weaker match")
     if more.count():
         more.click()
+        more.wait_for(state="detached")
     return app.names()
 
 
