@@ -4,7 +4,7 @@ import threading
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 
-from tools.serve import Handler
+from tools.serve import ISOLATION, Handler
 
 STRICT = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'"
 
@@ -27,3 +27,11 @@ def hosted(folder, headers=None, host="localhost", isolated=True, bind="127.0.0.
     finally:
         running.shutdown()
         running.server_close()
+
+
+def blank(page, url, isolated=True):
+    """Opens an empty page of the site at `url`: none of the app's own workers, no service worker."""
+    sent = ISOLATION if isolated else {}
+    body = "<!doctype html><html lang=en><meta charset=utf-8><title>blank</title><body></body></html>"
+    page.route("**/blank.html", lambda route: route.fulfill(body=body, content_type="text/html", headers=sent))
+    page.goto(url + "blank.html")

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.browser.hosting import STRICT, hosted
+from tools.serve import ISOLATION
 
 pytestmark = pytest.mark.browser
 
@@ -19,9 +20,17 @@ WORK = """async () => {
 }"""
 
 
+def policy_page(page, url, policy):
+    """An empty page under the policy: the site's own app would start workers of its own."""
+    sent = ISOLATION | {"Content-Security-Policy": policy}
+    body = "<!doctype html><html lang=en><meta charset=utf-8><title>policy</title></html>"
+    page.route("**/policy.html", lambda route: route.fulfill(body=body, content_type="text/html", headers=sent))
+    page.goto(url + "policy.html")
+
+
 def test_nothing_needs_eval_blobs_or_inline_scripts(page, dist):
     with hosted(dist, {"Content-Security-Policy": STRICT}) as url:
-        page.goto(url)
+        policy_page(page, url, STRICT)
         found = page.evaluate(WORK)
     assert found["broken"] == []
     assert (found["row"], found["marks"]) == (0, 1)
@@ -29,8 +38,9 @@ def test_nothing_needs_eval_blobs_or_inline_scripts(page, dist):
 
 
 def test_without_wasm_unsafe_eval_the_error_is_ours_and_says_what_is_missing(page, dist):
-    with hosted(dist, {"Content-Security-Policy": STRICT.replace(" 'wasm-unsafe-eval'", "")}) as url:
-        page.goto(url)
+    tighter = STRICT.replace(" 'wasm-unsafe-eval'", "")
+    with hosted(dist, {"Content-Security-Policy": tighter}) as url:
+        policy_page(page, url, tighter)
         code = page.evaluate("""async () => {
           const { ModelLoader } = await import("./edgenet.js");
           try { await new ModelLoader().load("minilm-l6-v2-q8"); return "loaded"; } catch (e) { return [e.code, e.message]; }

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from tests.browser.hosting import blank
 from tools.paths import CACHE, ROOT
 
 pytestmark = pytest.mark.browser
@@ -73,7 +74,7 @@ def shipped():
 def in_pyodide(page, url):
     files = shipped()
     page.route("**/shipped/**", lambda route: route.fulfill(path=files[route.request.url.split("/shipped/")[1].replace("@", "/")]))
-    page.goto(url)
+    blank(page, url)
     names = [[name, "shipped/" + name.replace("/", "@")] for name in files]
     answer = page.evaluate(RUN, {"code": runner("/edgenet") + "\nresult", "files": names})
     assert "error" not in answer, (answer["error"][-3000:], answer["said"][-30:])

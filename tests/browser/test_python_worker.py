@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.test_sdk import MODEL, PRELUDE
+from tests.browser.hosting import blank
+from tests.browser.test_sdk import PRELUDE
 
 pytestmark = pytest.mark.browser
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
@@ -26,7 +27,7 @@ def taught(page, site):
 
 
 def opened(page, url, options=None):
-    page.goto(url)
+    blank(page, url.removesuffix("blank.html"))
     page.evaluate(PRELUDE)
     page.evaluate(FILL, options or {})
     return page
@@ -144,7 +145,7 @@ def test_code_of_a_page_is_run_only_where_tests_asked_for_it(taught):
 @pytest.fixture
 def python(page, site):
     """A function that runs Python code in the worker; `result` as JSON, `files` by name beside it."""
-    page.goto(site())
+    blank(page, site())
     page.evaluate(PRELUDE)
 
     def run(code, **files):
@@ -211,7 +212,7 @@ host = BrowserHost()
 vectors = json.load(open("/ed25519.json"))
 rows = vectors["rfc8032"] + vectors["refused"]
 said = [await host.verify_ed25519(bytes.fromhex(r["publicKey"]), bytes.fromhex(r["signature"]), bytes.fromhex(r["message"])) for r in rows]
-async with BrowserHttp().open(URL + "index.html", (2, 9)) as answer:
+async with BrowserHttp().open(URL + "embed.html", (2, 9)) as answer:
     part = b"".join([block async for block in answer.blocks])
 try:
     await BrowserHttp().get(URL + "nobody")

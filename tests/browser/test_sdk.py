@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.hosting import blank
+
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "minilm-l6-v2-q8"
@@ -32,7 +34,7 @@ PRELUDE = """async () => {
 @pytest.fixture
 def sdk(page, site):
     """A page of the site with the SDK imported."""
-    page.goto(site())
+    blank(page, site())
     page.evaluate(PRELUDE)
     return page
 
@@ -273,7 +275,7 @@ def test_an_engine_that_hangs_is_stopped_and_the_next_load_gets_a_fresh_one(page
         ),
         times=1,
     )
-    page.goto(site())
+    blank(page, site())
     page.evaluate(PRELUDE)
     found = page.evaluate(
         "async () => { const l = make({ testing: { patience: 2000 } }); return caught(() => l.load('MODEL')); }".replace("MODEL", MODEL)
@@ -285,7 +287,7 @@ def test_an_engine_that_hangs_is_stopped_and_the_next_load_gets_a_fresh_one(page
 def test_an_insecure_address_is_named_before_anything_else_fails(persistent_context, site):
     context = persistent_context(args=["--host-resolver-rules=MAP lan.test 127.0.0.1"])
     page = context.new_page()
-    page.goto(site().replace("localhost", "lan.test"))
+    page.goto(site().replace("localhost", "lan.test") + "embed.html")  # does nothing outside a frame
     assert page.evaluate("isSecureContext") is False
     error = page.evaluate("""async () => {
       const { ModelLoader } = await import("./edgenet.js");
@@ -296,7 +298,7 @@ def test_an_insecure_address_is_named_before_anything_else_fails(persistent_cont
 
 
 def test_a_page_that_is_not_isolated_works_on_one_thread_and_says_so(page, site):
-    page.goto(site(isolated=False))
+    blank(page, site(isolated=False), isolated=False)
     page.evaluate(PRELUDE)
     status = page.evaluate(
         "async () => { const s = await open_({ threads: 2 }); await s.embed('x'); return loader.status(); }"

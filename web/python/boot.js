@@ -84,10 +84,17 @@ async function bytesOf(url) {
   return new Uint8Array(await answer.arrayBuffer());
 }
 
+/** Offline, the list that the service worker kept with the site's files. @param {string} url @param {Error} error what the network said */
+async function kept(url, error) {
+  const answer = await globalThis.caches?.match(url);
+  if (!answer) throw error;
+  return new Uint8Array(await answer.arrayBuffer());
+}
+
 /** The wheel's file name holds its version; build.json lists it among the site's files. @param {import("../sdk/place.js").Urls} urls */
 async function wheelUrl(urls) {
-  const build = JSON.parse(new TextDecoder().decode(await bytesOf(urls.build)));
-  const path = Object.keys(build.files).find((name) => /^wheels\/edgenet-.*\.whl$/.test(name));
+  const build = JSON.parse(new TextDecoder().decode(await bytesOf(urls.build).catch((error) => kept(urls.build, error))));
+  const path = Object.keys({ ...build.files, ...build.lazy }).find((name) => /^wheels\/edgenet-.*\.whl$/.test(name));
   if (!path) throw new NotFound(`${urls.build} lists no edgenet wheel. Build the site again.`, { url: urls.build });
   return new URL(path.slice("wheels/".length), urls.wheels).href;
 }
