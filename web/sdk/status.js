@@ -40,16 +40,19 @@ export function reasonsOf({ options, framed }) {
   return rows.filter(([holds]) => holds).map(([, code, reason]) => ({ code, reason }));
 }
 
+/** Asked once: each time it is refused the browser writes to the console. @type {Promise<boolean> | undefined} */
+let webgpu;
+const hasWebgpu = () => (webgpu ??= (async () => Boolean(await /** @type {any} */ (globalThis.navigator)?.gpu?.requestAdapter().catch(() => null)))());
+
 /** @param {{options: any, framed: boolean, threads: number}} hub */
 export async function describe(hub) {
-  const gpu = /** @type {any} */ (globalThis.navigator)?.gpu;
   return {
     isolated: globalThis.crossOriginIsolated === true,
     secure: isSecure(),
     threads: hub.threads,
     simd: simdLevel(),
     offline: globalThis.navigator?.onLine === false,
-    webgpu: Boolean(gpu && (await gpu.requestAdapter().catch(() => null))),
+    webgpu: await hasWebgpu(),
     frame: hub.framed,
     reasons: reasonsOf(hub),
   };
