@@ -61,7 +61,7 @@ def test_a_new_version_waits_is_offered_and_leaves_other_tabs_on_theirs(page, sm
     other = opened(context.new_page(), small)
     small.deploy("two")
     page.evaluate("app.checkForUpdate()")
-    page.wait_for_function("app.update")
+    page.wait_for_function("Boolean(app.update)")
     assert page.evaluate("app.text('version.txt')") == "one"
     with page.expect_navigation():
         page.evaluate("app.update()")
@@ -78,7 +78,7 @@ def test_an_update_copies_what_did_not_change(page, small):
     small.server.log.clear()
     small.deploy("two")
     page.evaluate("app.checkForUpdate()")
-    page.wait_for_function("app.update")
+    page.wait_for_function("Boolean(app.update)")
     assert [e.path for e in small.server.log if e.path in ("/version.txt", "/app.js", "/harness.js")] == [
         "/version.txt"
     ]
@@ -95,7 +95,7 @@ def test_an_update_during_a_download_does_not_disturb_it(page, small, context):
     other = opened(context.new_page(), small)
     small.deploy("two")
     other.evaluate("app.checkForUpdate()")
-    other.wait_for_function("app.update")
+    other.wait_for_function("Boolean(app.update)")
     with other.expect_navigation():
         other.evaluate("app.update()")
     gate.opened.set()

@@ -4,9 +4,9 @@ import json
 import struct
 
 import pytest
+
 from edgenet import canonical
 from edgenet.errors import NotCanonical
-
 from tests.trust_vectors import rows
 
 

@@ -3,9 +3,9 @@
 from hashlib import sha256
 
 import pytest
+
 from edgenet import cid
 from edgenet.errors import InvalidCid
-
 from tests.trust_vectors import content, load
 
 FILES = load("cid")["files"]

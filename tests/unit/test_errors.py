@@ -3,8 +3,8 @@
 import pickle
 
 import pytest
-from edgenet import errors
 
+from edgenet import errors
 from tests.trust_vectors import load
 
 CLASSES = list(errors.BY_CODE.items())

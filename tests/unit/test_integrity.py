@@ -4,9 +4,9 @@ import io
 from hashlib import sha256
 
 import pytest
+
 from edgenet import integrity
 from edgenet.errors import HashMismatch, InvalidOption, SizeMismatch
-
 from tests.trust_vectors import content, load, rows
 
 CHUNK = 64

@@ -4,9 +4,9 @@ import copy
 import json
 
 import pytest
+
 from edgenet import manifest
 from edgenet.errors import ManifestError, ManifestNotJson, UnsafePath
-
 from tests.ed25519_reference import ReferenceSigner
 from tests.trust_vectors import FixedClock, edited, load, rows, run
 

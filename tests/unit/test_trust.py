@@ -1,10 +1,10 @@
 """Keys, revocations and the verdict on a manifest, by the vectors that the browser is tested with too."""
 
 import pytest
+
 from edgenet import trust
 from edgenet.errors import EdgeNetError
 from edgenet.fields import seconds
-
 from tests.ed25519_reference import ReferenceSigner, verify
 from tests.trust_vectors import FixedClock, edited, load, rows, run
 

@@ -13,6 +13,9 @@ import pytest
 pytest.importorskip("cryptography")
 jsonschema = pytest.importorskip("jsonschema")
 
+from hypothesis import HealthCheck, given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
 from edgenet import canonical, cid, manifest, trust  # noqa: E402
 from edgenet.errors import (  # noqa: E402
     InvalidCid,
@@ -25,9 +28,6 @@ from edgenet.errors import (  # noqa: E402
 )
 from edgenet.fields import seconds  # noqa: E402
 from edgenet.host.cpython import CPythonHost, create_signer, load_signer  # noqa: E402
-from hypothesis import HealthCheck, given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-
 from tests.trust_vectors import FixedClock, edited, load, rows, run  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
