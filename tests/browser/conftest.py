@@ -38,18 +38,6 @@ BUNDLES = {
 }
 
 
-def pytest_addoption(parser):
-    with contextlib.suppress(ValueError):  # another conftest may have it
-        parser.addoption("--long", action="store_true", help="counted fuzzing and kill loops")
-
-
-def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--long"):
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip(reason="runs with --long"))
-
-
 def chromium_path():
     """The browser's executable; a clear failure if there is none."""
     found = [shutil.which(name) for name in NAMES] + [place for place in PLACES if Path(place).exists()]
