@@ -3,7 +3,7 @@
  */
 import { serve, transferring } from "../workers/rpc.js";
 import { FrameRefused } from "./errors.js";
-import { CONNECT, HELLO } from "./frame.js";
+import { CONNECT, HELLO, passedOptions } from "./frame.js";
 import { Hub } from "./hub.js";
 import { readOptions } from "./options.js";
 import { resolveUrls } from "./place.js";
@@ -30,10 +30,10 @@ function refuse(port, origin) {
   serve(port, { call });
 }
 
-/** @param {MessagePort} port @param {any} given the page's options, judged again here */
+/** @param {MessagePort} port @param {any} given the page's options, cut down and judged again: the page around may be hostile */
 function serveHub(port, given) {
   /** @type {Hub} */ let hub;
-  const made = () => (hub ??= (requireSecure(), new Hub({ urls: resolveUrls({ base: new URL("./", location.href).href }), options: readOptions(given), framed: true })));
+  const made = () => (hub ??= (requireSecure(), new Hub({ urls: resolveUrls({ base: new URL("./", location.href).href }), options: readOptions(passedOptions(given)), framed: true })));
   serve(port, {
     async call({ kind, args }, { signal, emit }) {
       const result = await made().call(kind, args, { signal, onEvent: emit });

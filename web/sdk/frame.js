@@ -11,6 +11,11 @@ export const CONNECT = "edgenet-frame-connect";
 const GRACE = 3000;
 /** Longest wait for a frame whose load event never comes. */
 const PATIENCE = 30000;
+/** The options a page may choose for the frame. Never `urls` (whom the frame believes) nor `testing` (it lets code be run). */
+const PASSED = ["cache", "sources", "download", "backend", "memory", "threads"];
+
+/** What of a page's options reaches the frame, without functions; applied on both sides. @param {any} options @returns {any} */
+export const passedOptions = (options) => JSON.parse(JSON.stringify(Object.fromEntries(PASSED.map((name) => [name, options?.[name]]))));
 
 /**
  * @param {string} url of embed.html @param {any} options as `readOptions` gives them
@@ -28,9 +33,7 @@ export async function openFrame(url, options) {
     throw error;
   }
   const { port1, port2 } = new MessageChannel();
-  const { cache, sources, download, backend, memory, threads } = options;
-  const sent = JSON.parse(JSON.stringify({ cache, sources, download, backend, memory, threads })); // functions stay here
-  frame.contentWindow?.postMessage({ type: CONNECT, options: sent }, new URL(url).origin, [port2]);
+  frame.contentWindow?.postMessage({ type: CONNECT, options: passedOptions(options) }, new URL(url).origin, [port2]);
   const connection = connect(port1, `frame ${url}`);
   return {
     call: (kind, args, rest) => connection.call("call", { kind, args }, rest),

@@ -48,7 +48,8 @@ export class Hub {
     if (this.#closed) throw new Disposed("This ModelLoader was disposed. Make a new one.");
     if (Object.hasOwn(this.#own, kind)) return this.#own[kind](args, options);
     const [name, ...rest] = kind.split(".");
-    if (!WORKERS.includes(/** @type {any} */ (name))) throw new UnknownKind(`Nobody answers "${kind}". Workers: ${WORKERS.join(", ")}.`, { kind });
+    // `configure` says whom a worker believes and whose code it imports: that is said here alone, never by a caller.
+    if (!WORKERS.includes(/** @type {any} */ (name)) || rest.join(".") === "configure") throw new UnknownKind(`Nobody answers "${kind}". Workers: ${WORKERS.join(", ")}.`, { kind });
     return this.#ask(name, rest.join("."), args, options);
   }
 
