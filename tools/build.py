@@ -34,7 +34,12 @@ STEPS = [
         ["tools/lock/assets.txt", "tools/steps/assets.py", "package-lock.json"],
         [CACHE / "pyodide"],
     ),
-    Step("model", model, ["tools/steps/model*.py", "tools/minilm", "manifests/*.json", "tools/lock/assets.txt"], [OUT / "models"]),
+    Step(
+        "model",
+        model,
+        ["tools/steps/model*.py", "tools/minilm", "manifests/*.json", "tools/lock/assets.txt"],
+        [OUT / "models"],
+    ),
     Step("kernels", kernels, ["wasm", "tools/steps/wasm.py", "tools/lock/build.txt"], [OUT / "kernels"]),
     Step(
         "wheel", wheel.run, ["pyproject.toml", "pysrc/edgenet", "README.md", "tools/steps/wheel.py"], [OUT / "wheels"]

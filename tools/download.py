@@ -102,15 +102,24 @@ def fetch(file, folder, report=lambda n: None):
 def fetch_all(files, folder, what):
     """Fetch what is missing, two at a time, with one progress line."""
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [f for f in files if not is_whole(folder / f.name, f.sha256)]
-    if not missing:
+    wanted = missing(files, folder)
+    if not wanted:
         return
-    with ThreadPoolExecutor(4) as pool:
-        total = sum(pool.map(size_of, missing))
-    bar = Progress(what, total)
+    bar = Progress(what, total_size(wanted))
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda f: fetch(f, folder, bar.add), missing))
+        list(pool.map(lambda f: fetch(f, folder, bar.add), wanted))
     bar.close()
+
+
+def missing(files, folder):
+    """Those of `files` that are not in `folder` yet, whole."""
+    return [f for f in files if not is_whole(folder / f.name, f.sha256)]
+
+
+def total_size(files):
+    """Bytes of all these downloads, as their servers say."""
+    with ThreadPoolExecutor(4) as pool:
+        return sum(pool.map(size_of, files))
 
 
 class Progress:

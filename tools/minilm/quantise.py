@@ -20,8 +20,10 @@ import numpy as np
 from .graph import Builder
 
 TABLE = Path(__file__).with_name("calibration.json")
-QUARTERS = np.array([1.0, 1.1892071150027210, 1.4142135623730951, 1.6817928305074290], np.float32)   # 2^(k/4), written out: exp2 may differ
-ZERO, LETTER = 128, ord("P")      # exponent 0 is the letter P
+QUARTERS = np.array(
+    [1.0, 1.1892071150027210, 1.4142135623730951, 1.6817928305074290], np.float32
+)  # 2^(k/4), written out: exp2 may differ
+ZERO, LETTER = 128, ord("P")  # exponent 0 is the letter P
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def quantise_columns(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def product_int8(table: dict[str, Calibration]):
     """The `Product` for `graph.quantised_model`."""
+
     def product(g: Builder, x: str, name: str, weight: np.ndarray) -> str:
         c = table[name]
         outliers = np.array(c.outliers, np.int64)
@@ -70,6 +73,7 @@ def product_int8(table: dict[str, Calibration]):
             return result
         kept = g.op("Gather", [x, g.constant(f"{name}.outliers", outliers)], axis=-1)
         return g.op("Add", [result, g.op("MatMul", [kept, g.constant(f"{name}.float", weight[outliers])])])
+
     return product
 
 
@@ -81,6 +85,15 @@ def _quantised(g: Builder, x: str, name: str, weight: np.ndarray, c: Calibration
     zero = np.uint8(np.clip(np.rint(-c.low / step), 0, 255))
     codes, scale = quantise_columns(weight)
     a_scale, a_zero = g.constant(f"{name}.step", np.array(step)), g.constant(f"{name}.zero", np.array(zero))
-    return g.op("MatMulIntegerToFloat", [
-        g.op("QuantizeLinear", [x, a_scale, a_zero]), g.constant(f"{name}.codes", codes), a_scale,
-        g.constant(f"{name}.scale", scale), a_zero, g.constant(f"{name}.centre", np.full(len(scale), ZERO, np.uint8))], contrib=True)
+    return g.op(
+        "MatMulIntegerToFloat",
+        [
+            g.op("QuantizeLinear", [x, a_scale, a_zero]),
+            g.constant(f"{name}.codes", codes),
+            a_scale,
+            g.constant(f"{name}.scale", scale),
+            a_zero,
+            g.constant(f"{name}.centre", np.full(len(scale), ZERO, np.uint8)),
+        ],
+        contrib=True,
+    )

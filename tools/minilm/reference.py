@@ -9,7 +9,7 @@ from .graph import EPSILON
 from .weights import HEADS, HIDDEN, LAYERS, layer_weights
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
-Listener = Callable[[str, np.ndarray, np.ndarray], None]      # (product's name, input [tokens, K], weight [K, N])
+Listener = Callable[[str, np.ndarray, np.ndarray], None]  # (product's name, input [tokens, K], weight [K, N])
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
@@ -32,12 +32,17 @@ def attention(qkv: np.ndarray) -> np.ndarray:
 
 def embed(tensors: dict[str, np.ndarray], ids: list[int], listen: Listener = lambda *_: None) -> np.ndarray:
     """One text's token ids (with [CLS] and [SEP]) -> float64 [384], unit length."""
+
     def product(name: str, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
         listen(name, x, weight)
         return x @ weight.astype(np.float64)
 
-    get = lambda part: tensors[f"embeddings.{part}"].astype(np.float64)      # noqa: E731
-    x = get("word_embeddings.weight")[ids] + get("position_embeddings.weight")[:len(ids)] + get("token_type_embeddings.weight")[0]
+    get = lambda part: tensors[f"embeddings.{part}"].astype(np.float64)  # noqa: E731
+    x = (
+        get("word_embeddings.weight")[ids]
+        + get("position_embeddings.weight")[: len(ids)]
+        + get("token_type_embeddings.weight")[0]
+    )
     x = layer_norm(x, get("LayerNorm.weight"), get("LayerNorm.bias"))
     for layer in range(LAYERS):
         at, w = f"layer{layer}", layer_weights(tensors, layer)

