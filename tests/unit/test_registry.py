@@ -192,6 +192,46 @@ def test_a_lock_is_held_by_one_and_freed_at_the_end(tmp_path):
     assert asyncio.run(scenario()) == ["a", "b waits", "b"]
 
 
+def test_clearing_leaves_a_file_that_is_being_fetched_alone(tmp_path):
+    """Else the fetching process would go on in a new file, and count the chunks of the old one as there."""
+
+    async def scenario():
+        cache = store(tmp_path)
+        model = cache.put(manifest(), "u", "signed")
+        async with cache.lock(artifact()):
+            file = cache.file(artifact())
+            file.keep(0, DATA[:CHUNK])
+            assert store(tmp_path).remove(model) == 0
+            for i in file.missing():
+                file.keep(i, DATA[i * CHUNK : (i + 1) * CHUNK])
+        assert cache.path(artifact()["merkleRoot"]).read_bytes() == DATA
+        assert cache.remove(model) == len(DATA) and not list((tmp_path / "v1" / "locks").iterdir())
+
+    asyncio.run(scenario())
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_not_taken(tmp_path):
+    async def scenario():
+        disk, waits = Disk(), asyncio.Event()
+        async with disk.locked(tmp_path / "l"):
+            second = asyncio.ensure_future(_enter(disk.locked(tmp_path / "l", waits.set)))
+            await waits.wait()
+            (tmp_path / "l").unlink()
+        lock = await second
+        with disk.if_free(tmp_path / "l") as free:
+            assert not free
+        await lock.__aexit__(None, None, None)
+        with disk.if_free(tmp_path / "l") as free:
+            assert free
+
+    asyncio.run(scenario())
+
+
+async def _enter(lock):
+    await lock.__aenter__()
+    return lock
+
+
 def test_the_record_says_what_the_file_is(tmp_path):
     cache = store(tmp_path)
     fill(cache)

@@ -147,17 +147,44 @@ class Disk:
     @asynccontextmanager
     async def locked(self, path: Path, waiting=lambda: None):
         """Hold a lock between processes; `waiting()` is called once if another process has it. Freed when a process dies."""
-        with named(path, "lock"):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            handle = open(path, "a+b")
-        try:
-            if not _try_lock(handle):
+        told = False
+        while not (handle := _take(path)):
+            if not told:
                 waiting()
-                while not _try_lock(handle):
-                    await asyncio.sleep(LOCK_POLL_S)
+            told = True
+            await asyncio.sleep(LOCK_POLL_S)
+        with handle:
             yield
+
+    @contextmanager
+    def if_free(self, path: Path):
+        """Whether nobody has the lock; if so it is held inside the block, and its file is removed with the block's end."""
+        handle = _take(path)
+        try:
+            yield handle is not None
         finally:
-            handle.close()
+            if handle:
+                with suppress(OSError):  # where an open file cannot be removed, an empty one stays
+                    os.unlink(path)
+                handle.close()
+
+
+def _take(path: Path):
+    """The open file of a lock that is ours now, None if another process has it. Locking a file removed meanwhile is no lock."""
+    with named(path, "lock"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handle = open(path, "a+b")
+    if _try_lock(handle) and _lies_at(handle, path):
+        return handle
+    handle.close()
+    return None
+
+
+def _lies_at(handle, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _try_lock(handle) -> bool:

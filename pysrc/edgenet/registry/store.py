@@ -92,16 +92,20 @@ class Store:
         return {path.name for path in (self.folder / "files").glob("*") if len(path.name) == 64}
 
     def sweep(self, roots: set[str] | None = None) -> int:
-        """Remove the files (of `roots`, default all) that no model names; says how many bytes that freed."""
+        """Remove the files (of `roots`, default all) that no model names, but for those being fetched now; says how many
+        bytes that freed."""
         named = set().union(*(model.roots() for model in self.models()))
-        freed = 0
-        for root in (self.roots() if roots is None else roots) - named:
-            freed += self.disk.size(self.path(root))
+        return sum(self._drop(root) for root in (self.roots() if roots is None else roots) - named)
+
+    def _drop(self, root: str) -> int:
+        with self.disk.if_free(self.folder / "locks" / root) as free:
+            if not free:
+                return 0
+            freed = self.disk.size(self.path(root))
             self.disk.remove(self.path(root))
             for suffix in (".json", ".leaves"):
                 self.disk.remove(self.path(root).with_suffix(suffix))
-            self.disk.remove(self.folder / "locks" / root)
-        return freed
+            return freed
 
     def bytes_of(self, model: StoredModel) -> int:
         """Verified bytes held of a model."""
