@@ -1,7 +1,7 @@
 /** The app's library: adding, indexing, killing, changing, deleting. The engine is a deterministic hash; what is tested is what is kept. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Library } from "../../web/app/library/library.js";
+import { Library, UNDO_MS } from "../../web/app/library/library.js";
 import { indexWaiting } from "../../web/app/library/indexer.js";
 import { MemoryDatabase, vectorsOf } from "./memory_db.mjs";
 
@@ -129,8 +129,19 @@ test("a deleted document is hidden at once, comes back by undo, and is gone afte
   await undo();
   assert.equal(library.documents.length, 1);
   await library.delete([document.id]);
-  assert.equal((await opened(db)).all.size, 0);
+  const later = { now: () => Date.now() + UNDO_MS };
+  assert.equal((await new Library(db, vectorsOf, later).open()).all.size, 0);
   assert.equal(db.store("texts").size, 0);
+});
+
+test("a tab opened while another one still offers the undo takes nothing away from it", async () => {
+  const db = new MemoryDatabase(),
+    library = await opened(db);
+  const { document } = await library.add({ name: "a", text: "x" });
+  const { undo } = await library.delete([document.id]);
+  assert.equal((await opened(db)).documents.length, 0);
+  await undo();
+  assert.equal(await library.text(document.id), "x");
 });
 
 const REFUSED = [

@@ -24,11 +24,13 @@ import { hashText } from "./hash.js";
  * @property {number} [left] passages without a vector
  * @property {Passage[]|null} [before] passages of the version that was replaced, until its vectors are taken over
  * @property {{code: string, message: string}} [error] why it failed
- * @property {number} [deletedAt] ms; invisible since then, gone at the next start
+ * @property {number} [deletedAt] ms; invisible since then, gone at the next start a minute later or after
  */
 
 export const MAX_CHARACTERS = 5_000_000;
 const NAME_LIMIT = 400;
+/** A deletion younger than this may still be undone, perhaps in another tab. */
+export const UNDO_MS = 60_000;
 
 export class Library extends EventTarget {
   /** @param {import("./db.js").Database} db @param {(id: string) => IDBKeyRange} vectorsOf @param {{now?: () => number, newId?: () => string}} [host] */
@@ -44,7 +46,7 @@ export class Library extends EventTarget {
     const gone = [];
     for await (const [id, document] of this.db.entries("documents")) {
       this.all.set(id, document);
-      if (document.deletedAt) gone.push(id);
+      if (document.deletedAt <= this.now() - UNDO_MS) gone.push(id);
     }
     await this.purge(gone);
     return this;
