@@ -99,9 +99,11 @@ class App {
   /** @param {number} [n] the last one when none is given */
   async undoMark(n) {
     if (!this.teacher.state.value.marks.length) return this.toasts.say("There is no mark to undo.");
-    await this.attempt(() => this.teacher.undo(n));
-    this.searchView.forget();
-    this.toasts.say("Mark taken back.");
+    await this.attempt(async () => {
+      await this.teacher.undo(n);
+      this.searchView.forget();
+      this.toasts.say("Mark taken back.");
+    });
   }
 
   /** @param {string[]} ids */
