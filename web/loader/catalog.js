@@ -150,7 +150,7 @@ export function makeCatalog({ urls, wire, timeout }) {
     }
   }
 
-  return { accepted, models, storedRecord, judges: getJudges };
+  return { accepted, models, storedRecord, judge };
 }
 
 /** Semantic versions by their numbers; a pre-release comes before its release. */

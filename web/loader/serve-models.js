@@ -18,15 +18,25 @@ const BATCH = 8; // chunks fetched at once: what a slow reader may leave in memo
  * @returns {Promise<Response | null>} null: not an artifact of a known model; ask the network
  */
 export async function modelResponse(request, path, catalog, setting) {
-  const [id, version, ...rest] = path.split("/").map(decodeURIComponent);
+  const [id, version, ...rest] = decoded(path).split("/");
   const filename = rest.join("/");
   if (!version || !filename || filename === "manifest.json") return manifestResponse(request, id, version, filename, catalog);
   try {
-    const record = (await catalog.storedRecord(id, version)) ?? (await catalog.accepted({ id, version })).record;
+    const stored = await catalog.storedRecord(id, version);
+    const { record } = stored ? await catalog.judge(stored) : await catalog.accepted({ id, version });
     const artifact = Object.values(record.manifest.artifacts).find((entry) => entry.filename === filename);
     return artifact ? await artifactResponse(request, record, artifact, setting) : null;
   } catch (error) {
     return failure(error);
+  }
+}
+
+/** @param {string} path of an address */
+function decoded(path) {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path; // a lone percent sign: no name of ours
   }
 }
 
