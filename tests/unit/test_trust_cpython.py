@@ -13,10 +13,12 @@ import pytest
 pytest.importorskip("cryptography")
 jsonschema = pytest.importorskip("jsonschema")
 
+from cryptography.hazmat.primitives import serialization  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: E402
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from edgenet import canonical, cid, manifest, trust  # noqa: E402
+from edgenet import canonical, cid, errors, manifest, trust  # noqa: E402
 from edgenet.errors import (  # noqa: E402
     InvalidCid,
     KeyInvalid,
@@ -29,6 +31,7 @@ from edgenet.errors import (  # noqa: E402
 from edgenet.fields import seconds  # noqa: E402
 from edgenet.host.cpython import CPythonHost, create_signer, load_signer  # noqa: E402
 from tests.trust_vectors import FixedClock, edited, load, rows, run  # noqa: E402
+from tools.steps.keys import site_key  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 GOOD = load("manifest")["manifest"]
@@ -76,6 +79,17 @@ def test_a_missing_or_foreign_key_file_is_named(tmp_path):
     (tmp_path / "text.pem").write_text("not a key")
     with pytest.raises(KeyInvalid):
         load_signer(tmp_path / "text.pem")
+
+
+@pytest.mark.parametrize("row", rows("ed25519", "rfc8032"))
+def test_a_key_that_everybody_has_signs_no_site(row, tmp_path):
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(row["seed"]))
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(*form))
+    with pytest.raises(errors.TestKeyRefused, match="RFC 8032"):
+        load_signer(tmp_path / "key.pem")
+    with pytest.raises(SystemExit, match="RFC 8032"):
+        site_key(tmp_path / "key.pem")
 
 
 # --- the JSON Schemas ------------------------------------------------------------------------------------------------

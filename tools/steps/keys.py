@@ -9,7 +9,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edgenet.errors import TestKeyRefused
 from edgenet.fields import seconds
+from edgenet.host.cpython import refuse_test_key
 from tools.paths import ROOT
 
 YEARS_VALID = 5
@@ -46,6 +48,10 @@ def site_key(path=None):
     private = serialization.load_pem_private_key(path.read_bytes(), password=None)
     if not isinstance(private, Ed25519PrivateKey):
         sys.exit(f"{path} is not an Ed25519 private key; make one with: edge-net-models keys generate")
+    try:
+        refuse_test_key(private.public_key().public_bytes_raw(), path)
+    except TestKeyRefused as error:
+        sys.exit(error.message)
     dates = path.with_suffix(".json")
     if not dates.exists():
         write_dates(dates)

@@ -11,10 +11,13 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from ..errors import KeyInvalid, KeyNotFound
+from ..errors import KeyInvalid, KeyNotFound, TestKeyRefused
+from ..manifest import key_id
 from .files import Disk, named
 
 _RAW = (serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+# Key ids of the private keys printed in RFC 8032, section 7.1, as in `tests/vectors/ed25519.json`.
+TEST_KEYS = frozenset({"21fe31dfa154a261", "39f713d0a644253f", "dac073e0123bdea5", "5f9b247e2a654719"})
 _PEM = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
@@ -51,7 +54,7 @@ class FileSigner:
 
 
 def load_signer(path) -> FileSigner:
-    """The signer of a PEM file (PKCS #8, unencrypted). Raises KeyNotFound, KeyInvalid or a StorageError."""
+    """The signer of a PEM file (PKCS #8, unencrypted). Raises KeyNotFound, KeyInvalid, TestKeyRefused or a StorageError."""
     pem = Disk().read(Path(path))
     if pem is None:
         text = f"no signing key at {path}; make one with `edge-net-models keys` or pass --key"
@@ -62,7 +65,16 @@ def load_signer(path) -> FileSigner:
         raise KeyInvalid(f"{path} is not an unencrypted PEM private key ({error}); pass another --key") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyInvalid(f"{path} holds a {type(key).__name__}; EdgeNet signs with Ed25519 only", path=str(path))
-    return FileSigner(key)
+    signer = FileSigner(key)
+    refuse_test_key(signer.public_key, path)
+    return signer
+
+
+def refuse_test_key(public_key: bytes, path) -> None:
+    """Return unless the 32 bytes are a key of RFC 8032's tests, which everybody has; else raise TestKeyRefused."""
+    if (name := key_id(public_key)) in TEST_KEYS:
+        text = f"{path} is the key {name} of RFC 8032's tests, which everybody has. Sign with a key of your own."
+        raise TestKeyRefused(text, path=str(path), keyId=name)
 
 
 def create_signer(path) -> FileSigner:
