@@ -119,14 +119,23 @@ export class Hub {
     if (event?.status === "fallback" || event?.status === "notice") this.#report(event.code, event.reason, event, event.status);
   }
 
-  /** Loads the sessions that a dead engine held. @param {Connection} engine */
+  /** Loads the sessions that a dead engine held; one that cannot be had again is given up, and said. @param {Connection} engine */
   async #restore(engine) {
-    for (const [session, { adapter, indexed, ...model }] of this.#sessions) {
-      await engine.call("load", { session, ...model, indexLost: indexed });
-      if (adapter) await engine.call("adapter.set", { session, ...adapter });
+    for (const [session, known] of this.#sessions) {
+      await this.#reload(engine, session, known).catch((error) => {
+        if (engine.closed) throw error; // it died again
+        this.#sessions.delete(session);
+        this.#report("session_lost", `${known.id} could not be loaded again after the engine stopped: ${error.message}`, { session, was: error.code });
+      });
     }
     this.#restarts++;
     this.#report("engine_restarted", "The engine stopped and was started again; its models were loaded from the cache.", { sessions: [...this.#sessions.keys()] });
+  }
+
+  /** @param {Connection} engine @param {string} session @param {any} known */
+  async #reload(engine, session, { adapter, indexed, ...model }) {
+    await engine.call("load", { session, ...model, indexLost: indexed });
+    if (adapter) await engine.call("adapter.set", { session, ...adapter });
   }
 
   /** Restores a dead engine at once, not only when somebody asks: a call that never answers tells of the death. @param {Connection} engine */
