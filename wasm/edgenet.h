@@ -33,7 +33,7 @@ static inline float hsum(v128_t v) {
 }
 
 // v * 0 is 0 for a finite v and NaN otherwise, and NaN survives addition: so the sum of v * 0 is 0 exactly when every v is finite.
-static inline v128_t poison(v128_t acc, v128_t v) { return wasm_f32x4_add(acc, wasm_f32x4_mul(v, wasm_f32x4_const_splat(0))); }
+static inline v128_t poison(v128_t acc, v128_t v) { return madd(v, wasm_f32x4_const_splat(0), acc); }
 static inline int is_clean(v128_t acc) { return hsum(acc) == 0; }
 
 static inline int row_begin(int rows, int thread, int threads) { return (int)((int64_t)rows * thread / threads); }

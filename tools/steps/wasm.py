@@ -28,6 +28,8 @@ BASE = (
     "-mnontrapping-fptoint",
     "-msign-ext",
     "-msimd128",
+    "-mllvm",  # loop strength reduction would turn offsets that are part of a load into an addition per load
+    "-disable-lsr",
     "-Wl,--no-entry",
     "-Wl,--strip-all",
     "-Wl,--export=__heap_base",

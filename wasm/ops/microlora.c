@@ -1,6 +1,6 @@
 // MicroLoRA: y = x + scale * (x A) B for one row x, with the exact gradient step.
 // A is stored transposed: a[k][i] (r x d), so that both factors are read along contiguous rows; b[k][j] is r x d. 1 <= r <= 16, any d.
-#include "vector.h"
+#include "pairs.h"
 
 // h[k] = a[k] . x for k < r
 static void project(const float *a, const float *x, float *h, int d, int r) {
@@ -41,6 +41,11 @@ EXPORT(microlora_forward) int microlora_forward(const microlora_forward_args *p,
   if (thread) return OK;
   int d = p->d, r = p->r;
   if (bad_shape(d, r)) return INVALID_PARAMS;
+  if (is_pair(d, r) && p->residual) {
+    pair_project(p->a, p->x, (unsigned)d, p->h);
+    if (suspicious(p->h, r) && !finite(p->x, d)) return INVALID_INPUT;
+    return pair_expand(p->y, p->x, p->b, (unsigned)d, p->scale * p->h[0], p->scale * p->h[1]) ? OK : INVALID_OUTPUT;
+  }
   project(p->a, p->x, p->h, d, r);
   if (suspicious(p->h, r) && !finite(p->x, d)) return INVALID_INPUT;
   if (!p->residual) fill(p->y, 0, d);
@@ -59,10 +64,21 @@ typedef struct {
   float weight;          // w in y = x + w * delta + (1 - w) * category delta
 } microlora_blend_args;
 
+static int blend_pair(const microlora_blend_args *p) {
+  unsigned d = (unsigned)p->d;
+  float h[2], g[2], own = p->scale * p->weight, category = p->scale * (1 - p->weight);
+  pair_project(p->a, p->x, d, h);
+  if (suspicious(h, 2) && !finite(p->x, p->d)) return INVALID_INPUT;
+  pair_project(p->ca, p->x, d, g);
+  float c[4] = {own * h[0], own * h[1], category * g[0], category * g[1]};
+  return pair_expand_both(p->y, p->x, p->b, p->cb, d, c) ? OK : INVALID_OUTPUT;
+}
+
 EXPORT(microlora_blend) int microlora_blend(const microlora_blend_args *p, int thread, int threads) {
   if (thread) return OK;
   int d = p->d, r = p->r;
   if (bad_shape(d, r) || !(p->weight >= 0 && p->weight <= 1)) return INVALID_PARAMS;
+  if (is_pair(d, r)) return blend_pair(p);
   project(p->a, p->x, p->h, d, r);
   if (suspicious(p->h, r) && !finite(p->x, d)) return INVALID_INPUT;
   expand(p->y, p->x, p->b, p->h, p->scale * p->weight, d, r);
@@ -109,67 +125,32 @@ static float clip_factor(const microlora_adapt_args *p) {
   return n2 > (double)p->clip * p->clip ? (float)(p->clip / __builtin_sqrt(n2)) : 1;
 }
 
-// One pass for two rows of A and B: h = (a0, a1) . x, g = (b0, b1) . e, and the largest |x| and |e|. n is a multiple of 8; two sums each
-// hide the latency of the addition.
-static void measure2(const float *a, const float *b, const float *x, const float *e, int n, float *h, float *g, float *most) {
-  const float *a1 = a + n, *b1 = b + n;
-  v128_t h0 = wasm_f32x4_const_splat(0), h1 = h0, g0 = h0, g1 = h0, k0 = h0, k1 = h0, l0 = h0, l1 = h0, mx = h0, me = h0;
-  for (int i = 0; i < n; i += 8) {
-    v128_t vx = LOAD(x + i), ve = LOAD(e + i), wx = LOAD(x + i + 4), we = LOAD(e + i + 4);
-    h0 = madd(LOAD(a + i), vx, h0);
-    h1 = madd(LOAD(a1 + i), vx, h1);
-    g0 = madd(LOAD(b + i), ve, g0);
-    g1 = madd(LOAD(b1 + i), ve, g1);
-    k0 = madd(LOAD(a + i + 4), wx, k0);
-    k1 = madd(LOAD(a1 + i + 4), wx, k1);
-    l0 = madd(LOAD(b + i + 4), we, l0);
-    l1 = madd(LOAD(b1 + i + 4), we, l1);
-    mx = wasm_f32x4_pmax(mx, wasm_f32x4_pmax(wasm_f32x4_abs(vx), wasm_f32x4_abs(wx)));
-    me = wasm_f32x4_pmax(me, wasm_f32x4_pmax(wasm_f32x4_abs(ve), wasm_f32x4_abs(we)));
-  }
-  h[0] = hsum(wasm_f32x4_add(h0, k0)), h[1] = hsum(wasm_f32x4_add(h1, k1));
-  g[0] = hsum(wasm_f32x4_add(g0, l0)), g[1] = hsum(wasm_f32x4_add(g1, l1));
-  most[0] = hsum(mx), most[1] = hsum(me);  // at most four times the largest: good enough to refuse absurd steps
-}
-
-// One pass that moves two rows of A and B.
-static void step2(float *a, float *b, const float *x, const float *e, int n, const float *ca, const float *cb) {
-  float *a1 = a + n, *b1 = b + n;
-  v128_t p0 = wasm_f32x4_splat(ca[0]), p1 = wasm_f32x4_splat(ca[1]), q0 = wasm_f32x4_splat(cb[0]), q1 = wasm_f32x4_splat(cb[1]);
-  for (int i = 0; i < n; i += 8) {
-    v128_t vx = LOAD(x + i), ve = LOAD(e + i), wx = LOAD(x + i + 4), we = LOAD(e + i + 4);
-    wasm_v128_store(a + i, madd(p0, vx, LOAD(a + i)));
-    wasm_v128_store(a + i + 4, madd(p0, wx, LOAD(a + i + 4)));
-    wasm_v128_store(a1 + i, madd(p1, vx, LOAD(a1 + i)));
-    wasm_v128_store(a1 + i + 4, madd(p1, wx, LOAD(a1 + i + 4)));
-    wasm_v128_store(b + i, madd(q0, ve, LOAD(b + i)));
-    wasm_v128_store(b + i + 4, madd(q0, we, LOAD(b + i + 4)));
-    wasm_v128_store(b1 + i, madd(q1, ve, LOAD(b1 + i)));
-    wasm_v128_store(b1 + i + 4, madd(q1, we, LOAD(b1 + i + 4)));
-  }
+// Every entry of the step at most MAX_STEP; written so that NaN fails. `x` and `e` are upper bounds of the largest |x| and |e|.
+static int is_bounded(const float *h, const float *g, int r, float c, float x, float e) {
+  for (int k = 0; k < r; k++)
+    if (!(__builtin_fabsf(c * h[k]) * e <= MAX_STEP && __builtin_fabsf(c * g[k]) * x <= MAX_STEP)) return 0;
+  return 1;
 }
 
 // dB = scale * h^T e, dA = scale * x^T (e B^T); B -= lr dB, A -= lr dA, both from the weights before the step.
 EXPORT(microlora_adapt) int microlora_adapt(const microlora_adapt_args *p, int thread, int threads) {
   if (thread) return OK;
-  int d = p->d, r = p->r;
+  int d = p->d, r = p->r, pair = is_pair(d, r);
   if (bad_shape(d, r) || !(p->lr >= 0)) return INVALID_PARAMS;
-  float *h = p->h, *g = p->h + r, most[2];
-  int pair = r == 2 && d % 8 == 0;  // the usual shape has passes of its own
+  float *h = p->h, *g = p->h + r, most_x = 0, most_e = 0;
   if (pair) {
-    measure2(p->a, p->b, p->x, p->e, d, h, g, most);
+    most_x = pair_measure(p->a, p->x, (unsigned)d, h);
+    most_e = pair_measure(p->b, p->e, (unsigned)d, g);
   } else {
     project(p->a, p->x, h, d, r);
     project(p->b, p->e, g, d, r);
-    most[0] = max_abs(p->x, d), most[1] = max_abs(p->e, d);
   }
   if (suspicious(h, 2 * r) && !(finite(p->x, d) && finite(p->e, d))) return INVALID_INPUT;
   float c = -p->lr * p->scale * clip_factor(p);
-  for (int k = 0; k < r; k++)  // written so that NaN fails the test
-    if (!(__builtin_fabsf(c * h[k]) * most[1] <= MAX_STEP && __builtin_fabsf(c * g[k]) * most[0] <= MAX_STEP)) return INTERNAL_ERROR;
+  if (!(pair && is_bounded(h, g, r, c, most_x, most_e)) && !is_bounded(h, g, r, c, max_abs(p->x, d), max_abs(p->e, d))) return INTERNAL_ERROR;
   if (pair) {
-    float ca[2] = {c * g[0], c * g[1]}, cb[2] = {c * h[0], c * h[1]};
-    step2(p->a, p->b, p->x, p->e, d, ca, cb);
+    pair_step(p->a, p->x, (unsigned)d, c * g[0], c * g[1]);
+    pair_step(p->b, p->e, (unsigned)d, c * h[0], c * h[1]);
     return OK;
   }
   for (int k = 0; k < r; k++) {

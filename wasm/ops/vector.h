@@ -66,14 +66,13 @@ static inline void axpy2(float *y, const float *base, float c, const float *a, f
 static inline int finite(const float *x, int n) {
   v128_t s0 = wasm_f32x4_const_splat(0), s1 = s0, s2 = s0, s3 = s0;
   float tail = 0;
-  int i = 0;
-  for (; i + 16 <= n; i += 16) {
-    s0 = poison(s0, LOAD(x + i));
-    s1 = poison(s1, LOAD(x + i + 4));
-    s2 = poison(s2, LOAD(x + i + 8));
-    s3 = poison(s3, LOAD(x + i + 12));
+  for (; n >= 16; n -= 16, x += 16) {  // unsigned offsets become part of the load
+    s0 = poison(s0, LOAD(x));
+    s1 = poison(s1, LOAD(x + 4u));
+    s2 = poison(s2, LOAD(x + 8u));
+    s3 = poison(s3, LOAD(x + 12u));
   }
-  for (; i < n; i++) tail += x[i] * 0;
+  for (; n > 0; n--, x++) tail += *x * 0;
   return is_clean(wasm_f32x4_add(wasm_f32x4_add(s0, s1), wasm_f32x4_add(s2, s3))) && tail == 0;
 }
 

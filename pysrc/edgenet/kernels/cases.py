@@ -60,6 +60,12 @@ def _lora_cases(rng: np.random.Generator, kernel: str, extra: dict[str, Any]) ->
     for at, name in ((0, "first"), (12, "last, in the scalar tail")):
         yield Case(kernel, f"NaN {name}", {**base, "x": _with(base["x"], at, np.nan)})
     yield Case(kernel, "infinite input", {**base, "x": _with(base["x"], 5, -np.inf)})
+    pair = {**_lora(rng, 32, 2), **extra}  # rank 2 and a multiple of 16 have passes of their own
+    for at, value in ((0, np.nan), (31, np.nan), (17, np.inf)):
+        yield Case(kernel, f"paired rows, {value} at {at}", {**pair, "x": _with(pair["x"], at, value)})
+    zeros = {n: np.zeros_like(pair[n]) for n in ("a", "b")}
+    yield Case(kernel, "paired rows of zeros, NaN input", {**pair, **zeros, "x": _with(pair["x"], 9, np.nan)})
+    yield Case(kernel, "paired rows, smallest f32", {**pair, "x": np.full(32, 1e-45, np.float32)})
     for d, r, why in ((0, 1, "no width"), (4, 0, "rank 0"), (4, 17, "rank 17")):
         yield Case(
             kernel,
@@ -83,6 +89,13 @@ def _forward(rng: np.random.Generator) -> Iterator[Case]:
         "output overflows",
         {**base, "b": np.full((2, 19), BIG, np.float32), "a": np.full((2, 19), 4, np.float32)},
     )
+    pair = {**_lora(rng, 48, 2), "residual": 1}
+    yield Case("microlora_forward", "paired rows, delta only", {**pair, "residual": 0})
+    yield Case(
+        "microlora_forward",
+        "paired rows, one output of 48 overflows",
+        {**pair, "b": _with(pair["b"], 95, BIG), "a": np.full((2, 48), 4, np.float32), "x": np.ones(48, np.float32)},
+    )
 
 
 def _blend(rng: np.random.Generator) -> Iterator[Case]:
@@ -96,6 +109,17 @@ def _blend(rng: np.random.Generator) -> Iterator[Case]:
     base = {**_lora(rng, 9, 2), "ca": _f32(rng, 2, 9), "cb": _f32(rng, 2, 9)}
     for weight in (0.0, 1.0, -0.1, 1.5, np.nan):
         yield Case("microlora_blend", f"weight {weight}", {**base, "weight": np.float32(weight)})
+    pair = {**_lora(rng, 32, 2), "ca": _f32(rng, 2, 32), "cb": _f32(rng, 2, 32), "x": np.ones(32, np.float32)}
+    yield Case(
+        "microlora_blend",
+        "paired rows, the category's part overflows",
+        {
+            **pair,
+            "weight": np.float32(0.5),
+            "cb": np.full((2, 32), BIG, np.float32),
+            "ca": np.full((2, 32), 4, np.float32),
+        },
+    )
 
 
 def _adapt(rng: np.random.Generator) -> Iterator[Case]:
@@ -110,6 +134,19 @@ def _adapt(rng: np.random.Generator) -> Iterator[Case]:
         "microlora_adapt",
         "step too large to keep weights finite",
         {**base, "e": np.full(21, 1e37, np.float32), "lr": np.float32(100)},
+    )
+    pair = {**_lora(rng, 32, 2), **options, "e": _f32(rng, 32)}
+    yield Case("microlora_adapt", "paired rows, clipped", {**pair, "clip": np.float32(0.25)})
+    yield Case("microlora_adapt", "paired rows, NaN gradient", {**pair, "e": _with(pair["e"], 31, np.nan)})
+    yield Case(
+        "microlora_adapt",
+        "paired rows, squares leave f32 but the step does not",
+        {**pair, "e": pair["e"] * np.float32(1e20), "lr": np.float32(1e-20)},
+    )
+    yield Case(
+        "microlora_adapt",
+        "paired rows, step too large",
+        {**pair, "e": np.full(32, 1e37, np.float32), "lr": np.float32(100)},
     )
     yield Case("microlora_adapt", "negative learning rate", {**base, "lr": np.float32(-1)})
     yield Case("microlora_adapt", "NaN learning rate", {**base, "lr": np.float32(np.nan)})

@@ -182,9 +182,14 @@ export class MicroLoRA {
     if (input) {
       if (input.length !== this._dim) wrongVector(input, this._dim, "input");
       this.x.set(input);
-    } else if (this._forwards === 0 && this.x.every((v) => v === 0)) {
-      throw new InvalidOption("There is no input to adapt at: call forward_array first, or pass `input`");
+    } else if (this._forwards === 0) {
+      this.#requireInput();
     }
+  }
+
+  /** Before the first forward there may be an input at `get_input_ptr()`. */
+  #requireInput() {
+    if (this.x.every((v) => v === 0)) throw new InvalidOption("There is no input to adapt at: call forward_array first, or pass `input`");
   }
 
   #step() {

@@ -1,22 +1,26 @@
 /**
  * Fresh Float32Arrays for results, cut from shared slabs: making a small ArrayBuffer costs a browser more than the whole forward pass.
  * Each result is the caller's alone and is never written again. Trap: its `.buffer` is the slab; to transfer or store one, `slice()` it.
+ *
+ * Slabs begin small and double while they are used up: who keeps a few results holds little memory, and who makes many gets slabs that come
+ * as untouched pages, which the browser need not clear before they are written.
  */
-const SLAB = 1 << 14; // numbers: 64 KiB
+const FIRST = 1 << 16; // bytes
+const LARGEST = 1 << 20;
 
-let slab = new Float32Array(0);
-let next = 0;
+let slab = new ArrayBuffer(0);
+let next = 0; // byte
 
 /** A copy of `source`. @param {Float32Array} source @returns {Float32Array} */
 export function copyOf(source) {
   const { length } = source;
-  if (length > SLAB >> 2) return source.slice();
-  if (next + length > slab.length) {
-    slab = new Float32Array(SLAB);
+  if (next + 4 * length > slab.byteLength) {
+    if (length > FIRST >> 4) return source.slice();
+    slab = new ArrayBuffer(Math.min(Math.max(2 * slab.byteLength, FIRST), LARGEST));
     next = 0;
   }
-  const out = new Float32Array(slab.buffer, next * 4, length); // three times as quick as subarray()
-  next += length;
+  const out = new Float32Array(slab, next, length); // three times as quick as subarray()
+  next += 4 * length;
   out.set(source);
   return out;
 }

@@ -25,7 +25,11 @@ export const CATEGORIES = Object.freeze([...new Set(SCOPES.map(([, category]) =>
 
 /** Raises UnknownScope. @param {any} op_type @returns {number} */
 export function scope(op_type) {
-  if (Number.isInteger(op_type) && op_type >= 0 && op_type < SCOPES.length) return op_type;
+  return Number.isInteger(op_type) && op_type >= 0 && op_type < SCOPES.length ? op_type : unknownScope(op_type);
+}
+
+/** @param {any} op_type @returns {never} */
+function unknownScope(op_type) {
   throw new UnknownScope(`An operator is a number from 0 to ${SCOPES.length - 1}, found ${String(op_type)}`, { found: String(op_type) });
 }
 
