@@ -31,6 +31,7 @@ from edgenet.errors import (  # noqa: E402
 from edgenet.fields import seconds  # noqa: E402
 from edgenet.host.cpython import CPythonHost, create_signer, load_signer  # noqa: E402
 from tests.trust_vectors import FixedClock, edited, load, rows, run  # noqa: E402
+from tools.steps import site  # noqa: E402
 from tools.steps.keys import site_key  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +91,19 @@ def test_a_key_that_everybody_has_signs_no_site(row, tmp_path):
         load_signer(tmp_path / "key.pem")
     with pytest.raises(SystemExit, match="RFC 8032"):
         site_key(tmp_path / "key.pem")
+
+
+@pytest.mark.parametrize("same_key", [True, False], ids=["the key that signed the list", "another key"])
+def test_a_build_keeps_what_was_withdrawn(same_key, tmp_path, monkeypatch):
+    monkeypatch.setattr(site, "DIST", tmp_path / "dist")
+    key = site_key(tmp_path / "key.pem")
+    site.trust(tmp_path / "dist", key)
+    withdrawn = {"schemaVersion": 1, "sequence": 1, "keys": [], "manifests": [{"id": "a", "version": "1"}]}
+    signed = run(trust.sign_revocations(withdrawn, key, key))
+    (tmp_path / "dist" / "revocations.json").write_text(json.dumps(signed))
+    site.trust(tmp_path / "next", key if same_key else site_key(tmp_path / "other.pem"))
+    found = json.loads((tmp_path / "next" / "revocations.json").read_text())
+    assert found["manifests"] == (withdrawn["manifests"] if same_key else [])
 
 
 # --- the JSON Schemas ------------------------------------------------------------------------------------------------

@@ -12,10 +12,20 @@ import shutil
 from pathlib import Path
 
 from edgenet import __version__
+from edgenet.errors import EdgeNetError, RevocationsOutdated
+from edgenet.host.cpython import CPythonHost
 from edgenet.integrity import describe
 from edgenet.kernels.publish import make_pack
 from edgenet.manifest import key_id, parse, sign
-from edgenet.trust import REVOKE, SIGN_KERNELS, SIGN_MANIFEST, sign_revocations
+from edgenet.trust import (
+    REVOKE,
+    SIGN_KERNELS,
+    SIGN_MANIFEST,
+    Revocations,
+    accept_revocations,
+    parse_trust,
+    sign_revocations,
+)
 from tools.paths import DIST, NODE_MODULES, OUT, ROOT, WORK
 from tools.steps import licenses, wasm, wheel
 
@@ -105,7 +115,7 @@ def place(source, home, pinned):
 
 
 def trust(folder, key):
-    """The site's root of trust, and an empty signed list of revocations."""
+    """The site's root of trust, and its signed list of revocations."""
     entry = {
         "keyId": key_id(key.public_key),
         "publicKey": base64.b64encode(key.public_key).decode(),
@@ -113,9 +123,25 @@ def trust(folder, key):
         "notAfter": key.not_after,
         "capabilities": [SIGN_MANIFEST, SIGN_KERNELS, REVOKE],
     }
-    write_json(folder / "trust.json", {"schemaVersion": 1, "keys": [entry]})
-    empty = {"schemaVersion": 1, "sequence": 0, "keys": [], "manifests": []}
-    write_json(folder / "revocations.json", asyncio.run(sign_revocations(empty, key, key)))
+    root = {"schemaVersion": 1, "keys": [entry]}
+    write_json(folder / "trust.json", root)
+    write_json(folder / "revocations.json", asyncio.run(revocations(parse_trust(root), key)))
+
+
+async def revocations(root, key):
+    """The list in `dist/` if this key signed it, for what was withdrawn stays withdrawn; else an empty one."""
+    empty, kept = {"schemaVersion": 1, "sequence": 0, "keys": [], "manifests": []}, DIST / "revocations.json"
+    try:
+        if kept.exists():
+            host, nothing = CPythonHost(), Revocations(sequence=0)
+            return (
+                await accept_revocations(kept.read_bytes(), root, nothing, host.now(), host.verify_ed25519)
+            ).document
+    except RevocationsOutdated:
+        pass  # the empty one of an earlier build
+    except EdgeNetError as error:
+        print(f"{kept} cannot go on counting, so a new list begins: {error.message}")
+    return await sign_revocations(empty, key, key)
 
 
 def write_build(folder):
