@@ -67,7 +67,7 @@ test("a good pack is verified, health-checked and runs, extensions in a worker",
   assert.ok(made.checked > 60);
   assert.equal(made.builds.engine.path, "engine.relaxed.wasm");
   assert.deepEqual([...made.host.run("normalize", { x: [3, 4], rows: 1, d: 2 }).y], [Math.fround(0.6), Math.fround(0.8)]);
-  assert.deepEqual(made.runner.kernels, ["lora_apply_f32", "rmsnorm_f32"]);
+  assert.deepEqual(made.runner.kernels, ["lora_apply_f32", "rmsnorm_f32", "swiglu_f32"]);
 });
 
 test("without relaxed SIMD the plain build is chosen", async () => assert.equal((await load({ features: new Set(["simd"]) })).builds.engine.path, "engine.simd.wasm"));

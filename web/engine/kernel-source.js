@@ -1,22 +1,19 @@
 /**
  * Where the engine worker gets its kernels: the site's signed pack, verified and health-checked once, else the scalar twins. Engine worker.
  */
-import { readKey } from "../loader/store.js";
 import { named } from "../sdk/errors.js";
-import { NO_REVOCATIONS, parseRevocations } from "../trust/trust.js";
 import { KernelManager, scalarHost, wasmHost } from "./kernels.js";
+import { siteTrust } from "./site-trust.js";
 
 /**
- * @param {{kernels: string, trust: string}} urls @param {string} runtimeVersion @param {(event: any) => void} emit
+ * @param {{kernels: string, trust: string, revocations: string}} urls @param {string} runtimeVersion @param {(event: any) => void} emit
  * @returns {{host: () => Promise<import("./kernels/host.js").KernelHost>, about: () => Promise<{kernels: any}>}} `host`: a fresh one at each call
  */
 export function kernelSource(urls, runtimeVersion, emit) {
   /** @type {Promise<KernelManager> | null} */ let started = null;
 
   async function start() {
-    const stored = await readKey("revocations").catch(() => null);
-    const options = { trust: await trustText(urls.trust), revocations: stored ? parseRevocations(stored) : NO_REVOCATIONS, runtimeVersion };
-    const manager = new KernelManager(options, emit);
+    const manager = new KernelManager({ ...(await siteTrust(urls)), runtimeVersion }, emit);
     await manager.upgrade(urls.kernels).catch(() => {}); // it has said so by an event; the twins are used
     return manager;
   }
@@ -36,13 +33,4 @@ export function kernelSource(urls, runtimeVersion, emit) {
       return { kernels: active ? { build: active.builds.engine.path, version: active.manifest.version, keyId: active.keyId, checked: active.checked } : { build: "scalar" } };
     },
   };
-}
-
-/** The site's trust.json; offline, the one the loader kept. @param {string} url */
-async function trustText(url) {
-  try {
-    const answer = await fetch(url);
-    if (answer.ok) return await answer.text();
-  } catch { /* offline: below */ }
-  return readKey("trust");
 }

@@ -2,13 +2,13 @@
  * Kernel packs in the browser: fetch, verify, health-check, then use; the previous pack is kept to roll back to. Runs in page, worker, Node.
  * Without a usable pack the scalar twins answer, slower, and one event says so. Twin of `pysrc/edgenet/kernels/manager.py`.
  */
-import { EdgeNetError, HealthCheckFailed, InvalidPack, KernelNotFound, PackIoError } from "../sdk/errors.js";
-import { NO_REVOCATIONS, parseTrust, verifyDetached } from "../trust/trust.js";
+import { EdgeNetError, HealthCheckFailed, InvalidPack, KernelNotFound } from "../sdk/errors.js";
 import { wasmFeatures } from "./kernels/features.js";
 import { checkExtensions, checkHost } from "./kernels/health.js";
 import { wasmHost } from "./kernels/host.js";
-import { checkAllowlist, checkBytes, checkRuntime, chooseBuilds, parsePack } from "./kernels/pack.js";
+import { checkAllowlist, checkBytes, chooseBuilds } from "./kernels/pack.js";
 import { scalarHost } from "./kernels/twins.js";
+import { judgedManifest, reader } from "./pack-files.js";
 
 export { KernelHost, wasmHost } from "./kernels/host.js";
 export { scalarHost } from "./kernels/twins.js";
@@ -43,12 +43,7 @@ export { wasmFeatures } from "./kernels/features.js";
  */
 export async function loadPack(url, options) {
   const read = reader(url, options);
-  const raw = await read("kernels.json");
-  const signature = new TextDecoder().decode(await read("kernels.json.sig"));
-  const trust = isTrust(options.trust) ? options.trust : await parseTrust(options.trust);
-  const keyId = await verifyDetached(raw, signature, trust, options.revocations ?? NO_REVOCATIONS, options.now);
-  const manifest = parsePack(raw);
-  checkRuntime(manifest, options.runtimeVersion);
+  const { manifest, keyId } = await judgedManifest(read, options);
   const builds = chooseBuilds(manifest, options.features ?? wasmFeatures());
   checkAllowlist(manifest, builds, options.allowlist);
   const names = Object.keys(builds);
@@ -84,24 +79,6 @@ async function startExtensions(manifest, data, health, runner) {
     await runner.load(id, data.get(module), { pages: limits.max_memory_pages, ticks: limits.max_epoch_ticks });
   }
   return checkExtensions(runner, health, new Set(extensions.map((entry) => entry.id)));
-}
-
-/** @param {any} trust @returns {trust is import("../trust/trust.js").Trust} */
-const isTrust = (trust) => trust?.keys instanceof Map;
-
-/** @param {string | URL} url @param {PackOptions} options @returns {(path: string) => Promise<Uint8Array>} */
-function reader(url, { fetch: get = fetch, signal }) {
-  const base = String(url).endsWith("/") ? String(url) : `${url}/`;
-  return async (path) => {
-    try {
-      const response = await get(base + path, { signal });
-      if (response.ok) return new Uint8Array(await response.arrayBuffer());
-      throw new PackIoError(`${path} of the kernel pack cannot be read: the server answered ${response.status}. Fetch the pack again.`, { path, status: response.status });
-    } catch (error) {
-      if (error instanceof PackIoError || signal?.aborted) throw error;
-      throw new PackIoError(`${path} of the kernel pack cannot be read (${/** @type {Error} */ (error).message}). Check the address.`, { path });
-    }
-  };
 }
 
 /** The active and the previous pack. `onEvent` receives `{status: "fallback", code, reason}`. */

@@ -45,7 +45,7 @@ export class KernelRunner {
 
   /**
    * One call; calls wait for each other, so a deadline counts only its own kernel's time. Raises KernelNotFound, EpochDeadline, a trap's
-   * error, WorkerDied, or the signal's reason (the worker is ended then, too).
+   * error, WorkerDied, or the signal's reason (the worker is ended then, too). `deadlineMs` can only shorten the kernel's own limit.
    * @param {string} id @param {import("./kernels/extension.js").ExtCall} call @param {{signal?: AbortSignal, deadlineMs?: number}} [options]
    * @returns {Promise<{code: number, out: Uint8Array, scratch: Uint8Array}>}
    */
@@ -63,7 +63,8 @@ export class KernelRunner {
     const worker = await this.#start();
     signal?.throwIfAborted();
     const abort = () => this.#stop(signal.reason);
-    const timer = setTimeout(() => this.#stop(deadline(id, deadlineMs ?? entry.deadlineMs)), deadlineMs ?? entry.deadlineMs);
+    const limit = Math.min(deadlineMs ?? Infinity, entry.deadlineMs);
+    const timer = setTimeout(() => this.#stop(deadline(id, limit)), limit);
     signal?.addEventListener("abort", abort, { once: true });
     try {
       return await worker.call("run", { id, call });

@@ -4,6 +4,7 @@
  */
 import { connect } from "../workers/rpc.js";
 import { Disposed, EngineDeadline, UnknownKind } from "./errors.js";
+import { KernelDesk } from "./kernels.js";
 import { describe, pickThreads, reasonsOf } from "./status.js";
 
 /** @typedef {import("../workers/rpc.js").Connection} Connection @typedef {import("../workers/rpc.js").CallOptions} CallOptions */
@@ -26,6 +27,7 @@ export class Hub {
     this.options = options;
     this.framed = framed;
     this.threads = pickThreads(options.threads);
+    this.kernels = new KernelDesk(this, (code, reason, more) => this.#report(code, reason, more));
   }
 
   /** kind → handler, for what the Hub does itself. @type {Record<string, (args: any, options: CallOptions) => any>} */
@@ -36,6 +38,9 @@ export class Hub {
     "hub.events": (_args, options) => this.#listen(options),
     "hub.stop": ({ worker }) => this.#stop(worker),
     "hub.persist": () => persist(),
+    "hub.kernels": () => this.kernels.list(),
+    "hub.kernels.run": (args, options) => this.kernels.run(args, options),
+    "hub.kernels.add": (args, options) => this.kernels.add(args, options),
     "engine.adapter.set": (args, options) => this.#setAdapter(args, options),
     "engine.index.put": (args, options) => this.#indexPut(args, options),
   };
@@ -58,6 +63,7 @@ export class Hub {
     this.#closed = true;
     for (const { connection } of this.#workers.values()) connection.close(new Disposed("The ModelLoader was disposed."));
     this.#workers.clear();
+    this.kernels.close();
     this.#listeners.clear();
   }
 

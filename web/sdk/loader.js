@@ -86,6 +86,28 @@ export class ModelLoader extends EventTarget {
 
   persist() { return this.ask("hub.persist"); }
 
+  /** The kernels of the site's verified pack, then those of added packs (docs/kernels.md). @returns {Promise<import("./kernels.js").KernelInfo[]>} */
+  kernels() { return this.ask("hub.kernels"); }
+
+  /**
+   * Runs an extension kernel in a memory and a worker of its own. Raises KernelNotFound, InvalidParameters, ShapeMismatch, DTypeMismatch,
+   * KernelTrap (the kernel's own code in `details.returned`), a trap's error, or EpochDeadline: then the worker was ended and the next call gets a
+   * fresh one. `deadline` in ms can only shorten the pack's limit; it counts from when the kernel begins.
+   * @param {string} id @param {import("../engine/kernels/calls.js").KernelCall} call @param {{signal?: AbortSignal, deadline?: number}} [options]
+   * @returns {Promise<{output: Float32Array, scratch?: Float32Array}>}
+   */
+  runKernel(id, call, { signal, deadline } = {}) { return this.ask("hub.kernels.run", { id, call, deadline }, { signal }); }
+
+  /**
+   * Adds somebody else's pack, believed by `trust` alone (the content of a trust.json whose key may "sign-kernels"). Its kernels are then
+   * `<pack>/<id>`; adding a pack of the same name replaces it. Not in a frame. Raises a PackError; nothing of the pack runs then.
+   * @param {string | URL} url the pack's folder @param {{trust: object | string, allowlist?: object, signal?: AbortSignal}} options
+   * @returns {Promise<import("./kernels.js").KernelInfo[]>}
+   */
+  async addKernels(url, { trust, allowlist, signal } = /** @type {any} */ ({})) {
+    return this.ask("hub.kernels.add", { url: new URL(url, globalThis.document?.baseURI).href, trust, allowlist }, { signal });
+  }
+
   /** What this page can do and why not more. @returns {Promise<any>} see docs/sdk.md */
   status() { return this.ask("hub.status"); }
 

@@ -1,4 +1,4 @@
-"""Extension kernels that EdgeNet ships: parameter blocks, references, cases (ADR-005's rmsnorm_f32 and lora_apply_f32). Runs anywhere."""
+"""Extension kernels that EdgeNet ships: parameter blocks, references, cases (rmsnorm_f32, lora_apply_f32, swiglu_f32). Runs anywhere."""
 
 from __future__ import annotations
 
@@ -86,6 +86,22 @@ def _lora_apply(call: ExtCall) -> tuple[int, np.ndarray, np.ndarray]:
     return OK, y.astype(F32).ravel(), scratch
 
 
+def _swiglu(call: ExtCall) -> tuple[int, np.ndarray, np.ndarray]:
+    """y = x * gate * sigmoid(beta * gate) (Shazeer 2020)."""
+    scratch, params = np.zeros(call.scratch, F32), _unpack(call)
+    if not params or 0 in params[:2] or not np.isfinite(params[2]):
+        return INVALID_PARAMS, call.out, scratch
+    rows, hidden, beta = params
+    if call.a.size != rows * hidden or call.b.size != call.a.size:
+        return INVALID_INPUT, call.out, scratch
+    if call.out.size != rows * hidden:
+        return INVALID_OUTPUT, call.out, scratch
+    x, gate = call.a.astype(np.float64), call.b.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        y = x * gate / (1 + np.exp(-beta * gate))
+        return OK, y.astype(F32), scratch
+
+
 EXTENSIONS: dict[str, Extension] = {
     e.id: e
     for e in (
@@ -104,6 +120,7 @@ EXTENSIONS: dict[str, Extension] = {
             _lora_apply,
             1e-5,
         ),
+        Extension("swiglu_f32", "activation", (("rows", "I"), ("hidden", "I"), ("beta", "f")), _swiglu, 2e-7),
     )
 }
 
@@ -163,7 +180,39 @@ def _lora_cases(rng: np.random.Generator) -> list[ExtCall]:
     ]
 
 
+def _swiglu_cases(rng: np.random.Generator) -> list[ExtCall]:
+    def case(reason: str, rows: int, hidden: int, beta: float = 1.0, **change: Any) -> ExtCall:
+        params, n = EXTENSIONS["swiglu_f32"].pack_params(rows=rows, hidden=hidden, beta=beta), rows * hidden
+        call = {"params": params, "a": _f32(rng, n), "b": _f32(rng, n), "out": np.zeros(n, F32)}
+        return ExtCall("swiglu_f32", **{**call, **change}, reason=reason)
+
+    def each(*values: float) -> np.ndarray:
+        return np.array(values, F32)
+
+    ones = np.ones(8, F32)
+    return [
+        case("one value", 1, 1),
+        case("odd size", 3, 7),
+        case("a model's width", 2, 384),
+        case("another beta", 2, 9, beta=1.702),
+        case("beta 0: half of x * gate", 2, 5, beta=0.0),
+        case("negative beta", 2, 5, beta=-3.0),
+        case("zeros", 1, 6, b=np.zeros(6, F32)),
+        case("gates far from 0", 1, 8, a=ones, b=each(-1e3, -708, -90, -30, 30, 90, 708, 1e3)),
+        case("gates around the rounding of e^t", 1, 8, a=ones, b=each(-0.3466, -0.3465, -0.6932, 0.3466, 1e-8, -1e-8, -1.04, 2)),
+        case("small answers keep their digits", 1, 2, a=each(1, 1), b=each(-20, -21)),
+        case("products overflow f32", 1, 4, a=each(3e38, -3e38, 3e38, 1), b=each(3e38, 3e38, -3e38, 1)),
+        case("NaN and infinity stay where they are", 1, 6, a=each(1, np.nan, 1, 1, 2, 3), b=each(np.nan, 1, np.inf, -np.inf, 2, 3)),
+        case("sizes that differ", 2, 5, b=np.zeros(9, F32)),
+        case("inputs of another size than rows x hidden", 2, 5, a=np.zeros(8, F32), b=np.zeros(8, F32)),
+        case("output too short", 2, 5, out=np.zeros(9, F32)),
+        case("parameter block too long", 2, 5, params=b"\0" * 16),
+        case("beta is NaN", 1, 4, beta=np.nan),
+        case("no rows", 0, 4),
+    ]
+
+
 def ext_cases() -> list[ExtCall]:
     """Every case of every extension kernel, the same in each call (fixed seed)."""
     rng = np.random.default_rng(20250102)
-    return _rmsnorm_cases(rng) + _lora_cases(rng)
+    return _rmsnorm_cases(rng) + _lora_cases(rng) + _swiglu_cases(rng)

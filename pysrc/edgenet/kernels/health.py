@@ -17,6 +17,8 @@ from .codes import OK
 from .ext import EXTENSIONS, ExtCall, ext_cases
 from .ops import DTYPES, KERNELS, kernel
 
+HEALTH_PATH = "health.json"
+
 
 def pack_array(array: np.ndarray, dtype: str) -> str:
     """Base64 of the array as little-endian `dtype`."""

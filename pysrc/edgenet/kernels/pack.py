@@ -97,6 +97,11 @@ class PackManifest:
         return LIMITS | self.kernels[kernel_id].get("resource_limits", {})
 
 
+def file_entry(path: str, data: bytes) -> dict[str, Any]:
+    """How a manifest names one of its files."""
+    return {"path": path, "hash": "sha256:" + hashlib.sha256(data).hexdigest(), "size": len(data)}
+
+
 def parse_pack(data: bytes) -> PackManifest:
     """Raises InvalidPack naming the field that is wrong."""
     doc = load_object(data, "kernels.json", InvalidPack, InvalidPack)

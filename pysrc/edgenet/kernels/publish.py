@@ -4,27 +4,24 @@ what it makes is not signed yet.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
 from .ext import EXTENSIONS
-from .health import make_vectors
+from .health import HEALTH_PATH, make_vectors
 from .ops import KERNELS
-from .pack import LIMITS
+from .pack import LIMITS, file_entry
 
 CATEGORY = {"normalize": "normalization", "all_finite": "custom", "topk_dot": "custom"}  # the rest are adapters
-HEALTH_PATH, HEALTH_NUMBERS = "health.json", 500  # cases of up to 500 numbers, so that the file stays small
+HEALTH_NUMBERS = 500  # cases of up to 500 numbers, so that the file stays small
 WASMTIME = {"min_version": "15.0.0"}
 EXT_SHAPES = {
     "rmsnorm_f32": ([("x", ["rows", "hidden"]), ("weight", ["hidden"])], [("y", ["rows", "hidden"])]),
     "lora_apply_f32": ([("x", ["rows", "d_in"]), ("factors", ["d_in*r + r*d_out"])], [("y", ["rows", "d_out"])]),
+    "swiglu_f32": ([("x", ["rows", "hidden"]), ("gate", ["rows", "hidden"])], [("y", ["rows", "hidden"])]),
 }
+EXT_SCRATCH = {"rmsnorm_f32": ["rows"], "lora_apply_f32": ["r"]}  # floats of scratch a caller gives unless it says otherwise
 _STRUCT_TYPES = {"f": "f32", "I": "u32"}
-
-
-def _file(path: str, data: bytes) -> dict[str, Any]:
-    return {"path": path, "hash": "sha256:" + hashlib.sha256(data).hexdigest(), "size": len(data)}
 
 
 def _tensor(name: str, shape: list, dtype: str = "f32") -> dict[str, Any]:
@@ -68,6 +65,7 @@ def _extension_entry(kernel_id: str, build: dict[str, Any]) -> dict[str, Any]:
         "inputs": [_tensor(*t) for t in inputs],
         "outputs": [_tensor(*t) for t in outputs],
         "params": {name: {"type": _STRUCT_TYPES[form]} for name, form in row.params},
+        "scratch": EXT_SCRATCH.get(kernel_id, []),
         "resource_limits": LIMITS,
         "platforms": _platforms(build["features"]),
     }
@@ -88,9 +86,9 @@ def make_pack(
     arguments give the same bytes. Sign the bytes of kernels.json and write base64 of that to kernels.json.sig.
     """
     health = make_vectors(HEALTH_NUMBERS)
-    engine = [{**_file(path, files[path]), "features": list(features)} for path, features in builds.items()]
+    engine = [{**file_entry(path, files[path]), "features": list(features)} for path, features in builds.items()]
     own = {
-        path[4:-5]: [{**_file(path, data), "features": ["simd"]}]
+        path[4:-5]: [{**file_entry(path, data), "features": ["simd"]}]
         for path, data in sorted(files.items())
         if path.startswith("ext/")
     }
@@ -108,7 +106,7 @@ def make_pack(
         "author": author,
         "modules": {"engine": engine, **own},
         "kernels": kernels,
-        "health": _file(HEALTH_PATH, health),
+        "health": file_entry(HEALTH_PATH, health),
         "fallbacks": {entry["id"]: f"{entry['id']}_reference" for entry in kernels},
     }
     return {"kernels.json": (json.dumps(document, indent=1) + "\n").encode(), HEALTH_PATH: health}

@@ -110,6 +110,13 @@ class TrustBook:
                 **error.details,
             ) from error
 
+    async def believed(self, site) -> tuple[Trust, Revocations]:
+        """The keys and revocations that count for a site now; one met for the first time is believed from here on."""
+        if self._site(site.url) is None:
+            await self._first_use(site)
+        revocations = await self._revocations(site)
+        return self.trusted(site.url), revocations
+
     def known_revocations(self, site_url: str) -> Revocations:
         """The newest accepted list of a site together with the keys that the user revoked."""
         document = (self._site(site_url) or {}).get("revocations")
