@@ -10,6 +10,7 @@ const peerMemory = (await peer.default()).memory;
 
 const OURS = { MicroLoRA, ScopedLoRA, TrajectoryBuffer, memory: host.memory };
 const PEER = { MicroLoRA: peer.WasmMicroLoRA, ScopedLoRA: peer.WasmScopedLoRA, TrajectoryBuffer: peer.WasmTrajectoryBuffer, memory: peerMemory };
+const WARM_UP = 150; // ms
 let sink = 0; // what is read keeps the work from being dropped
 
 function random(seed) {
@@ -43,11 +44,17 @@ function loop(call, times) {
   return performance.now() - start;
 }
 
-/** How many calls take about `ms`, after warming up. */
+/** How many calls take `ms` or a little more, after a warm-up in which code is compiled and the heap finds its size. */
 function calibrate(call, ms) {
+  const end = performance.now() + WARM_UP;
   let times = 64;
-  for (let spent = loop(call, times); spent < ms; spent = loop(call, times)) times = Math.ceil(times * Math.min(8, Math.max(1.4, ms / Math.max(spent, 0.05))));
-  return times;
+  let quickest = Infinity; // per call; a pause of the machine must not make the samples short
+  while (performance.now() < end) {
+    const spent = loop(call, times);
+    quickest = Math.min(quickest, spent / times);
+    if (spent < 2) times *= 2;
+  }
+  return Math.ceil(ms / quickest);
 }
 
 window.bench = (d, samples, ms) => {
