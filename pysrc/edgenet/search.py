@@ -65,7 +65,7 @@ class Index:
         rows = [(d, int(start), int(end)) for d in known for start, end in self.entries[d.digest].spans]
         if not rows:
             return []
-        m = np.concatenate([self.entries[d.digest].vectors for d in known])
+        m = _stack(self.entries[d.digest].vectors for d in known)
         if query.shape != m.shape[1:]:
             raise WrongLength(
                 f"The query has {query.shape} numbers, the index {m.shape[1:]}; both must come from one model."
@@ -92,7 +92,7 @@ class Index:
             buffer,
             head=np.frombuffer(head.encode(), np.uint8),
             spans=np.concatenate([self.entries[d].spans for d in digests] or [np.empty((0, 2), np.int32)]),
-            vectors=np.concatenate([self.entries[d].vectors for d in digests] or [np.empty((0, 0), np.float32)]),
+            vectors=_stack(self.entries[d].vectors for d in digests),
         )
         return buffer.getvalue()
 
@@ -142,7 +142,7 @@ async def update(
         for start in range(0, len(texts), BATCH):
             show(min(total, done + sum(map(len, texts[:start]))), total)  # overlaps count twice
             parts.append(await embed(texts[start : start + BATCH]))
-        _take(index, group, np.concatenate(parts).astype(np.float32))
+        _take(index, group, _stack(parts).astype(np.float32))
         done += sum(len(document.text) for document, _ in group)
         checkpoint()
     show(total, total)
@@ -159,8 +159,13 @@ def _groups(documents, split):
         if count >= BATCH:
             yield group
             group, count = [], 0
-    if count:
+    if group:  # one without a passage, too: it would be looked at again by every search
         yield group
+
+
+def _stack(parts) -> np.ndarray:
+    """The rows of all parts, f32 (n, d); parts without a row, whose d is not known, are left out."""
+    return np.concatenate([part for part in parts if len(part)] or [np.empty((0, 0), np.float32)])
 
 
 def _take(index: Index, group, vectors: np.ndarray) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenet.documents import MAX_BYTES, html_text, line_of, read_document
+from edgenet.documents import MAX_BYTES, Document, html_text, line_of, read_document
 from edgenet.errors import EmptyText, NotText, OutputNotFinite, TextTooLarge, WrongLength
 from edgenet.search import Index, load_index, search, update
 
@@ -73,6 +73,18 @@ def test_the_passage_that_answers_is_first_with_file_line_and_cosine():
     text = "The boiler in the cellar is serviced every October."
     assert (best.name, best.line, best.text) == ("heating.md", 3, text)
     assert best.score == pytest.approx(float(embed([text])[0] @ embed(["the boiler serviced in October"])[0]), abs=1e-6)
+
+
+@pytest.mark.parametrize("names", [["a"], ["z"], ["a", "z"]], ids=["first", "last", "both"])
+def test_a_document_without_a_passage_is_indexed_once_and_asks_nothing_of_the_model(names):
+    empty = [Document(name, f"digest {n}", " " * n) for n, name in enumerate(names)]
+    docs = sorted([*documents(), *empty], key=lambda document: document.name)
+    index = built(documents())[0]
+    model = Model()
+    assert (built(docs, model, index)[1], model.texts) == (len(names), [])
+    again = load_index(index.dump(), "m")
+    for known in (index, again):
+        assert known.stale(docs) == [] and found(known, docs, "the boiler")[0].name == "heating.md"
 
 
 def test_hits_are_ranked_as_numpy_ranks_them():
