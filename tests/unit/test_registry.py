@@ -1,12 +1,14 @@
 """The local cache's promises: a set bit is true whatever stops the program, files are shared, eviction goes by last use. CPython only."""
 
 import asyncio
+import errno
 import itertools
 import json
+import os
 
 import pytest
 
-from edgenet.errors import NotCached
+from edgenet.errors import NotCached, StorageError
 from edgenet.host.files import Disk
 from edgenet.integrity import describe, leaves_of
 from edgenet.manifest import parse
@@ -180,6 +182,21 @@ def test_a_lock_is_held_by_one_and_freed_at_the_end(tmp_path):
         return order
 
     assert asyncio.run(scenario()) == ["a", "b waits", "b"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="plays the lock of POSIX systems")
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EIO], ids=errno.errorcode.get)
+def test_a_folder_that_knows_no_locks_is_an_error_not_an_endless_wait(tmp_path, monkeypatch, code):
+    def flock(*_):
+        raise OSError(code, os.strerror(code))
+
+    async def scenario():
+        async with Disk().locked(tmp_path / "l", lambda: pytest.fail("it waits for another process")):
+            pytest.fail("it believes to have the lock")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(StorageError, match=os.strerror(code)):
+        asyncio.run(scenario())
 
 
 def test_clearing_leaves_a_file_that_is_being_fetched_alone(tmp_path):

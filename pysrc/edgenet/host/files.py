@@ -15,6 +15,8 @@ from ..errors import QuotaExceeded, StorageError, StorageUnavailable
 
 LOCK_POLL_S = 0.05
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # what "another has the lock" is called, by system
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 
@@ -30,6 +32,12 @@ def storage_error(error: OSError, path, doing: str) -> StorageError:
     if error.errno in _REFUSED:
         return StorageUnavailable(
             f"Could not {doing} {where}: {why}. Choose a folder that you may write to.", path=where
+        )
+    if error.errno in _NO_LOCKS:
+        return StorageUnavailable(
+            f"Could not {doing} {where}: {why}. Its file system has no locks; choose a folder on another one "
+            "(`edge-net-models config set cache.directory PATH`).",
+            path=where,
         )
     return StorageError(f"Could not {doing} {where}: {why}.", path=where)
 
@@ -174,7 +182,12 @@ def _take(path: Path):
     with named(path, "lock"):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         handle = open(path, "a+b")
-    if _try_lock(handle) and _lies_at(handle, path):
+        try:
+            held = _try_lock(handle) and _lies_at(handle, path)
+        except BaseException:
+            handle.close()
+            raise
+    if held:
         return handle
     handle.close()
     return None
@@ -188,7 +201,7 @@ def _lies_at(handle, path: Path) -> bool:
 
 
 def _try_lock(handle) -> bool:
-    """Whether this process got the exclusive lock of an open file; never waits."""
+    """Whether this process got the exclusive lock of an open file; never waits. Raises OSError where files cannot be locked."""
     try:
         if os.name == "nt":
             import msvcrt
@@ -199,7 +212,9 @@ def _try_lock(handle) -> bool:
             import fcntl
 
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
+        if error.errno not in _HELD:
+            raise
         return False
     return True
 
