@@ -57,7 +57,7 @@ def load_signer(path) -> FileSigner:
     """The signer of a PEM file (PKCS #8, unencrypted). Raises KeyNotFound, KeyInvalid, TestKeyRefused or a StorageError."""
     pem = Disk().read(Path(path))
     if pem is None:
-        text = f"no signing key at {path}; make one with `edge-net-models keys` or pass --key"
+        text = f"no signing key at {path}; make one with `edge-net-models keys generate` or pass --key"
         raise KeyNotFound(text, path=str(path))
     try:
         key = serialization.load_pem_private_key(pem, password=None)
