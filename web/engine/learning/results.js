@@ -2,11 +2,11 @@
  * Fresh Float32Arrays for results, cut from shared slabs: making a small ArrayBuffer costs a browser more than the whole forward pass.
  * Each result is the caller's alone and is never written again. Trap: its `.buffer` is the slab; to transfer or store one, `slice()` it.
  *
- * Slabs begin small and double while they are used up: who keeps a few results holds little memory, and who makes many gets slabs that come
- * as untouched pages, which the browser need not clear before they are written.
+ * Slabs begin small and double while they are used up: who keeps a few results holds little memory, and who makes many pays less for each.
+ * What is left is the price of fresh memory itself, mostly the operating system's page faults.
  */
 const FIRST = 1 << 16; // bytes
-const LARGEST = 1 << 20;
+const LARGEST = 1 << 18;
 
 let slab = new ArrayBuffer(0);
 let next = 0; // byte
