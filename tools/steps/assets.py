@@ -6,6 +6,7 @@ file states.
 
 import hashlib
 import json
+import ssl
 import sys
 import urllib.request
 
@@ -61,7 +62,8 @@ def cdn(name):
 
 def bundle(names):
     """{name: bytes} of the packages that the bundling wheel carries."""
-    with RemoteZip(locked_file(BUNDLE).url) as archive:
+    authorities = ssl.get_default_verify_paths().cafile or True  # this machine's own, as everywhere else in the build
+    with RemoteZip(locked_file(BUNDLE).url, verify=authorities) as archive:
         members = set(archive.namelist())
         return {n: archive.read(MEMBERS + n) for n in names if MEMBERS + n in members}
 
