@@ -251,8 +251,6 @@ def test_the_snippets_of_the_kernels_page_run_as_printed(sdk, tmp_path):
     sdk.context.route("**/my-pack/*", lambda route: route.fulfill(body=(folder / route.request.url.rsplit("/", 1)[1]).read_bytes()))
     sdk.context.route("**/publisher.json", lambda route: route.fulfill(json=kernel_pack.trust_document()["keys"][0]))
     script = "\n".join(re.findall(r"```js\n(.*?)```", text, re.S)).replace('import { ModelLoader } from "./edgenet.js"', "const { ModelLoader } = edgenet")
-    printed = []
-    sdk.on("console", lambda message: printed.append([handle.json_value() for handle in message.args][0]))
-    sdk.evaluate(f"async () => {{ {script} }}")
+    printed = sdk.evaluate(f"async () => {{ const printed = [], console = {{ log: (value) => printed.push(value) }}; {script}; return printed; }}")
     assert set(printed[0]) == {"lora_apply_f32", "rmsnorm_f32", "swiglu_f32"}
     assert printed[1] == pytest.approx([0, 1.4621171, -0.7152175], abs=1e-6) and printed[2] == [2, 4, 6]
