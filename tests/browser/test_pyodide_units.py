@@ -15,7 +15,7 @@ from tools.paths import CACHE, ROOT
 pytestmark = pytest.mark.browser
 FILES = [
     "test_canonical", "test_cid", "test_errors", "test_integrity", "test_manifest", "test_trust",
-    "test_microlora", "test_scoped", "test_trajectory", "test_teach", "test_split",
+    "test_microlora", "test_scoped", "test_trajectory", "test_teach", "test_split", "test_kernel_calls",
 ]
 PURE = ["pytest", "pluggy", "iniconfig", "packaging", "pygments"]  # wheels that pytest itself needs
 HELPERS = ["tests/unit/conftest.py", "tests/unit/ordinary.py", "tests/unit/embedding.py"]
