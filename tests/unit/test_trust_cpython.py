@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +20,8 @@ from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from edgenet import canonical, cid, errors, manifest, trust  # noqa: E402
+from edgenet.cli import signing  # noqa: E402
+from edgenet.cli.config import load as load_config  # noqa: E402
 from edgenet.errors import (  # noqa: E402
     InvalidCid,
     KeyInvalid,
@@ -30,6 +33,8 @@ from edgenet.errors import (  # noqa: E402
 )
 from edgenet.fields import seconds  # noqa: E402
 from edgenet.host.cpython import CPythonHost, create_signer, load_signer  # noqa: E402
+from edgenet.host.files import Disk  # noqa: E402
+from edgenet.registry.site_keys import trust_entry  # noqa: E402
 from tests.trust_vectors import FixedClock, edited, load, rows, run  # noqa: E402
 from tools.steps import site  # noqa: E402
 from tools.steps.keys import site_key  # noqa: E402
@@ -104,6 +109,26 @@ def test_a_build_keeps_what_was_withdrawn(same_key, tmp_path, monkeypatch):
     site.trust(tmp_path / "next", key if same_key else site_key(tmp_path / "other.pem"))
     found = json.loads((tmp_path / "next" / "revocations.json").read_text())
     assert found["manifests"] == (withdrawn["manifests"] if same_key else [])
+
+
+def test_the_build_and_the_command_line_sign_with_one_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "elsewhere"))
+    key = site_key()
+    shell = SimpleNamespace(config=load_config(tmp_path / "models.yaml", Disk()), disk=Disk(), say=print)
+    assert signing.signer(shell, None).public_key == key.public_key
+    entry = trust_entry(key.public_key, signing.dates(shell, None))
+    site.trust(tmp_path / "dist", key)
+    assert json.loads((tmp_path / "dist" / "trust.json").read_text())["keys"] == [entry]
+
+
+def test_a_key_made_by_the_build_is_valid_as_long_as_one_made_by_the_command_line(tmp_path):
+    site_key(tmp_path / "built.pem")
+    shell = SimpleNamespace(disk=Disk(), host=HOST)
+    entry = signing.generate(shell, str(tmp_path / "made.pem"))
+    built = json.loads((tmp_path / "built.json").read_text())
+    assert built == {name: entry[name] for name in ("notBefore", "notAfter")}
 
 
 # --- the JSON Schemas ------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..registry.site_keys import KEY_PATH
+
 _UNITS = {
     "": 1,
     "B": 1,
@@ -122,7 +124,7 @@ OPTIONS = (
         _bool,
         "whether `pull` without a version takes the site's newest over a cached one",
     ),
-    Option("signing.keyPath", "~/.config/edgenet/signing-key.pem", _path, "the Ed25519 key that signs, PEM, mode 0600"),
+    Option("signing.keyPath", KEY_PATH, _path, "the Ed25519 key that signs, PEM, mode 0600"),
     Option("signing.keyId", "", _text, "if set, only a key with this id is used to sign"),
 )
 BY_NAME = {option.name: option for option in OPTIONS}

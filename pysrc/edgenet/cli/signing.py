@@ -1,6 +1,5 @@
 """The key that signs: which file, whether others can read it, whether it is the one meant. CPython."""
 
-import json
 import os
 import stat
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from ..errors import KeyUntrusted
 from ..host.cpython import create_signer, load_signer
 from ..manifest import key_id
-from ..registry.site_keys import key_dates, trust_entry
+from ..registry.site_keys import key_dates, read_dates, trust_entry, write_dates
 
 
 def key_path(shell, key: str | None) -> Path:
@@ -35,10 +34,8 @@ def signer(shell, key: str | None):
 
 
 def dates(shell, key: str | None) -> dict[str, str]:
-    """The key's validity: from the `.json` beside the PEM file (the build writes the same one), else from the PEM file's own date."""
-    path = key_path(shell, key)
-    kept = shell.disk.read(path.with_suffix(".json"))
-    return json.loads(kept) if kept else key_dates(path.stat().st_mtime)
+    """The validity of the key at `key_path`."""
+    return read_dates(key_path(shell, key), shell.disk)
 
 
 def generate(shell, key: str | None) -> dict:
@@ -46,5 +43,5 @@ def generate(shell, key: str | None) -> dict:
     path = key_path(shell, key)
     made = create_signer(path)
     validity = key_dates(shell.host.now())
-    shell.disk.write(path.with_suffix(".json"), json.dumps(validity).encode())
+    write_dates(path, validity, shell.disk)
     return trust_entry(made.public_key, validity)

@@ -8,6 +8,7 @@ from ..fields import time_text, to_base64
 from ..manifest import key_id
 from ..trust import REVOKE, SIGN_KERNELS, SIGN_MANIFEST, parse_trust, sign_revocations
 
+KEY_PATH = "~/.config/edgenet/signing-key.pem"  # the site's own key: the build and the command line sign with the same
 KEY_YEARS = 5
 _DAY_S = 86400
 _YEAR_S = 365 * _DAY_S
@@ -17,6 +18,17 @@ def key_dates(made: float) -> dict[str, str]:
     """The validity of a key made at `made` (seconds since 1970): from the day before (a reader's clock may be slow), for KEY_YEARS."""
     start = made - made % _DAY_S - _DAY_S
     return {"notBefore": time_text(start), "notAfter": time_text(start + KEY_YEARS * _YEAR_S)}
+
+
+def read_dates(path: Path, disk) -> dict[str, str]:
+    """The validity of the key in the PEM file `path`: from the `.json` beside it, else from the PEM file's own date."""
+    kept = disk.read(Path(path).with_suffix(".json"))
+    return json.loads(kept) if kept else key_dates(Path(path).stat().st_mtime)
+
+
+def write_dates(path: Path, dates: dict[str, str], disk) -> None:
+    """Keep a key's validity beside its PEM file, so that everything signed with it says the same."""
+    disk.write(Path(path).with_suffix(".json"), (json.dumps(dates) + "\n").encode())
 
 
 def trust_entry(public_key: bytes, dates: dict[str, str]) -> dict:
