@@ -17,15 +17,9 @@ from edgenet.host.cpython import CPythonHost
 from edgenet.integrity import describe
 from edgenet.kernels.publish import make_pack
 from edgenet.manifest import key_id, parse, sign
-from edgenet.trust import (
-    REVOKE,
-    SIGN_KERNELS,
-    SIGN_MANIFEST,
-    Revocations,
-    accept_revocations,
-    parse_trust,
-    sign_revocations,
-)
+from edgenet.registry.publish import index_row
+from edgenet.registry.site_keys import trust_entry
+from edgenet.trust import Revocations, accept_revocations, parse_trust, sign_revocations
 from tools.paths import DIST, NODE_MODULES, OUT, ROOT, WORK
 from tools.steps import licenses, wasm, wheel
 
@@ -51,6 +45,7 @@ def assemble(key):
     shutil.copyfile(wheel.path(), fresh / "wheels" / wheel.path().name)
     kernels(fresh / "kernels", key)
     models(fresh / "models", key)
+    carry_over(fresh / "models", key_id(key.public_key))
     trust(fresh, key)
     licenses.write(fresh / "licenses.txt")
     write_build(fresh)
@@ -89,15 +84,29 @@ def model(template, folder, key):
         artifacts[name] = place(OUT / "models" / template["id"] / pinned["filename"], home, pinned)
     signed = asyncio.run(sign(parse(template | {"artifacts": artifacts}), key, key))
     write_json(home / "manifest.json", signed)
-    return {
-        "id": signed["id"],
-        "version": signed["version"],
-        "name": signed["name"],
-        "type": signed["type"],
-        "quantization": signed["optimization"]["quantization"],
-        "size": sum(a["size"] for a in artifacts.values()),
-        "manifest": f"{signed['id']}/{signed['version']}/manifest.json",
-    }
+    return index_row(signed)
+
+
+def carry_over(folder, signer):
+    """Copy what was published into the old `dist/` and is not built here, with its rows: a build takes nothing away, and says so.
+
+    Models whose manifest another key than `signer` (its id) signed come along, too, but the new trust.json does not believe them.
+    """
+    old = DIST / "models"
+    if not (old / "index.json").exists():
+        return
+    rows, before = (json.loads((home / "index.json").read_text(encoding="utf-8"))["models"] for home in (folder, old))
+    built = {(row["id"], row["version"]) for row in rows}
+    for row in before:
+        home = Path(row["id"], row["version"])
+        if (row["id"], row["version"]) in built or not (old / home / "manifest.json").exists():
+            continue
+        shutil.copytree(old / home, folder / home)
+        by = json.loads((folder / home / "manifest.json").read_text(encoding="utf-8")).get("signature", {}).get("keyId")
+        doubt = "" if by == signer else f", but it was signed by {by} and this site's key is {signer}: publish it again"
+        print(f"Kept {row['id']} {row['version']}, which was published into {DIST.name}/{doubt}")
+        rows.append(row)
+    write_json(folder / "index.json", {"models": sorted(rows, key=lambda row: (row["id"], row["version"]))})
 
 
 def place(source, home, pinned):
@@ -116,14 +125,7 @@ def place(source, home, pinned):
 
 def trust(folder, key):
     """The site's root of trust, and its signed list of revocations."""
-    entry = {
-        "keyId": key_id(key.public_key),
-        "publicKey": base64.b64encode(key.public_key).decode(),
-        "notBefore": key.not_before,
-        "notAfter": key.not_after,
-        "capabilities": [SIGN_MANIFEST, SIGN_KERNELS, REVOKE],
-    }
-    root = {"schemaVersion": 1, "keys": [entry]}
+    root = {"schemaVersion": 1, "keys": [trust_entry(key.public_key, key.dates)]}
     write_json(folder / "trust.json", root)
     write_json(folder / "revocations.json", asyncio.run(revocations(parse_trust(root), key)))
 
