@@ -62,18 +62,16 @@ static inline void axpy2(float *y, const float *base, float c, const float *a, f
   for (; i < n; i++) y[i] = base[i] + c * a[i] + d * b[i];
 }
 
-// Four accumulators: with one, the latency of the addition alone would cost more than a dot product.
+// Eight accumulators: with fewer, this would wait for additions instead of for memory. Unsigned offsets become part of the load.
 static inline int finite(const float *x, int n) {
-  v128_t s0 = wasm_f32x4_const_splat(0), s1 = s0, s2 = s0, s3 = s0;
+  v128_t s[8] = {0};
   float tail = 0;
-  for (; n >= 16; n -= 16, x += 16) {  // unsigned offsets become part of the load
-    s0 = poison(s0, LOAD(x));
-    s1 = poison(s1, LOAD(x + 4u));
-    s2 = poison(s2, LOAD(x + 8u));
-    s3 = poison(s3, LOAD(x + 12u));
-  }
+  for (; n >= 32; n -= 32, x += 32)
+    _Pragma("clang loop unroll(full)") for (unsigned i = 0; i < 8; i++) s[i] = poison(s[i], LOAD(x + 4 * i));
+  for (; n >= 4; n -= 4, x += 4) s[0] = poison(s[0], LOAD(x));
   for (; n > 0; n--, x++) tail += *x * 0;
-  return is_clean(wasm_f32x4_add(wasm_f32x4_add(s0, s1), wasm_f32x4_add(s2, s3))) && tail == 0;
+  for (int i = 0; i < 4; i++) s[i] = wasm_f32x4_add(s[i], s[i + 4]);
+  return is_clean(wasm_f32x4_add(wasm_f32x4_add(s[0], s[1]), wasm_f32x4_add(s[2], s[3]))) && tail == 0;
 }
 
 static inline void fill(float *y, float value, int n) {
