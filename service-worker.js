@@ -19,7 +19,7 @@ const everybody = () => worker.clients.matchAll({ includeUncontrolled: true, typ
 worker.addEventListener("install", (event) => event.waitUntil(fillShell(BUILD, base)));
 
 worker.addEventListener("activate", (event) => event.waitUntil((async () => {
-  await takeOver(BUILD, await everybody());
+  await takeOver(BUILD, await everybody(), base);
   await worker.clients.claim();
 })()));
 
@@ -43,6 +43,6 @@ async function answer(event, path) {
     return isolate(response ?? (await fetch(event.request)), path);
   }
   if (path === "build.json") return isolate(await fetch(event.request), path);
-  if (event.request.mode === "navigate") event.waitUntil(everybody().then((present) => sweep(BUILD, present)));
+  if (event.request.mode === "navigate") event.waitUntil(everybody().then((present) => sweep(BUILD, present, base)));
   return shellResponse(event, BUILD, base);
 }

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { makeCatalog } from "../../web/loader/catalog.js";
 import { memory } from "../../web/loader/memory.js";
 import { modelResponse } from "../../web/loader/serve-models.js";
-import { artifactKey, modelKey } from "../../web/loader/store.js";
+import { artifactKey, documentKey, modelKey } from "../../web/loader/store.js";
 
 const { manifest, trust, signedAt } = JSON.parse(readFileSync(new URL("../vectors/trust.json", import.meta.url), "utf8"));
 const { filename, size, chunkSize, merkleRoot } = manifest.artifacts.model;
@@ -19,7 +19,7 @@ async function answer(path, withdrawn = []) {
   memory.refused = "there is no IndexedDB in Node";
   const revocations = { schemaVersion: 1, sequence: 1, issuedAt: signedAt, keys: [], manifests: withdrawn };
   memory.index = new Map(Object.entries({
-    trust: JSON.stringify(trust), revocations: JSON.stringify(revocations),
+    [documentKey("trust", URLS.trust)]: JSON.stringify(trust), [documentKey("revocations", URLS.revocations)]: JSON.stringify(revocations),
     [modelKey(id, version)]: { manifest, url: `${URLS.models}${id}/${version}/manifest.json`, state: "signed", acceptedAt: 0, lastUsed: 0 },
     [artifactKey(merkleRoot)]: { size, chunkSize, have: new Uint8Array([255]), complete: true, lastUsed: 0, place: "memory" },
   }));

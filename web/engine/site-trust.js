@@ -1,5 +1,5 @@
 /** Whom this site believes about kernels: its trust.json and the revocations that the loader accepted last. Page and worker. */
-import { readKey } from "../loader/store.js";
+import { documentKey, readKey } from "../loader/store.js";
 import { NO_REVOCATIONS, acceptRevocations, parseRevocations, parseTrust } from "../trust/trust.js";
 
 /**
@@ -7,9 +7,9 @@ import { NO_REVOCATIONS, acceptRevocations, parseRevocations, parseTrust } from 
  * @returns {Promise<{trust: import("../trust/trust.js").Trust, revocations: import("../trust/trust.js").Revocations}>}
  */
 export async function siteTrust(urls) {
-  const stored = await readKey("revocations").catch(() => null);
+  const stored = await readKey(documentKey("revocations", urls.revocations)).catch(() => null);
   const previous = stored ? parseRevocations(stored) : NO_REVOCATIONS;
-  const trust = await parseTrust(await text(urls.trust) ?? await readKey("trust"));
+  const trust = await parseTrust(await text(urls.trust) ?? await readKey(documentKey("trust", urls.trust)));
   const fresh = await text(urls.revocations);
   const revocations = fresh === null ? previous : await acceptRevocations(fresh, trust, previous).catch(() => previous); // an unusable list changes nothing
   return { trust, revocations };

@@ -4,7 +4,7 @@
  */
 import { HttpStatusError, ModelNotFound, NetworkError, Offline } from "../sdk/errors.js";
 import { NO_REVOCATIONS, acceptRevocations, judgeCached, parseRevocations, parseTrust, verifyManifest } from "../trust/trust.js";
-import { isPresent, listKeys, modelKey, readKey, updateKey, writeKey } from "./store.js";
+import { documentKey, isPresent, listKeys, modelKey, readKey, updateKey, writeKey } from "./store.js";
 
 /**
  * @typedef {{models: string, trust: string, revocations: string}} Urls absolute; `models` is a folder
@@ -66,7 +66,7 @@ export function makeCatalog({ urls, wire, timeout }) {
   }
 
   async function loadJudges() {
-    const text = await kept("trust", urls.trust);
+    const text = await kept(documentKey("trust", urls.trust), urls.trust);
     if (text === null) throw new NetworkError(`This site has no ${urls.trust}: nothing it offers can be trusted. Build the site again.`, { url: urls.trust });
     const trust = await parseTrust(text);
     const { revocations, notices } = await loadRevocations(trust);
@@ -75,11 +75,12 @@ export function makeCatalog({ urls, wire, timeout }) {
 
   /** A list that is older, unsigned or malformed never replaces the accepted one, and that is said. */
   async function loadRevocations(trust) {
-    const stored = await readKey("revocations");
+    const key = documentKey("revocations", urls.revocations);
+    const stored = await readKey(key);
     const previous = stored ? parseRevocations(stored) : NO_REVOCATIONS;
     try {
       const revocations = await acceptRevocations(await fetchText(urls.revocations), trust, previous, wire.now());
-      if (revocations !== previous) await writeKey("revocations", JSON.stringify(revocations.document));
+      if (revocations !== previous) await writeKey(key, JSON.stringify(revocations.document));
       return { revocations, notices: [] };
     } catch (error) {
       const absent = error instanceof NetworkError;
@@ -95,7 +96,7 @@ export function makeCatalog({ urls, wire, timeout }) {
   /** @param {{type?: string, quantization?: string}} [filter] @param {AbortSignal} [signal] */
   async function models({ type, quantization } = {}, signal) {
     const url = new URL("index.json", urls.models).href;
-    const text = await once(url, () => kept("index", url, signal));
+    const text = await once(url, () => kept(documentKey("index", url), url, signal));
     const rows = text === null ? [] : JSON.parse(text).models;
     return rows.filter((row) => (!type || row.type === type) && (!quantization || row.quantization === quantization));
   }

@@ -4,12 +4,13 @@
  */
 import { HashMismatch, HttpStatusError } from "../sdk/errors.js";
 import { sha256, toHex } from "../trust/bytes.js";
-import { readKey, writeKey } from "./store.js";
+import { readKey, shellKey, writeKey } from "./store.js";
 
-const PREFIX = "edgenet-shell-";
 const LIST = "build.json"; // written last: a cache that has it is complete
 const PARALLEL = 6;
-const cacheName = (/** @type {string} */ build) => PREFIX + build;
+/** Caches are the whole origin's: a site's names carry its folder, and "@", which no encoded folder has. @param {URL} base the site's root */
+const prefixOf = (base) => `edgenet-shell-${encodeURIComponent(base.pathname)}@`;
+const cacheName = (/** @type {string} */ build, /** @type {URL} */ base) => prefixOf(base) + build;
 
 /** Live documents: the newest is wanted, the kept one serves without a network. */
 export const LIVE = new Set(["trust.json", "revocations.json"]);
@@ -45,8 +46,8 @@ export async function fillShell(build, base) {
   if (!answer.ok) throw new HttpStatusError(`${LIST} answered ${answer.status}; the shell cannot be verified.`, { status: answer.status });
   const list = await answer.json();
   if (list.build !== build) throw new HashMismatch(`This service worker is of build ${build}, the site is now ${list.build}. The next check will find its own.`);
-  const cache = await caches.open(cacheName(build));
-  const older = await olderFiles(build);
+  const cache = await caches.open(cacheName(build, base));
+  const older = await olderFiles(build, base);
   const queue = Object.entries(list.files).filter(([path]) => !LIVE.has(path));
   const work = async () => {
     for (let row = queue.shift(); row; row = queue.shift()) await fillOne(cache, older, base, ...row);
@@ -75,9 +76,9 @@ async function fetchVerified(url, path, hash) {
 }
 
 /** "hash path" → a function that answers the kept response. @returns {Promise<Map<string, () => Promise<Response | undefined>>>} */
-async function olderFiles(build) {
+async function olderFiles(build, base) {
   const found = new Map();
-  for (const name of (await shellNames()).filter((n) => n !== cacheName(build))) {
+  for (const name of (await shellNames(base)).filter((n) => n !== cacheName(build, base))) {
     const cache = await caches.open(name);
     const [request] = (await cache.keys()).filter(({ url }) => url.endsWith(`/${LIST}`));
     if (!request) continue;
@@ -89,41 +90,47 @@ async function olderFiles(build) {
   return found;
 }
 
-const shellNames = async () => (await caches.keys()).filter((name) => name.startsWith(PREFIX));
+const shellNames = async (base) => (await caches.keys()).filter((name) => name.startsWith(prefixOf(base)));
 
 // --- which tab belongs to which build
 
 /** @type {Promise<{active: string, clients: Record<string, string>}> | undefined} */
 let sessions;
-const loadSessions = () => (sessions ??= readKey("shell").then((found) => found ?? { active: "", clients: {} }));
-const saveSessions = async () => writeKey("shell", await loadSessions());
+const loadSessions = (base) => (sessions ??= readKey(shellKey(base)).then((found) => found ?? { active: "", clients: {} }));
+const saveSessions = async (base) => writeKey(shellKey(base), await loadSessions(base));
 
-/** Called on activation: everybody who is here now was loaded from the build before. @param {string} build @param {readonly {id: string}[]} present */
-export async function takeOver(build, present) {
-  const found = await loadSessions();
+/**
+ * Called on activation: everybody who is here now was loaded from the build before.
+ * @param {string} build @param {readonly {id: string}[]} present @param {URL} base the site's root
+ */
+export async function takeOver(build, present, base) {
+  const found = await loadSessions(base);
   if (found.active && found.active !== build) for (const { id } of present) found.clients[id] ??= found.active;
   found.active = build;
-  await sweep(build, present);
+  await sweep(build, present, base);
 }
 
-/** Forgets tabs that are gone and deletes the shells that nobody needs. @param {string} build @param {readonly {id: string}[]} present */
-export async function sweep(build, present) {
-  const found = await loadSessions();
+/**
+ * Forgets tabs that are gone and deletes the shells of this site that nobody needs.
+ * @param {string} build @param {readonly {id: string}[]} present @param {URL} base the site's root
+ */
+export async function sweep(build, present, base) {
+  const found = await loadSessions(base);
   const alive = new Set(present.map(({ id }) => id));
   found.clients = Object.fromEntries(Object.entries(found.clients).filter(([id]) => alive.has(id)));
-  const needed = new Set([build, ...Object.values(found.clients)].map(cacheName));
-  for (const name of await shellNames()) if (!needed.has(name)) await caches.delete(name);
-  await saveSessions();
+  const needed = new Set([build, ...Object.values(found.clients)].map((old) => cacheName(old, base)));
+  for (const name of await shellNames(base)) if (!needed.has(name)) await caches.delete(name);
+  await saveSessions(base);
 }
 
 /** The build that answers this request: a worker started by an old tab belongs to the old build too. */
-async function buildOf(event, build) {
-  const found = await loadSessions();
+async function buildOf(event, build, base) {
+  const found = await loadSessions(base);
   const own = found.clients[event.clientId];
   if (!own || event.request.mode === "navigate") return build;
   if (event.resultingClientId && !found.clients[event.resultingClientId]) {
     found.clients[event.resultingClientId] = own;
-    await saveSessions();
+    await saveSessions(base);
   }
   return own;
 }
@@ -137,12 +144,12 @@ export async function shellResponse(event, build, base) {
   const url = new URL(event.request.url);
   url.search = "";
   const path = url.pathname.slice(base.pathname.length);
-  const cache = await caches.open(cacheName(await buildOf(event, build)));
+  const cache = await caches.open(cacheName(await buildOf(event, build, base), base));
   if (LIVE.has(path)) return liveResponse(event.request, url, path, cache);
   const kept = await cache.match(path === "" ? new URL("index.html", base) : url);
   if (kept) return kept;
   const hash = (await lazyFiles(cache, base))[path];
-  return hash ? lazyResponse(event, cache, url, path, hash, build) : isolate(await fetch(event.request), path);
+  return hash ? lazyResponse(event, cache, url, path, hash, () => olderFiles(build, base)) : isolate(await fetch(event.request), path);
 }
 
 /** @returns {Promise<Record<string, string>>} path → hash */
@@ -151,8 +158,8 @@ async function lazyFiles(cache, base) {
   return list ? ((await list.json()).lazy ?? {}) : {}; // none: this build's shell is not complete yet
 }
 
-async function lazyResponse(event, cache, url, path, hash, build) {
-  const response = (await (await olderFiles(build)).get(`${hash} ${path}`)?.()) ?? (await fetchVerified(url, path, hash));
+async function lazyResponse(event, cache, url, path, hash, older) {
+  const response = (await (await older()).get(`${hash} ${path}`)?.()) ?? (await fetchVerified(url, path, hash));
   event.waitUntil(cache.put(url, response.clone()).catch(() => {})); // no room: fetched again next time
   return response;
 }

@@ -56,6 +56,10 @@ export async function listKeys(prefix) {
 
 export const artifactKey = (/** @type {string} */ root) => `artifact:${root}`;
 export const modelKey = (/** @type {string} */ id, /** @type {string} */ version) => `model:${id}@${version}`;
+/** The store is the whole origin's: which tab runs which build of the site in this folder. @param {URL} base the site's root */
+export const shellKey = (base) => `shell:${base.pathname}`;
+/** A document of one site, by its absolute address: sites in other folders of the origin have their own. */
+export const documentKey = (/** @type {"trust" | "revocations" | "index"} */ kind, /** @type {string} */ url) => `${kind}:${url}`;
 /** @returns {Promise<ArtifactRecord | undefined>} */
 export const readArtifactRecord = (/** @type {string} */ root) => readKey(artifactKey(root));
 
