@@ -144,6 +144,71 @@ test("a tab opened while another one still offers the undo takes nothing away fr
   assert.equal(await library.text(document.id), "x");
 });
 
+const LONG = "folder/".repeat(80);
+test("a path longer than a name may be is found again, and another one with the same beginning is not mistaken for it", async () => {
+  const library = await opened(new MemoryDatabase());
+  await library.add({ name: `${LONG}a.md`, text: "a" });
+  assert.equal((await library.add({ name: `${LONG}a.md`, text: "a" })).outcome, "same");
+  assert.equal((await library.add({ name: `${LONG}a.md`, text: "changed" })).outcome, "updated");
+  assert.equal((await library.add({ name: `${LONG}b.md`, text: "b" })).outcome, "added");
+  assert.deepEqual(
+    library.documents.map(({ name }) => name.length),
+    [400, 400],
+  );
+});
+
+/** What another tab did to a document, of which this tab has not heard when its own work ends. */
+const ELSEWHERE = [
+  ["deleted it while the model worked", "embedBatch", {}, (tab, id) => tab.delete([id]), (document) => document.deletedAt > 0],
+  ["renamed it while the model worked", "embedBatch", {}, (tab, id) => tab.rename(id, "b"), ({ name, state }) => name === "b" && state === "ready"],
+  ["deleted it while it was split", "split", {}, (tab, id) => tab.delete([id]), (document) => document.deletedAt > 0],
+  ["renamed it while it was split", "split", {}, (tab, id) => tab.rename(id, "b"), ({ name, state }) => name === "b" && state === "ready"],
+  ["renamed it before it was set aside", "embedBatch", { bad: () => true }, (tab, id) => tab.rename(id, "b"), ({ name, state }) => name === "b" && state === "failed"],
+  ["deleted it before it was set aside", "embedBatch", { bad: () => true }, (tab, id) => tab.delete([id]), (document) => document.deletedAt > 0],
+];
+for (const [what, when, engineOptions, act, holds] of ELSEWHERE) {
+  test(`indexing keeps what another tab did: it ${what}`, async () => {
+    const db = new MemoryDatabase(),
+      library = await opened(db);
+    const { document } = await library.add({ name: "a", text: lines(3) });
+    const other = await opened(db),
+      engine = engineOf(engineOptions);
+    const work = engine[when];
+    let first = true;
+    engine[when] = async (...given) => {
+      if (first) await act(other, document.id);
+      first = false;
+      return work(...given);
+    };
+    await indexWaiting(library, engine);
+    const kept = await db.read("documents", document.id);
+    assert.ok(holds(kept), JSON.stringify(kept));
+  });
+}
+
+test("a document renamed in one tab keeps its name when another tab deletes it and takes that back", async () => {
+  const db = new MemoryDatabase(),
+    library = await opened(db);
+  const { document } = await library.add({ name: "a", text: "x" });
+  const other = await opened(db);
+  await library.rename(document.id, "b");
+  await (await other.delete([document.id])).undo();
+  assert.equal((await db.read("documents", document.id)).name, "b");
+});
+
+test("a document purged at start stays on the list for teaching until that has forgotten it", async () => {
+  const db = new MemoryDatabase(),
+    library = await opened(db);
+  const { document } = await library.add({ name: "a", text: "x" });
+  await library.delete([document.id]);
+  const later = { now: () => Date.now() + UNDO_MS };
+  await new Library(db, vectorsOf, later).open();
+  const next = await opened(db);
+  assert.deepEqual(await next.purged(), [document.id]);
+  await next.forgotten([document.id]);
+  assert.deepEqual(await (await opened(db)).purged(), []);
+});
+
 const REFUSED = [
   ["empty text", "", "empty_text"],
   ["only white space", " \n\t ", "empty_text"],

@@ -25,6 +25,9 @@ export class MemoryDatabase {
       .filter(([key]) => inRange(key, range));
     yield* found.sort(([a], [b]) => (Array.isArray(a) ? a[1] - b[1] : a < b ? -1 : 1));
   }
+  async change(wanted, then) {
+    await this.write(then(wanted.map(([store, key]) => structuredClone(this.store(store).get(name(key)))))); // nothing comes between
+  }
   async write(operations) {
     if (this.writes >= this.dieAfter) throw new StorageError("the tab was killed");
     this.writes++;

@@ -64,6 +64,7 @@ class App {
     const changed = await this.library.reindexFor(this.engine.model);
     if (changed) this.toasts.say(`${count(changed, "document")} will be read again: the model is another version.`);
     await this.teacher.open();
+    this.attempt(() => this.teacher.forgetPurged()); // not awaited: it needs the engine, which is ready after this
     await this.shelf.fill();
   }
 
@@ -113,9 +114,8 @@ class App {
     const still = () => ids.filter((id) => this.library.all.get(id)?.deletedAt);
     const gone = () =>
       this.attempt(async () => {
-        const purged = still();
-        await this.library.purge(purged);
-        await this.teacher.forget(purged);
+        await this.library.purge(still());
+        await this.teacher.forgetPurged();
       });
     this.toasts.say(
       `${count(deleted.count, "document")} deleted.`,

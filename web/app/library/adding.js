@@ -84,7 +84,7 @@ export class Adding {
   async samples() {
     for (const note of SAMPLE_NOTES) {
       const { document } = await this.app.library.add(note);
-      if (!document.sample) await this.app.library.save([{ ...this.app.library.get(document.id), sample: true }]);
+      if (!document.sample) await this.app.library.amend([document.id], (stored) => ({ document: { ...stored, sample: true } }));
     }
     this.#begin();
   }

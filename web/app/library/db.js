@@ -29,12 +29,16 @@ const done = (request) =>
  * @throws {StorageUnavailable} where the browser has no IndexedDB for this page (blocked site data)
  */
 export async function openDatabase(name = DATABASE) {
+  return new Database(name, await connect(name));
+}
+
+async function connect(name) {
   try {
     const request = indexedDB.open(name, 1);
     request.onupgradeneeded = () => STORES.forEach((store) => request.result.createObjectStore(store));
     const connection = await done(request);
     connection.onversionchange = () => connection.close();
-    return new Database(connection);
+    return connection;
   } catch (error) {
     throw new StorageUnavailable(
       `This browser does not let the page keep data (${error?.message ?? error}). Allow site data for this address, or leave the private window.`,
@@ -44,20 +48,37 @@ export async function openDatabase(name = DATABASE) {
 }
 
 export class Database {
-  /** @param {IDBDatabase} connection */
-  constructor(connection) {
-    this.connection = connection;
+  /** @type {Promise<void> | null} */ #reopening = null;
+
+  /** @param {string} name @param {IDBDatabase} connection */
+  constructor(name, connection) {
+    Object.assign(this, { name, connection });
+  }
+
+  /** A transaction; a connection that the browser closed (Safari does now and then, and clearing storage does) is opened again. */
+  async #begin(stores, mode = "readonly", options = {}) {
+    try {
+      return this.connection.transaction(stores, mode, options);
+    } catch (error) {
+      if (error.name !== "InvalidStateError") throw error;
+      await (this.#reopening ??= this.#reopen().finally(() => (this.#reopening = null)));
+      return this.connection.transaction(stores, mode, options);
+    }
+  }
+
+  async #reopen() {
+    this.connection = await connect(this.name);
   }
 
   /** The value under `key`, or undefined. @param {string} store @param {IDBValidKey} key */
-  read(store, key) {
-    return done(this.connection.transaction(store).objectStore(store).get(key));
+  async read(store, key) {
+    return done((await this.#begin(store)).objectStore(store).get(key));
   }
 
   /** Keys and values in key order, read in pages so that a large library does not arrive in one piece. */
   async *entries(store, range = null, page = 200) {
     for (let rest = range, more = true; more;) {
-      const objects = this.connection.transaction(store).objectStore(store);
+      const objects = (await this.#begin(store)).objectStore(store);
       const [keys, values] = await Promise.all([done(objects.getAllKeys(rest, page)), done(objects.getAll(rest, page))]);
       for (let i = 0; i < keys.length; i++) yield [keys[i], values[i]];
       more = keys.length === page;
@@ -71,23 +92,55 @@ export class Database {
    * @param {Operation[]} operations
    * @throws {QuotaExceeded} when the disk share of this site is full; nothing was written
    */
-  write(operations) {
+  async write(operations) {
     const names = [...new Set(operations.map((operation) => operation.put ?? operation.delete))];
-    if (!names.length) return Promise.resolve();
-    const transaction = this.connection.transaction(names, "readwrite", { durability: "strict" });
-    for (const { put, delete: from, key, value } of operations) {
-      if (put) transaction.objectStore(put).put(value, key);
-      else transaction.objectStore(from).delete(key);
-    }
-    return new Promise((resolve, reject) => {
-      transaction.oncomplete = () => resolve(undefined);
-      transaction.onabort = () => reject(writeError(transaction.error));
+    if (!names.length) return;
+    const transaction = await this.#begin(names, "readwrite", { durability: "strict" });
+    const end = ended(transaction);
+    perform(transaction, operations);
+    await end;
+  }
+
+  /**
+   * Reads values and writes what follows from them in one transaction: no tab comes between.
+   * @param {[store: string, key: IDBValidKey][]} wanted @param {(values: any[]) => Operation[]} then from values, undefined where there is none; must not await
+   * @throws {QuotaExceeded} as `write`
+   */
+  async change(wanted, then) {
+    if (!wanted.length) return;
+    const transaction = await this.#begin(STORES, "readwrite", { durability: "strict" });
+    const end = ended(transaction);
+    const reads = wanted.map(([store, key]) => done(transaction.objectStore(store).get(key)));
+    const written = Promise.all(reads).then((values) => perform(transaction, then(values)));
+    written.catch(() => abort(transaction));
+    await Promise.all([written, end]).catch((error) => {
+      throw error instanceof DOMException ? writeError(error) : error;
     });
   }
 
   close() {
     this.connection.close();
   }
+}
+
+function perform(transaction, operations) {
+  for (const { put, delete: from, key, value } of operations) {
+    if (put) transaction.objectStore(put).put(value, key);
+    else transaction.objectStore(from).delete(key);
+  }
+}
+
+const ended = (transaction) =>
+  new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve(undefined);
+    transaction.onabort = () => reject(writeError(transaction.error));
+  });
+
+/** Nothing of it is kept; one that has ended already refuses. */
+function abort(transaction) {
+  try {
+    transaction.abort();
+  } catch {} // it had aborted by itself
 }
 
 function writeError(error) {

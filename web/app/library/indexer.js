@@ -64,7 +64,7 @@ async function passagesOrSetAside(library, engine, document) {
   try {
     return await missingPassages(library, engine, document);
   } catch (error) {
-    await setAside(library, document.id, error);
+    await setAside(library, document, error);
     return [];
   }
 }
@@ -83,7 +83,7 @@ async function settle(library, engine, items, signal) {
     try {
       saved += await embedAndSave(library, engine, group, signal);
     } catch (error) {
-      await setAside(library, group[0].id, error);
+      await setAside(library, group[0], error);
     }
   }
   return saved;
@@ -96,19 +96,21 @@ async function embedAndSave(library, engine, items, signal) {
     { signal },
   );
   refuseNotFinite(vectors, items);
-  const documents = [],
-    operations = [];
-  for (const group of byDocument(items.map((item, i) => ({ ...item, vector: vectors[i] })))) {
-    const document = library.all.get(group[0].id);
-    if (!document || document.deletedAt || document.hash !== group[0].hash) continue; // deleted or replaced while the model worked
-    operations.push(
-      ...runs(group).map((rows) => ({ put: "vectors", key: [document.id, rows[0].row], value: concat(rows.map(({ vector }) => vector)) })),
-    );
-    const left = document.left - group.length;
-    documents.push({ ...document, left, model: engine.model, state: left ? "waiting" : "ready" });
-  }
-  if (documents.length) await library.save(documents, operations);
+  const groups = new Map(byDocument(items.map((item, i) => ({ ...item, vector: vectors[i] }))).map((group) => [group[0].id, group]));
+  await library.amend([...groups.keys()], (stored) => completed(stored, groups.get(stored.id), engine.model));
   return items.length;
+}
+
+/** A document with vectors of its passages; null when it was deleted or replaced, in any tab, while the model worked. */
+function completed(stored, group, model) {
+  if (stored.deletedAt || stored.hash !== group[0].hash) return null;
+  const left = stored.left - group.length;
+  const operations = runs(group).map((rows) => ({
+    put: "vectors",
+    key: [stored.id, rows[0].row],
+    value: concat(rows.map(({ vector }) => vector)),
+  }));
+  return { document: { ...stored, left, model, state: left ? "waiting" : "ready" }, operations };
 }
 
 function refuseNotFinite(vectors, items) {
@@ -121,12 +123,13 @@ function refuseNotFinite(vectors, items) {
   );
 }
 
-async function setAside(library, id, error) {
+/** @param {import("./library.js").Library} library @param {{id: string, hash: string}} which @param {any} error */
+async function setAside(library, { id, hash }, error) {
   if (NOT_THE_DOCUMENTS_FAULT.has(error?.code)) throw error;
-  const document = library.all.get(id);
-  if (!document || document.deletedAt) return;
   const { code, message } = error instanceof EdgeNetError ? error : { code: "internal", message: String(error?.message ?? error) };
-  await library.save([{ ...document, state: "failed", error: { code, message } }]);
+  await library.amend([id], (stored) =>
+    stored.deletedAt || stored.hash !== hash ? null : { document: { ...stored, state: "failed", error: { code, message } } },
+  );
 }
 
 /** Items grouped by document, order kept. @param {Item[]} items */

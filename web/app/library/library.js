@@ -31,6 +31,7 @@ export const MAX_CHARACTERS = 5_000_000;
 const NAME_LIMIT = 400;
 /** A deletion younger than this may still be undone, perhaps in another tab. */
 export const UNDO_MS = 60_000;
+const PURGED = "purged"; // settings row: ids of documents that are gone for good, until teaching has forgotten them
 
 export class Library extends EventTarget {
   /** @param {import("./db.js").Database} db @param {(id: string) => IDBKeyRange} vectorsOf @param {{now?: () => number, newId?: () => string}} [host] */
@@ -41,7 +42,7 @@ export class Library extends EventTarget {
     this.all = new Map();
   }
 
-  /** Reads the list and clears away what was deleted in an earlier visit. */
+  /** Reads the list and clears away what was deleted in an earlier visit; `purged` tells of it until teaching has forgotten it. */
   async open() {
     const gone = [];
     for await (const [id, document] of this.db.entries("documents")) {
@@ -101,9 +102,10 @@ export class Library extends EventTarget {
   async add({ name, type = "txt", text, notes = [] }) {
     checkText(name, text);
     const hash = await hashText(text);
+    name = await keptName(name);
     const existing = [...this.all.values()].find((document) => document.name === name && !document.deletedAt);
     if (existing?.hash === hash) return { document: existing, outcome: "same" };
-    const base = existing ?? { id: this.newId(), name: name.slice(0, NAME_LIMIT), addedAt: this.now(), passages: null };
+    const base = existing ?? { id: this.newId(), name, addedAt: this.now(), passages: null };
     const document = {
       ...base,
       type,
@@ -124,59 +126,104 @@ export class Library extends EventTarget {
   async rename(id, name) {
     const clean = name.trim().slice(0, NAME_LIMIT);
     if (!clean) throw new InvalidOption("A document needs a name of at least one character. The old name was kept.", { id });
-    await this.save([{ ...this.get(id), name: clean }]);
+    this.get(id);
+    await this.amend([id], (stored) => ({ document: { ...stored, name: clean } }));
   }
 
   /** Hides documents at once; `undo` brings them back as they were. @param {string[]} ids @returns {Promise<{count: number, undo: () => Promise<void>}>} */
   async delete(ids) {
-    const documents = ids.map((id) => this.get(id));
-    await this.save(documents.map((document) => ({ ...document, deletedAt: this.now() })));
-    const undo = () =>
-      this.save(
-        documents
-          .map(({ id }) => this.all.get(id))
-          .filter(Boolean)
-          .map(({ deletedAt, ...document }) => document),
-      );
-    return { count: documents.length, undo };
+    ids.forEach((id) => this.get(id));
+    await this.amend(ids, (stored) => ({ document: { ...stored, deletedAt: this.now() } }));
+    const undo = async () => void (await this.amend(ids, ({ deletedAt, ...document }) => ({ document })));
+    return { count: ids.length, undo };
   }
 
-  /** Ends documents for good. @param {string[]} ids */
+  /** Ends deleted documents for good, but not those that another tab brought back. @param {string[]} ids */
   async purge(ids) {
-    await this.db.write(
-      ids.flatMap((id) => [
-        { delete: "documents", key: id },
-        { delete: "texts", key: id },
-        { delete: "vectors", key: this.vectorsOf(id) },
-      ]),
-    );
-    ids.forEach((id) => this.all.delete(id));
-    if (ids.length) this.tell([], ids);
+    if (!ids.length) return;
+    let gone = [];
+    const wanted = [["settings", PURGED], ...ids.map((id) => ["documents", id])];
+    await this.db.change(wanted, ([earlier = [], ...stored]) => {
+      gone = ids.filter((_, i) => !stored[i] || stored[i].deletedAt);
+      return [{ put: "settings", key: PURGED, value: [...new Set([...earlier, ...gone])] }, ...gone.flatMap((id) => this.#removal(id))];
+    });
+    gone.forEach((id) => this.all.delete(id));
+    this.tell([], gone);
+  }
+
+  #removal(id) {
+    return [
+      { delete: "documents", key: id },
+      { delete: "texts", key: id },
+      { delete: "vectors", key: this.vectorsOf(id) },
+    ];
+  }
+
+  /** Documents that are gone for good and that teaching may still know. @returns {Promise<string[]>} */
+  async purged() {
+    return (await this.db.read("settings", PURGED)) ?? [];
+  }
+
+  /** Teaching knows these no longer. @param {string[]} ids */
+  async forgotten(ids) {
+    const done = new Set(ids);
+    await this.db.change([["settings", PURGED]], ([known = []]) => [
+      { put: "settings", key: PURGED, value: known.filter((id) => !done.has(id)) },
+    ]);
   }
 
   /** Tries failed documents again. */
   async retryFailed() {
-    const failed = this.documents.filter((document) => document.state === "failed");
-    await this.save(failed.map(({ error, ...document }) => ({ ...document, state: "waiting" })));
-    return failed.length;
+    const ids = this.documents.filter(({ state }) => state === "failed").map(({ id }) => id);
+    const again = await this.amend(ids, ({ error, ...stored }) => (stored.state === "failed" ? { document: { ...stored, state: "waiting" } } : null));
+    return again.length;
   }
 
   /** Marks documents whose vectors are of another model as waiting, keeping texts. @param {string} model */
   async reindexFor(model) {
-    const other = this.documents.filter((document) => document.model && document.model !== model);
-    await this.save(
-      other.map((document) => ({ ...document, model: undefined, state: "waiting", passages: null, before: null })),
-      other.map(({ id }) => ({ delete: "vectors", key: this.vectorsOf(id) })),
+    const isOther = (document) => document.model && document.model !== model;
+    const other = await this.amend(this.documents.filter(isOther).map(({ id }) => id), (stored) =>
+      isOther(stored)
+        ? {
+            document: { ...stored, model: undefined, state: "waiting", passages: null, before: null },
+            operations: [{ delete: "vectors", key: this.vectorsOf(stored.id) }],
+          }
+        : null,
     );
     return other.length;
   }
 
   /**
-   * Saves documents and whatever goes with them in one transaction, then tells.
+   * Changes documents as they are stored now, not as this tab remembers them: read, changed and written in one transaction, then tells.
+   * @param {string[]} ids
+   * @param {(stored: Document) => {document: Document, operations?: import("./db.js").Operation[]} | null} change null leaves a document as it is
+   * @returns {Promise<Document[]>} those that were written
+   */
+  async amend(ids, change) {
+    let changes = [];
+    await this.db.change(
+      ids.map((id) => ["documents", id]),
+      (stored) => {
+        changes = stored.filter(Boolean).map(change).filter(Boolean);
+        return changes.flatMap(({ document, operations = [] }) => [{ put: "documents", key: document.id, value: document }, ...operations]);
+      },
+    );
+    const documents = changes.map(({ document }) => document);
+    this.#take(documents);
+    return documents;
+  }
+
+  /**
+   * Saves whole documents and whatever goes with them in one transaction, then tells.
    * @param {Document[]} documents @param {import("./db.js").Operation[]} [operations]
    */
   async save(documents, operations = []) {
     await this.db.write([...documents.map((value) => ({ put: "documents", key: value.id, value })), ...operations]);
+    this.#take(documents);
+  }
+
+  #take(documents) {
+    if (!documents.length) return;
     documents.forEach((document) => this.all.set(document.id, document));
     const removed = documents.filter((document) => document.deletedAt).map(({ id }) => id);
     this.tell(
@@ -200,6 +247,13 @@ export class Library extends EventTarget {
   tell(changed, removed, remote = false) {
     this.dispatchEvent(new CustomEvent("change", { detail: { changed, removed, remote } }));
   }
+}
+
+/** A longer name keeps its beginning and gets a mark of the whole, so that it is found again and no other path is taken for it. */
+async function keptName(name) {
+  if (name.length <= NAME_LIMIT) return name;
+  const mark = `\u2026${(await hashText(name)).slice(0, 12)}`;
+  return name.slice(0, NAME_LIMIT - mark.length) + mark;
 }
 
 function checkText(name, text) {

@@ -17,6 +17,8 @@ export class Teacher extends EventTarget {
   stories = {};
   #queue = Promise.resolve();
   #cancel = null;
+  /** Whether the marks of earlier visits were read. */
+  known = false;
 
   /** @param {{engine: any, searcher: any, library: any, db: any}} parts */
   constructor(parts) {
@@ -28,6 +30,7 @@ export class Teacher extends EventTarget {
   async open() {
     this.stories = (await this.db.read("settings", KEEP)) ?? {};
     await this.refresh();
+    this.known = true;
   }
 
   async refresh(state) {
@@ -82,6 +85,14 @@ export class Teacher extends EventTarget {
           await this.searcher.again();
         })
       : Promise.resolve();
+  }
+
+  /** Drops marks on all documents that are gone for good since the last time; before `open` it leaves them for later. */
+  async forgetPurged() {
+    const ids = this.known ? await this.library.purged() : [];
+    if (!ids.length) return;
+    await this.forget(ids);
+    await this.library.forgotten(ids);
   }
 
   /** @returns {Promise<Uint8Array | null>} null when nothing was taught; needs no Python */
