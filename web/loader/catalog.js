@@ -20,10 +20,14 @@ export const isComplete = async (manifest) => (await Promise.all(rootsOf(manifes
 
 /** How long a document just fetched is fresh: a page asks compatibility, then the manifest, then pulls. */
 const FRESH = 30_000;
+/** How long trust and revocations hold until the site is asked again, ms: a tab may stay open for days. */
+const JUDGED = 600_000;
 
-/** @param {{urls: Urls, wire: import("./http.js").Wire, timeout: number}} setting */
-export function makeCatalog({ urls, wire, timeout }) {
-  let judges; // trust and revocations, asked for once per worker
+/** @param {{urls: Urls, wire: import("./http.js").Wire, timeout: number, network?: EventTarget}} setting `network` tells "online" */
+export function makeCatalog({ urls, wire, timeout, network = /** @type {any} */ (globalThis) }) {
+  /** Trust and revocations as asked for last. @type {{at: number, answer: Promise<any>} | undefined} */
+  let judges;
+  network.addEventListener?.("online", () => { judges = undefined; });
   /** URL → {at, value}. @type {Map<string, {at: number, value: any}>} */
   const recent = new Map();
 
@@ -89,8 +93,11 @@ export function makeCatalog({ urls, wire, timeout }) {
   }
   /** A failure is not kept: the next call tries again. */
   function getJudges() {
-    judges ??= loadJudges().catch((error) => { judges = undefined; throw error; });
-    return judges;
+    if (judges && wire.now() - judges.at < JUDGED) return judges.answer;
+    const asked = { at: wire.now(), answer: loadJudges() };
+    judges = asked;
+    asked.answer.catch(() => { if (judges === asked) judges = undefined; });
+    return asked.answer;
   }
 
   /** @param {{type?: string, quantization?: string}} [filter] @param {AbortSignal} [signal] */
