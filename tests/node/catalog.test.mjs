@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import { createHash, generateKeyPairSync, sign } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { compareVersions, makeCatalog } from "../../web/loader/catalog.js";
+import { makeCatalog } from "../../web/loader/catalog.js";
 import { memory } from "../../web/loader/memory.js";
 import { canonicalize } from "../../web/trust/canonical.js";
+import { compareVersions } from "../../web/trust/versions.js";
 
 const { ascending } = JSON.parse(readFileSync(new URL("../vectors/versions.json", import.meta.url), "utf8"));
 

@@ -7,7 +7,7 @@ import { KernelManager, loadPack, scalarHost, wasmFeatures, wasmHost } from "../
 import { check, layout, pack } from "../../web/engine/kernels/descriptor.js";
 import { Extension, limitMemory } from "../../web/engine/kernels/extension.js";
 import { checkVector, close } from "../../web/engine/kernels/health.js";
-import { compareVersions } from "../../web/engine/kernels/pack.js";
+import { compareVersions } from "../../web/trust/versions.js";
 import { LAYOUTS } from "../../web/engine/kernels/twins.js";
 import { KernelRunner } from "../../web/engine/watchdog.js";
 import { bytes, fetchFrom, json, kernelWorker } from "./pack-folder.mjs";

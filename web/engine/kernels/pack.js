@@ -5,6 +5,7 @@
 import { InvalidPack, MissingFeature, NotInAllowlist, PackHashMismatch, RuntimeTooNew, RuntimeTooOld, VersionIncompatible } from "../../sdk/errors.js";
 import { sha256, toHex } from "../../trust/bytes.js";
 import { COUNT, OBJECT, POSITIVE, TEXT, checkFields, listOf, loadObject, matching } from "../../trust/fields.js";
+import { compareVersions } from "../../trust/versions.js";
 
 /** @typedef {{path: string, hash: string, size: number, features: string[]}} Build */
 /** @typedef {{version: string, name: string, runtime: [string, string], modules: Record<string, Build[]>, kernels: Map<string, any>, health: Build, fallbacks: Record<string, string>}} PackManifest */
@@ -75,35 +76,19 @@ function parseKernel(entry, where, modules) {
   return { ...entry, resource_limits: { ...LIMITS, ...entry.resource_limits } };
 }
 
-/** @param {string} text */
-function versionKey(text) {
-  const found = /^(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?$/.exec(text);
-  if (!found) throw new VersionIncompatible(`"${text}" is not a version such as 1.2.3; the pack cannot be judged`);
-  const before = found[4]?.split(".").map((part) => (/^\d+$/.test(part) ? Number(part) : part)) ?? [];
-  return { release: found.slice(1, 4).map(Number), before };
-}
-
-/** Negative, 0 or positive by the precedence rules of SemVer 2.0.0. @param {string} a @param {string} b */
-export function compareVersions(a, b) {
-  const [x, y] = [versionKey(a), versionKey(b)];
-  const release = x.release.map((n, i) => n - y.release[i]).find((n) => n !== 0);
-  if (release) return release;
-  if (!x.before.length || !y.before.length) return y.before.length - x.before.length;
-  for (let i = 0; i < Math.min(x.before.length, y.before.length); i++) {
-    const [p, q] = [x.before[i], y.before[i]];
-    if (p === q) continue;
-    if (typeof p !== typeof q) return typeof p === "number" ? -1 : 1;
-    return p < q ? -1 : 1;
-  }
-  return x.before.length - y.before.length;
+/** Like `compareVersions`, but only of versions: raises VersionIncompatible for a text that is none. @param {string} a @param {string} b */
+function judgeVersions(a, b) {
+  const bad = [a, b].find((text) => !/^\d{1,9}\.\d{1,9}\.\d{1,9}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$/.test(text));
+  if (bad !== undefined) throw new VersionIncompatible(`"${bad}" is not a version such as 1.2.3; the pack cannot be judged`);
+  return compareVersions(a, b);
 }
 
 /** Raises RuntimeTooOld or RuntimeTooNew unless min <= runtime <= max, both ends included. @param {PackManifest} manifest @param {string} runtime */
 export function checkRuntime({ name, version, runtime: [low, high] }, runtime) {
-  if (compareVersions(runtime, low) < 0) {
+  if (judgeVersions(runtime, low) < 0) {
     throw new RuntimeTooOld(`The kernel pack ${name} ${version} needs EdgeNet ${low} or newer, this is ${runtime}. Update EdgeNet.`, { required: low, actual: runtime });
   }
-  if (compareVersions(runtime, high) > 0) {
+  if (judgeVersions(runtime, high) > 0) {
     throw new RuntimeTooNew(`The kernel pack ${name} ${version} works up to EdgeNet ${high}, this is ${runtime}. Get a newer pack.`, { supported: high, actual: runtime });
   }
 }
