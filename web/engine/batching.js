@@ -3,8 +3,8 @@
  * and the padding of unequal lengths add up to the least (dynamic programming over the sorted lengths).
  */
 
-export const MOST_TOKENS = 512; // per batch, padding included: about 0.3 s on a slow core, so an abort is heard soon
-const RUN_COST = 3;             // what a run costs beyond its tokens, in tokens; from `bench embed`
+export const MOST_TOKENS = 512; // per batch, padding included: bounds how long an abort waits to be heard
+const RUN_COST = 3;             // what a run costs beyond its tokens, in tokens: a guess, small beside any text
 
 /** @typedef {{rows: number[], length: number}} Batch `rows` are indices into the lengths; every row is padded to `length` */
 

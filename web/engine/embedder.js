@@ -33,7 +33,7 @@ export async function createEmbedder({ modelBytes, tokenizerJson, tokenizerConfi
   return new Embedder(ort, session, tokenizer, Math.min(MAX_TOKENS, config.max_position_embeddings ?? MAX_TOKENS), config.hidden_size ?? 384);
 }
 
-// `basic` only: the graph is already made of fused operators, so looking for more costs start-up time and finds nothing
+// `basic` only: the graph is made of fused operators already, so a longer search should cost start-up time and find little (not measured)
 const OPTIONS = { executionProviders: ["wasm"], graphOptimizationLevel: "basic" };
 
 export class Embedder {

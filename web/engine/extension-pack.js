@@ -4,7 +4,7 @@
  */
 import { HealthCheckFailed, InvalidPack, KernelError, KernelNotFound } from "../sdk/errors.js";
 import { makeCall } from "./kernels/calls.js";
-import { wasmFeatures } from "./kernels/features.js";
+import { wasmFeatures } from "../sdk/features.js";
 import { checkExtensions } from "./kernels/health.js";
 import { checkAllowlist, checkBytes, chooseBuilds } from "./kernels/pack.js";
 import { raiseForCode } from "./kernels/traps.js";

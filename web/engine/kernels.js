@@ -3,7 +3,7 @@
  * Without a usable pack the scalar twins answer, slower, and one event says so. Twin of `pysrc/edgenet/kernels/manager.py`.
  */
 import { EdgeNetError, HealthCheckFailed, InvalidPack, KernelNotFound } from "../sdk/errors.js";
-import { wasmFeatures } from "./kernels/features.js";
+import { wasmFeatures } from "../sdk/features.js";
 import { checkExtensions, checkHost } from "./kernels/health.js";
 import { wasmHost } from "./kernels/host.js";
 import { checkAllowlist, checkBytes, chooseBuilds } from "./kernels/pack.js";
@@ -12,7 +12,7 @@ import { judgedManifest, reader } from "./pack-files.js";
 
 export { KernelHost, wasmHost } from "./kernels/host.js";
 export { scalarHost } from "./kernels/twins.js";
-export { wasmFeatures } from "./kernels/features.js";
+export { wasmFeatures } from "../sdk/features.js";
 
 /**
  * @typedef {object} PackOptions

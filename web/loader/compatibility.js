@@ -1,27 +1,19 @@
 /**
  * Whether this browser can run a model, answered from its manifest before any byte of the weights is fetched. Runs in the loader worker.
  */
+import { hasWebgpu, wasmFeatures } from "../sdk/features.js";
 import { estimate, missingBytes } from "./cache.js";
 
 /** @typedef {{name: string, ok: boolean, needed: any, found: any, message: string}} Check */
 
-/** A module with one function () → v128 of these instructions: valid only where they are known. */
-const simdModule = (/** @type {number[]} */ ...code) => new Uint8Array([
-  0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, // \0asm, version 1
-  1, 5, 1, 0x60, 0, 1, 0x7b, // type: () → v128
-  3, 2, 1, 0, // one function of it
-  10, code.length + 4, 1, code.length + 2, 0, ...code, 0x0b,
-]);
-const ZERO = [0x41, 0, 0xfd, 0x0f]; // i32.const 0, i8x16.splat
-
 /** Feature → whether this worker has it. */
 const FEATURES = {
   wasm: () => typeof WebAssembly === "object",
-  simd: () => WebAssembly.validate(simdModule(...ZERO, 0xfd, 0x62)), // i8x16.popcnt
-  relaxedSimd: () => WebAssembly.validate(simdModule(...ZERO, ...ZERO, 0xfd, 0x80, 0x02)), // i8x16.relaxed_swizzle
+  simd: () => wasmFeatures().has("simd"),
+  relaxedSimd: () => wasmFeatures().has("relaxed-simd"),
   isolated: () => globalThis.crossOriginIsolated === true,
   threads: () => globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer === "function",
-  webgpu: async () => Boolean(await globalThis.navigator?.gpu?.requestAdapter().catch(() => null)),
+  webgpu: hasWebgpu,
   opfs: () => typeof navigator.storage?.getDirectory === "function",
   webcrypto: () => Boolean(globalThis.crypto?.subtle),
 };
