@@ -156,7 +156,10 @@ export class Hub {
     const pulled = await this.call("loader.pull", { id, version }, options);
     const session = crypto.randomUUID();
     const model = { id, version: pulled.manifest.version, threads: pickThreads(threads ?? this.options.threads) };
-    const answer = await this.call("engine.load", { session, ...model }, options);
+    const answer = await this.call("engine.load", { session, ...model }, options).catch((error) => {
+      this.#forget({ session }).catch(() => {}); // a cancel can cross the answer: the engine would hold what nobody has
+      throw error;
+    });
     this.#sessions.set(session, { ...model, adapter: null, indexed: false });
     return { ...answer, session, trust: pulled.state };
   }
@@ -203,7 +206,7 @@ export class Hub {
   async #ask(name, kind, args, options) {
     const worker = await this.#worker(name);
     const onEvent = (/** @type {any} */ event) => {
-      this.#lastHeard = Date.now();
+      this.#signs++;
       this.#hear(event);
       options.onEvent?.(event);
     };
@@ -211,7 +214,7 @@ export class Hub {
     try {
       return await worker.call(kind, args, { ...options, onEvent });
     } finally {
-      this.#lastHeard = Date.now();
+      this.#signs++;
       clearInterval(timer);
     }
   }
@@ -220,14 +223,18 @@ export class Hub {
   #watchdog(name, worker) {
     if (name !== "engine") return undefined;
     const limit = this.options.testing.patience;
-    this.#lastHeard = Date.now();
+    const step = Math.min(limit / 4, 5000);
+    let [seen, silent] = [this.#signs, 0];
     return setInterval(() => {
-      if (Date.now() - this.#lastHeard < limit) return;
+      silent = this.#signs === seen ? silent + step : 0; // ticks, not the clock: a machine that slept has not been waiting
+      seen = this.#signs;
+      if (silent < limit) return;
       worker.close(new EngineDeadline(`The ${name} said nothing for ${limit / 1000} s and was stopped. It is started again from the cache.`, { limit }));
-    }, Math.min(limit / 4, 5000));
+    }, step);
   }
 
-  #lastHeard = 0;
+  /** Signs of life of the engine so far. */
+  #signs = 0;
 }
 
 /** Asked in a page, where the browser may show a question; a worker may not ask. @returns {Promise<{persisted: boolean}>} */
