@@ -30,7 +30,10 @@ class PlayedStore {
   }
   get = (key) => this.#ask(() => structuredClone(this.map.get(key)));
   getAllKeys = () => this.#ask(() => [...this.map.keys()]);
-  put = (value, key) => this.#ask(() => void this.map.set(key, structuredClone(value)));
+  put(value, key) {
+    if (this.idb.failPut) throw this.idb.failPut;
+    return this.#ask(() => void this.map.set(key, structuredClone(value)));
+  }
   delete = (key) => this.#ask(() => void this.map.delete(key));
 }
 
@@ -38,6 +41,7 @@ export class PlayedIndexedDB {
   /** @type {Map<string, Map<string, Map<any, any>>>} */ databases = new Map();
   /** @type {any[]} */ connections = [];
   /** Thrown by every open. @type {Error | null} */ refuse = null;
+  /** Thrown by every put. @type {Error | null} */ failPut = null;
   /** Thrown by the next read or write alone. @type {Error | null} */ fail = null;
 
   open(name) {

@@ -41,7 +41,10 @@ export class ModelLoader extends EventTarget {
     const onEvent = this.#progress(id, onProgress);
     const opened = await this.ask("hub.open", { id, version, threads }, { signal, onEvent });
     const session = new InferenceSession(this, opened);
-    await session.teach.restore();
+    await session.teach.restore().catch(async (error) => {
+      await session.dispose().catch(() => {}); // else the engine holds what nobody has
+      throw error;
+    });
     this.#open.add(session);
     await this.#evict();
     onEvent({ status: "ready", phase: "warmup", progress: 100 });

@@ -9,6 +9,8 @@ import { BackupInvalid, DocumentNotFound } from "./errors.js";
 const DATABASE = "edgenet-teach-v1";
 /** Results beside the marked one that Python compares it with; the Teacher keeps the first twelve. */
 const RIVALS = 13;
+/** How the engine refuses an adapter that is damaged; anything else is the engine's own trouble. */
+const BAD_ADAPTER = new Set(["wrong_length", "not_finite", "internal"]);
 
 /**
  * @typedef {{n: number, query: string, id: string, row: number, relevant: boolean}} Mark
@@ -24,6 +26,7 @@ const RIVALS = 13;
 export class Teach {
   #session;
   #save;
+  /** Revision last read from IndexedDB, usable or not. @type {string | null} */ #revision = null;
   /** What is known now; the copy in IndexedDB may be newer. @type {Kept | null} */ #kept = null;
   /** Which Python, and the revision that it holds. @type {string | null} */ #inPython = null;
   /** @type {ReturnType<typeof durableStore> | null} */ #store = null;
@@ -36,11 +39,12 @@ export class Teach {
     this.lock = `edgenet-teach:${this.key}`;
   }
 
-  /** Applies what was taught before; no Python. Called by `load`. */
+  /** Applies what was taught before; no Python. Called by `load`. What is damaged or out of reach is said; the model opens without it. */
   async restore() {
-    this.#kept = await this.#read();
+    const kept = await this.#read().catch((error) => this.#damaged(error));
+    if (!kept) return;
+    this.#kept = await this.#applied(kept);
     if (!this.#kept?.adapter) return;
-    await this.#session.setAdapter(this.#kept.adapter);
     this.#session.notice("teaching_restored", `What was taught before (${this.#kept.marks.length} marks) is applied again.`);
   }
 
@@ -145,17 +149,36 @@ export class Teach {
   /** @param {any} learned what Python answered */
   async #keep(learned) {
     const kept = { ...learned, revision: crypto.randomUUID() };
+    if (this.#save) await set(this.key, kept, this.#database()); // before it is applied: what cannot be kept must not be in force
     await this.#session.setAdapter(kept.adapter);
-    if (this.#save) await set(this.key, kept, this.#database());
-    this.#kept = kept;
+    [this.#kept, this.#revision] = [kept, kept.revision];
   }
 
   /** Takes over what another tab kept. */
   async #fresh() {
     const kept = await this.#read();
-    if (!kept || kept.revision === this.#kept?.revision) return;
-    this.#kept = kept;
-    await this.#session.setAdapter(kept.adapter);
+    if (!kept || kept.revision === this.#revision) return;
+    this.#kept = await this.#applied(kept);
+  }
+
+  /** What of kept state can be used, its adapter applied. @param {any} kept @returns {Promise<Kept | null>} */
+  async #applied(kept) {
+    this.#revision = kept.revision ?? null;
+    if (!Array.isArray(kept.marks) || typeof kept.data !== "string") return this.#damaged(new TypeError("it is not a record of marks"));
+    try {
+      if (kept.adapter || this.#session.adapter) await this.#session.setAdapter(kept.adapter);
+      return kept;
+    } catch (error) {
+      if (!BAD_ADAPTER.has(/** @type {any} */ (error).code)) throw error;
+      this.#damaged(error);
+      return { ...kept, adapter: null };
+    }
+  }
+
+  /** @param {any} error */
+  #damaged(error) {
+    this.#session.notice("teaching_damaged", `What was taught before cannot be applied, and searches go without it: ${error.message} Reset what was taught, or import an export of it.`);
+    return null;
   }
 
   /** @returns {Promise<Kept | null>} */
