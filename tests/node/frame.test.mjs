@@ -1,9 +1,10 @@
 /** EdgeNet's frame against a hostile page around it: what a page may choose, and what no page may. The frame's own code; only the browser is played. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { connect } from "../../web/workers/rpc.js";
 import { CONNECT } from "../../web/sdk/frame.js";
-import { serveFrame } from "../../web/sdk/frame-server.js";
+import { KINDS, serveFrame } from "../../web/sdk/frame-server.js";
 
 const ORIGIN = "https://models.example";
 
@@ -56,3 +57,33 @@ for (const worker of ["loader", "engine", "python"]) {
     assert.deepEqual(configured(), []);
   });
 }
+
+/** [what a page asks, args, code of the answer (null: it is served), why] */
+const ASKED = [
+  ["loader.pull", { id: "a" }, null, "a model of the frame's own site"],
+  ["hub.close", { session: "s" }, null, "what the SDK asks of the Hub"],
+  ["engine.index.search", { session: "s" }, null, "what a session asks"],
+  ["loader.remove", { id: "a" }, null, "one model by its name, which can be fetched again"],
+  ["loader.clear", {}, "not_supported", "other pages may share this storage"],
+  ["loader.pull", { url: "https://other.example/manifest.json" }, "not_supported", "our origin fetches no address of a stranger's"],
+  ["loader.manifest", { id: "a", url: "/private.json" }, "not_supported", "nor one of its own that the site does not list"],
+  ["python.run", { code: "1" }, "unknown_kind", "code is for EdgeNet's own tests"],
+  ["engine.load", { id: "a" }, "unknown_kind", "sessions are opened through the Hub, which counts them"],
+  ["toString", {}, "unknown_kind", "a name that every object has"],
+];
+for (const [kind, args, code, why] of ASKED) {
+  test(`frame: ${kind} ${JSON.stringify(args)} is ${code ? "refused" : "served"}: ${why}`, async (t) => {
+    const answer = embed(t, {}).call("call", { kind, args });
+    if (!code) return void (await answer);
+    await assert.rejects(answer, { code });
+    assert.deepEqual(PlayedWorker.asked, []);
+  });
+}
+
+test("frame: everything that the SDK asks is served, but for emptying the store", () => {
+  const texts = ["loader", "session", "search-index", "teach"].map((name) => readFileSync(new URL(`../../web/sdk/${name}.js`, import.meta.url), "utf8"));
+  const asked = texts.flatMap((text) => [...text.matchAll(/(?:ask|askAny|call)\("([\w.]+)"/g)].map(([, kind]) => kind));
+  const full = asked.map((kind) => (/^(hub|loader|python)\./.test(kind) ? kind : `engine.${kind}`));
+  assert.ok(full.length > 25);
+  assert.deepEqual(full.filter((kind) => !KINDS.has(kind)), ["loader.clear"]);
+});

@@ -2,12 +2,31 @@
  * The frame's side of an embedding: greets the page around it, takes one port, and serves a Hub on it. Runs in embed.html.
  */
 import { serve, transferring } from "../workers/rpc.js";
-import { FrameRefused } from "./errors.js";
+import { FrameRefused, NotSupported, UnknownKind } from "./errors.js";
 import { CONNECT, HELLO, passedOptions } from "./frame.js";
 import { Hub } from "./hub.js";
 import { readOptions } from "./options.js";
 import { resolveUrls } from "./place.js";
 import { requireSecure } from "./secure.js";
+
+/** What a page may ask: what the SDK itself asks. A kind is served only once it is named here. @type {Record<string, string[]>} */
+const SERVED = {
+  hub: ["open", "close", "status", "events", "stop", "persist", "kernels", "kernels.run", "kernels.add"],
+  loader: ["pull", "isCached", "cached", "remove", "manifest", "models", "compatibility", "verify", "usage"],
+  engine: ["embed", "split", "tokens", "memory", "adapter.set", "index.put", "index.get", "index.search", "index.delete"],
+  python: ["boot", ...["open", "mark", "undo", "reset", "forget", "state", "export", "import"].map((name) => `teach.${name}`)],
+};
+export const KINDS = new Set(Object.entries(SERVED).flatMap(([worker, kinds]) => kinds.map((kind) => `${worker}.${kind}`)));
+
+/**
+ * Refuses what no page around the frame may ask: kinds of no use to it; to empty a store that other pages of its site may share; and to
+ * make this origin fetch an address of the page's choice. @param {string} kind @param {any} args
+ */
+function requireServed(kind, args) {
+  if (kind === "loader.clear") throw new NotSupported("In a frame the cache may be shared with other pages, so none may empty it. Remove the models you know by clearCache(id).", { kind });
+  if (!KINDS.has(kind)) throw new UnknownKind(`EdgeNet's frame does not answer "${kind}".`, { kind });
+  if (kind.startsWith("loader.") && args?.url !== undefined) throw new NotSupported("In a frame only models of the frame's own site are fetched, by id. Put EdgeNet's files on your origin (frame: false) for others.", { kind });
+}
 
 /** Origins that may embed: the content of `<meta name="edgenet-embedders">`, `*` when there is none. */
 const allowed = () => (document.querySelector('meta[name="edgenet-embedders"]')?.getAttribute("content") ?? "*").split(/\s+/);
@@ -36,6 +55,7 @@ function serveHub(port, given) {
   const made = () => (hub ??= (requireSecure(), new Hub({ urls: resolveUrls({ base: new URL("./", location.href).href }), options: readOptions(passedOptions(given)), framed: true })));
   serve(port, {
     async call({ kind, args }, { signal, emit }) {
+      requireServed(kind, args);
       const result = await made().call(kind, args, { signal, onEvent: emit });
       return transferring(result, buffersOf(result));
     },
