@@ -117,7 +117,7 @@ def test_the_index_finds_replaces_and_forgets(sdk):
 
 REFUSED = [
     ("an unknown option", "invalid_option", "() => make({ cach: {} })"),
-    ("a backend that cannot run", "invalid_option", "() => make({ backend: 'webgpu' })"),
+    ("a backend that cannot run", "not_supported", "() => make({ backend: 'webgpu' })"),
     ("an unknown model", "model_not_found", "() => make().load('nobody')"),
     ("an unknown address", "invalid_option", "() => make({ urls: { modells: 'x' } })"),
 ]

@@ -28,6 +28,11 @@ for (const [what, given, message] of REFUSED) {
   test(`options: ${what} is refused`, () => assert.throws(() => readOptions(given), (error) => error.code === "invalid_option" && message.test(error.message)));
 }
 
+test("options: a backend asked for by name that runs no model is refused, not replaced in silence", () => {
+  assert.throws(() => readOptions({ backend: "webgpu" }), { code: "not_supported", message: /WebAssembly only/ });
+  assert.equal(readOptions({ backend: "wasm" }).backend, "wasm");
+});
+
 const SCRIPT = "https://models.example/sub/edgenet.js";
 const PLACES = [
   ["beside the script", {}, "models", "https://models.example/sub/models/"],

@@ -1,14 +1,14 @@
 /**
  * The ModelLoader's options: defaults, limits, and no unknown name let through. Page, worker and Node.
  */
-import { InvalidOption } from "./errors.js";
+import { InvalidOption, NotSupported } from "./errors.js";
 
 /**
  * @typedef {object} ModelLoaderOptions
  * @property {{maxSize?: number}} [cache] `maxSize` in bytes
  * @property {{primary?: string, fallback?: string[], timeout?: number}} [sources] source types in order; `timeout` in ms without a byte
  * @property {{parallel?: number, retries?: number, progressCallback?: (event: Progress) => void}} [download]
- * @property {"auto" | "wasm"} [backend]
+ * @property {"auto" | "wasm" | "webgpu"} [backend] "auto" is "wasm" today; "webgpu" by name is an error, not a silent fallback
  * @property {{maxModels?: number}} [memory]
  * @property {"auto" | number} [threads]
  * @property {Partial<Record<string, string>>} [urls] see `place.js`
@@ -40,7 +40,7 @@ const TABLE = {
   "download.parallel": [4, count, "a whole number from 1"],
   "download.retries": [3, (v) => Number.isInteger(v) && v >= 0, "a whole number from 0"],
   "download.progressCallback": [undefined, (v) => typeof v === "function", "a function"],
-  backend: ["auto", oneOf("auto", "wasm"), '"auto" or "wasm"; WebGPU does not run these models yet'],
+  backend: ["auto", oneOf("auto", "wasm", "webgpu"), '"auto" or "wasm"'],
   "memory.maxModels": [2, count, "a whole number from 1"],
   threads: ["auto", (v) => v === "auto" || count(v), '"auto" or a whole number from 1'],
   urls: [{}, (v) => v !== null && typeof v === "object", "an object of addresses"],
@@ -55,7 +55,7 @@ const GROUPS = new Set(Object.keys(TABLE).filter((name) => name.includes(".")).m
  * The options with every default filled in, one level of nesting.
  * @param {ModelLoaderOptions} given
  * @returns {any} of the shape of ModelLoaderOptions
- * @throws InvalidOption for an unknown name or a value out of range
+ * @throws InvalidOption for an unknown name or a value out of range, NotSupported for a backend that no model runs on
  */
 export function readOptions(given = {}) {
   const flat = flatten(given);
@@ -68,6 +68,7 @@ export function readOptions(given = {}) {
     if (inner) (out[group] ??= {})[inner] = value;
     else out[name] = value;
   }
+  if (out.backend === "webgpu") throw new NotSupported('WebGPU was asked for by name, but these models run on WebAssembly only today. Leave `backend` out or set it to "wasm".', { option: "backend" });
   return out;
 }
 
