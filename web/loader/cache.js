@@ -93,10 +93,16 @@ async function evictOne(manifest, onEvicted) {
   const [spare, models] = [new Set(rootsOf(manifest)), await allModels()];
   for (const { manifest: victim } of models.sort((a, b) => a.lastUsed - b.lastUsed)) {
     if (modelKey(victim.id, victim.version) === wanted) continue;
-    if (!(await removeModel(victim, { spare, ifFree: true }))) continue;
+    if (!(await removeModel(victim, { spare, ifFree: true }).catch(heldElsewhere))) continue;
     onEvicted({ id: victim.id, version: victim.version });
     return true;
   }
+  return false;
+}
+
+/** The browser removes no file that another tab has open: that model is in use. @param {any} error @returns {false} */
+function heldElsewhere(error) {
+  if (error.name !== "NoModificationAllowedError") throw error;
   return false;
 }
 
@@ -121,7 +127,7 @@ function tooBig({ id, version }, { rule, ...numbers }) {
 }
 
 /**
- * Deletes a model's record and every artifact that no other model names.
+ * Deletes every artifact that no other model names, then the model's record: bytes that could not be removed stay listed, and can be cleared.
  * @param {any} manifest @param {{spare?: Set<string>, ifFree?: boolean}} [options] `ifFree`: leave it if anything of it is in use
  * @returns {Promise<boolean>} whether it was removed
  */
@@ -130,8 +136,8 @@ export async function removeModel(manifest, { spare = new Set(), ifFree = false 
   const shared = new Set([...others.flatMap((r) => rootsOf(r.manifest)), ...spare]);
   const own = rootsOf(manifest).filter((root) => !shared.has(root));
   if (ifFree && (await anyInUse(own))) return false;
-  await deleteKey(modelKey(manifest.id, manifest.version));
   for (const root of own) await withLock(writeLock(root), {}, () => removeArtifact(root));
+  await deleteKey(modelKey(manifest.id, manifest.version));
   return true;
 }
 

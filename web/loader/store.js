@@ -4,8 +4,8 @@
  * calls complete was verified before its bits were set.
  */
 import { del, get, getMany, keys, set, update } from "idb-keyval";
-import { NotCached } from "../sdk/errors.js";
-import { durableStore } from "./durable.js";
+import { NotCached, StorageError } from "../sdk/errors.js";
+import { durableStore, failedToOpen } from "./durable.js";
 import { askMemory, memory } from "./memory.js";
 
 export const FOLDER = "edgenet-v1";
@@ -24,17 +24,28 @@ const INDEX = { database: "edgenet-v1", store: "models" };
 const durable = durableStore(INDEX.database, INDEX.store);
 /** Chunks need no flush of their own: the marks that follow them are flushed, and with them all that came before. */
 const relaxed = durableStore(INDEX.database, INDEX.store, "relaxed");
-/** Where storage is refused (blocked site data, opaque origins) every key lives in the loader worker's memory instead. */
+/**
+ * Where storage is refused (blocked site data, opaque origins, no IndexedDB) every key lives in the loader worker's memory instead, for good.
+ * An error in a database that could be opened passes: it is said, and what is on disk stays in use.
+ */
 async function withIndex(inIndexedDb, inMemory) {
   if (!memory.refused) {
     try {
       return await inIndexedDb(durable);
     } catch (error) {
-      if (error.name === "QuotaExceededError") throw error;
+      if (!isRefusal(error)) throw named(error);
       memory.refused = `${error.name}: ${error.message}`;
     }
   }
   return inMemory();
+}
+
+const isRefusal = (/** @type {any} */ error) => error.name === "SecurityError" || (failedToOpen(error) && error.name !== "QuotaExceededError");
+
+/** A full disk keeps the browser's name, by which callers know it; what is not the browser's passes as it is. @param {any} error */
+function named(error) {
+  if (!(error instanceof DOMException) || error.name === "QuotaExceededError") return error;
+  return new StorageError(`The browser's database failed (${error.name}: ${error.message}). Nothing of this step was saved. Try again; if it stays, restart the browser.`, { reason: error.name });
 }
 
 export const readKey = (/** @type {string} */ key) => withIndex((store) => get(key, store), async () => memory.index.get(key) ?? (await askMemory({ key })));
@@ -173,7 +184,8 @@ async function syncReader(file) {
     async read(offset, length) {
       handle ??= await open();
       const bytes = new Uint8Array(length);
-      handle.read(bytes, { at: offset });
+      const found = handle.read(bytes, { at: offset });
+      if (found !== length) throw new NotCached(`Artifact ${file.name.slice(0, 12)}… ends after ${found} of ${length} bytes at ${offset}: the browser cleared storage. Pull the model again.`, { root: file.name });
       return bytes;
     },
     close() {
