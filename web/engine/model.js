@@ -53,7 +53,7 @@ export async function openModel({ id, version, threads }, urls, emit) {
     said("warmup");
     const { vectors } = await embedder.embed(["warm up"], {});
     return {
-      manifest, embedder, dimensions: vectors.length, modelBytes: manifest.artifacts.model.size, maxTokens: manifest.architecture.contextLength,
+      manifest, embedder, dimensions: vectors.length, modelBytes: manifest.artifacts.model.size, maxTokens: embedder.maxTokens,
       async dispose() { release(); await embedder.dispose(); },
     };
   } catch (error) {

@@ -87,9 +87,13 @@ const handlers = {
     say = emit;
     return new Promise(() => {});
   },
-  async load({ session, id, version, threads, indexLost = false }, { emit }) {
+  async load({ session, id, version, threads, indexLost = false }, { signal, emit }) {
     if (!config) throw new NoModel("The engine was not configured.", {});
-    const model = await turns.take(() => openModel({ id, version, threads }, config.urls, emit));
+    const model = await turns.take(() => openModel({ id, version, threads }, config.urls, emit), { signal });
+    if (signal.aborted) { // compiling cannot be stopped; what nobody waits for any more is given back
+      await model.dispose();
+      throw signal.reason;
+    }
     sessions.set(session, { model, index: null, adapter: null, lost: indexLost });
     const { manifest, dimensions, maxTokens } = model;
     return { id, version, type: manifest.type, manifest, dimensions, maxTokens, memory: memoryOf(sessionOf({ session })) };
