@@ -78,10 +78,6 @@ class NotText(InputError, code="not_text"):
     """A file or argument is binary, or not a string."""
 
 
-class InvalidUtf8(InputError, code="invalid_utf8"):
-    """Bytes claimed to be text are not UTF-8."""
-
-
 class TextTooLarge(InputError, code="text_too_large"):
     """A document is larger than the limit."""
 
@@ -308,10 +304,6 @@ class QuotaExceeded(StorageError, code="quota_exceeded"):
     """The store has no room left."""
 
 
-class StoreCorrupt(StorageError, code="store_corrupt"):
-    """The store's own index cannot be read; `verify` repairs it."""
-
-
 # --- the machine -----------------------------------------------------------------------------------------------------
 class PlatformError(EdgeNetError, code="platform", exit_status=9):
     """This machine or browser cannot do what was asked."""
@@ -323,10 +315,6 @@ class InsecureContext(PlatformError, code="insecure_context"):
 
 class FeatureMissing(PlatformError, code="feature_missing"):
     """A needed feature (WebAssembly SIMD, WebCrypto Ed25519, workers) is absent."""
-
-
-class NotEnoughMemory(PlatformError, code="not_enough_memory"):
-    """The model needs more memory than there is."""
 
 
 class FrameRefused(PlatformError, code="frame_refused"):
@@ -360,10 +348,6 @@ class ModelInvalid(EngineError, code="model_invalid"):
 
 class OutputNotFinite(EngineError, code="output_not_finite"):
     """The model answered NaN or an infinity; nothing was stored."""
-
-
-class EngineTrapped(EngineError, code="engine_trapped"):
-    """The engine stopped at an illegal operation and was thrown away."""
 
 
 class EngineDeadline(EngineError, code="engine_deadline"):
@@ -441,10 +425,6 @@ class AllocationFailed(KernelError, code="kernel_allocation"):
 
 class InitializationFailed(KernelError, code="kernel_initialization"):
     """A kernel's module could not be instantiated or initialised."""
-
-
-class KernelRuntimeError(KernelError, code="kernel_runtime"):
-    """The WebAssembly runtime itself failed."""
 
 
 class UnsupportedFeature(KernelError, code="kernel_unsupported_feature"):

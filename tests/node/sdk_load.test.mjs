@@ -1,7 +1,7 @@
 /** Opening a model and keeping what is taught, over played workers: nothing damaged may keep the model shut. */
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { EngineTrapped, toData } from "../../web/sdk/errors.js";
+import { EngineDeadline, toData } from "../../web/sdk/errors.js";
 import { ModelLoader } from "../../web/sdk/loader.js";
 import { VectorIndex } from "../../web/engine/vector-index.js";
 import { PlayedIndexedDB } from "./played_idb.mjs";
@@ -28,7 +28,7 @@ class PlayedWorker extends EventTarget {
   }
   dispose = ({ session }) => void played.open.delete(session);
   "adapter.set"({ A, B, alpha }) {
-    if (played.trap) throw new EngineTrapped("out of memory");
+    if (played.trap) throw new EngineDeadline("it said nothing");
     const adapter = A ? { A, B, alpha } : null;
     VectorIndex.checkAdapter(adapter, DIM);
     played.adapter = adapter;
@@ -94,7 +94,7 @@ test("load: what was taught before is applied and said", async () => {
 test("load: when the engine itself fails meanwhile, load rejects and leaves no session", async () => {
   const { loader } = loaderWith(keptWith(GOOD));
   played.trap = true;
-  await assert.rejects(loader.load("m"), { code: "engine_trapped" });
+  await assert.rejects(loader.load("m"), { code: "engine_deadline" });
   assert.equal(played.open.size, 0);
   played.trap = false;
   await loader.load("m");

@@ -100,8 +100,6 @@ export const EmptyText = failure("EmptyText", "empty_text", InputError);
 export const EmptyBatch = failure("EmptyBatch", "empty_batch", InputError);
 /** A file or argument is binary, or not a string. */
 export const NotText = failure("NotText", "not_text", InputError);
-/** Bytes claimed to be text are not UTF-8. */
-export const InvalidUtf8 = failure("InvalidUtf8", "invalid_utf8", InputError);
 /** A document is larger than the limit. */
 export const TextTooLarge = failure("TextTooLarge", "text_too_large", InputError);
 /** A folder holds more files than the limit. */
@@ -224,8 +222,6 @@ export const StorageError = failure("StorageError", "storage", EdgeNetError, 6);
 export const StorageUnavailable = failure("StorageUnavailable", "storage_unavailable", StorageError);
 /** The store has no room left. */
 export const QuotaExceeded = failure("QuotaExceeded", "quota_exceeded", StorageError);
-/** The store's own index cannot be read; `verify` repairs it. */
-export const StoreCorrupt = failure("StoreCorrupt", "store_corrupt", StorageError);
 
 // --- the machine
 /** This machine or browser cannot do what was asked. */
@@ -234,8 +230,6 @@ export const PlatformError = failure("PlatformError", "platform", EdgeNetError, 
 export const InsecureContext = failure("InsecureContext", "insecure_context", PlatformError);
 /** A needed feature (WebAssembly SIMD, WebCrypto Ed25519, workers) is absent. */
 export const FeatureMissing = failure("FeatureMissing", "feature_missing", PlatformError);
-/** The model needs more memory than there is. */
-export const NotEnoughMemory = failure("NotEnoughMemory", "not_enough_memory", PlatformError);
 /** The page does not let EdgeNet's frame in, or the frame does not let the page in. */
 export const FrameRefused = failure("FrameRefused", "frame_refused", PlatformError);
 
@@ -254,8 +248,6 @@ export const Disposed = failure("Disposed", "disposed", EngineError);
 export const ModelInvalid = failure("ModelInvalid", "model_invalid", EngineError);
 /** The model answered NaN or an infinity; nothing was stored. */
 export const OutputNotFinite = failure("OutputNotFinite", "output_not_finite", EngineError);
-/** The engine stopped at an illegal operation and was thrown away. */
-export const EngineTrapped = failure("EngineTrapped", "engine_trapped", EngineError);
 /** The engine did not answer in time and was stopped. */
 export const EngineDeadline = failure("EngineDeadline", "engine_deadline", EngineError);
 /** A worker ended while calls were waiting. */
@@ -296,8 +288,6 @@ export const DTypeMismatch = failure("DTypeMismatch", "kernel_dtype", KernelErro
 export const AllocationFailed = failure("AllocationFailed", "kernel_allocation", KernelError);
 /** A kernel's module could not be instantiated or initialised. */
 export const InitializationFailed = failure("InitializationFailed", "kernel_initialization", KernelError);
-/** The WebAssembly runtime itself failed. */
-export const KernelRuntimeError = failure("KernelRuntimeError", "kernel_runtime", KernelError);
 /** A kernel needs a feature that this runtime lacks. */
 export const UnsupportedFeature = failure("UnsupportedFeature", "kernel_unsupported_feature", KernelError);
 

@@ -16,7 +16,6 @@ const NOT_THE_DOCUMENTS_FAULT = new Set([
   "disposed",
   "no_model",
   "engine_deadline",
-  "engine_trapped",
   "quota_exceeded",
   "storage",
   "storage_unavailable",
