@@ -238,3 +238,8 @@ each("detached signature", vectors.detached, async (row) => {
   assert.equal(code, row.code);
   if (found) assert.equal(found, vectors.trust.keys[0].keyId);
 });
+
+test("base64 of a megabyte is what Buffer says", () => {
+  const bytes = Uint8Array.from({ length: 1 << 20 }, (_, i) => i * 31);
+  assert.equal(toBase64(bytes), Buffer.from(bytes).toString("base64"));
+});

@@ -37,7 +37,11 @@ export function fromHex(text) {
 export const fromBase64 = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
 
 /** @param {Uint8Array} bytes */
-export const toBase64 = (bytes) => btoa(String.fromCharCode(...bytes));
+export function toBase64(bytes) {
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192)); // engines limit how many arguments a call takes
+  return btoa(text);
+}
 
 /** @param {Uint8Array} a @param {Uint8Array} b */
 export const sameBytes = (a, b) => a.length === b.length && a.every((byte, i) => byte === b[i]);
