@@ -3,14 +3,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import kernel_pack  # noqa: E402
 
-from bench.common import browser_path  # noqa: E402
-from bench.microlora import FLAGS, served  # noqa: E402
+from bench.microlora import served  # noqa: E402
 
 SETUP = """async () => {
   const { loadPack } = await import("/web/engine/kernels.js");
@@ -42,16 +40,15 @@ TRAPS = [
 
 
 @pytest.fixture(scope="module")
-def tab(tmp_path_factory):
+def tab(chromium, tmp_path_factory):
     built, blank = kernel_pack.write_pack(tmp_path_factory.mktemp("pack")), tmp_path_factory.mktemp("page")
     (blank / "index.html").write_text("<!doctype html><link rel=icon href=data:,><title>kernels</title>")
-    with sync_playwright() as play, served({"/web/": ROOT / "web", "/pack/": built, "/": blank}) as address:
-        browser = play.chromium.launch(executable_path=browser_path(), headless=True, args=FLAGS)
-        page = browser.new_page()
+    with served({"/web/": ROOT / "web", "/pack/": built, "/": blank}) as address:
+        page = chromium.new_page()
         page.goto(f"{address}/index.html")
         page.started = page.evaluate(SETUP)
         yield page
-        browser.close()
+        page.close()
 
 
 def test_a_signed_pack_is_verified_and_health_checked_in_the_browser(tab):
