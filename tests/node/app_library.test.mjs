@@ -120,6 +120,14 @@ test("cancelling keeps what was finished and rejects with aborted", async () => 
   assert.equal(engine.seen.length, 40);
 });
 
+test("progress moves within one long document", async () => {
+  const library = await opened(new MemoryDatabase()),
+    shares = [];
+  await library.add({ name: "a", text: lines(40) });
+  await indexWaiting(library, engineOf(), { onProgress: ({ share }) => shares.push(share) });
+  assert.deepEqual(shares.map((share) => Math.round(100 * share)), [20, 40, 60, 80, 100, 100]);
+});
+
 test("a deleted document is hidden at once, comes back by undo, and is gone after the next start", async () => {
   const db = new MemoryDatabase(),
     library = await opened(db);

@@ -183,7 +183,7 @@ function followWork(app) {
       ? null
       : {
           title: "Reading your documents",
-          percent: progress.of ? (100 * progress.done) / progress.of : null,
+          percent: 100 * progress.share,
           cancel: () => app.worklist.pause(),
           text: `${progress.done.toLocaleString("en")} of ${count(progress.of, "document")}`,
         },

@@ -34,7 +34,7 @@ const NOT_THE_DOCUMENTS_FAULT = new Set([
  * Indexes until nothing waits; documents added meanwhile are taken too.
  * @param {import("./library.js").Library} library
  * @param {Engine} engine
- * @param {{signal?: AbortSignal, onProgress?: (p: {done: number, of: number, passages: number, name: string}) => void}} [options] documents, passages
+ * @param {{signal?: AbortSignal, onProgress?: (p: {done: number, of: number, share: number, passages: number, name: string}) => void}} [options] documents, share of all work 0 to 1, passages
  * @returns {Promise<{done: number, passages: number}>} what this run did
  * @throws {AbortError} when cancelled; everything finished is kept
  */
@@ -43,7 +43,11 @@ export async function indexWaiting(library, engine, { signal, onProgress = () =>
   const run = { passages: 0 };
   const unseen = () => library.waiting.find((document) => !seen.has(keyOf(document)));
   const done = () => seen.size - library.waiting.filter((document) => seen.has(keyOf(document))).length;
-  const tell = (name) => onProgress({ done: done(), of: done() + library.waiting.length, passages: run.passages, name });
+  const tell = (name) => {
+    const finished = done();
+    const of = finished + library.waiting.length;
+    onProgress({ done: finished, of, share: (finished + library.waiting.reduce((sum, d) => sum + shareRead(d), 0)) / (of || 1), passages: run.passages, name });
+  };
   const batch = [];
   for (let document; (document = unseen()); tell(document.name)) {
     seen.add(keyOf(document));
@@ -56,6 +60,9 @@ export async function indexWaiting(library, engine, { signal, onProgress = () =>
   }
   return { done: done(), passages: run.passages };
 }
+
+/** How much of a waiting document has its vectors already, 0 to 1: one long document must not look like none at all. */
+export const shareRead = ({ passages, left }) => (passages?.length && left !== undefined ? 1 - left / passages.length : 0);
 
 const keyOf = ({ id, hash }) => `${id}:${hash}`;
 

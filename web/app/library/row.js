@@ -1,14 +1,19 @@
 /** One document in the list: open, rename in place, delete. Runs in the page. */
 import { fill, h, icon } from "../dom.js";
 import { count, day } from "../format.js";
+import { shareRead } from "./indexer.js";
 
-const STATES = { waiting: "waiting to be read", failed: "could not be read" };
+const STATES = {
+  ready: ({ passages }) => count(passages.length, "passage"),
+  waiting: (document) => (shareRead(document) ? `${Math.floor(100 * shareRead(document))} % read` : "waiting to be read"),
+  failed: () => "could not be read",
+};
 
 /** @param {any} document @param {{open: () => void, rename: (name: string) => any, remove: () => void}} does */
 export function row(document, does) {
   const facts = [
     count(document.size, "character"),
-    document.state === "ready" ? count(document.passages.length, "passage") : STATES[document.state],
+    STATES[document.state](document),
     day(document.addedAt),
   ];
   const item = h(
