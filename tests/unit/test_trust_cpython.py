@@ -198,14 +198,13 @@ def paths_of(value, path=()):
 EDIT = st.tuples(st.sampled_from([p for p in paths_of(VECTORS["manifest"]) if p]), JSON)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.one_of(JSON, st.binary(), st.text()))
 def test_anything_at_all_is_a_manifest_or_a_manifest_error(data):
     with pytest.raises(ManifestError):
         manifest.parse(data)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(EDIT, min_size=1, max_size=2))
 def test_an_edited_manifest_is_a_manifest_or_a_manifest_error(edits):
     document = VECTORS["manifest"]
@@ -221,7 +220,6 @@ def test_an_edited_manifest_is_a_manifest_or_a_manifest_error(edits):
     assert canonical.canonicalize(parsed) == canonical.canonicalize(document)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.one_of(JSON, st.binary(), st.text()))
 def test_anything_at_all_is_a_trust_file_or_a_trust_error(data):
     for read in (trust.parse_trust, trust.parse_revocations):
