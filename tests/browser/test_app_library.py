@@ -97,6 +97,7 @@ def test_documents_are_renamed_and_deleted_with_undo(app):
     app.page.locator(".document .name", has_text="Keys").wait_for()
     assert app.search("where can I find the key") == ["Keys"]
     app.go("library").page.get_by_role("button", name="Delete Keys").click()
+    app.page.locator(".document").wait_for(state="detached")  # shown as deleted only once it is stored
     app.reload()
     assert app.documents() == []
 
