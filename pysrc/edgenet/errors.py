@@ -82,6 +82,10 @@ class TextTooLarge(InputError, code="text_too_large"):
     """A document is larger than the limit."""
 
 
+class ContextFull(InputError, code="context_full"):
+    """A prompt has more tokens than the model's context holds."""
+
+
 class TooManyFiles(InputError, code="too_many_files"):
     """A folder holds more files than the limit."""
 
@@ -319,6 +323,10 @@ class FeatureMissing(PlatformError, code="feature_missing"):
 
 class FrameRefused(PlatformError, code="frame_refused"):
     """The page does not let EdgeNet's frame in, or the frame does not let the page in."""
+
+
+class ModelTooLarge(PlatformError, code="model_too_large"):
+    """The model needs more memory than the engine can have; nothing was allocated."""
 
 
 # --- engine, sessions, workers ---------------------------------------------------------------------------------------

@@ -102,6 +102,8 @@ export const EmptyBatch = failure("EmptyBatch", "empty_batch", InputError);
 export const NotText = failure("NotText", "not_text", InputError);
 /** A document is larger than the limit. */
 export const TextTooLarge = failure("TextTooLarge", "text_too_large", InputError);
+/** A prompt has more tokens than the model's context holds. */
+export const ContextFull = failure("ContextFull", "context_full", InputError);
 /** A folder holds more files than the limit. */
 export const TooManyFiles = failure("TooManyFiles", "too_many_files", InputError);
 /** An argument has the wrong type or dtype. */
@@ -232,6 +234,8 @@ export const InsecureContext = failure("InsecureContext", "insecure_context", Pl
 export const FeatureMissing = failure("FeatureMissing", "feature_missing", PlatformError);
 /** The page does not let EdgeNet's frame in, or the frame does not let the page in. */
 export const FrameRefused = failure("FrameRefused", "frame_refused", PlatformError);
+/** The model needs more memory than the engine can have; nothing was allocated. */
+export const ModelTooLarge = failure("ModelTooLarge", "model_too_large", PlatformError);
 
 // --- engine, sessions, workers
 /** The engine could not do its work. */
