@@ -12,6 +12,9 @@ from importlib import import_module
 from math import prod
 from typing import Any
 
+from .layouts import describe as describe_layouts
+from .layouts import layout_of, quantized_bytes
+
 OPSET = 1
 MAX_THREADS = 8  # most threads of one run; quantised rows with a stride have this many copies
 NONE, SILU, GELU, GELU_ERF, RELU = range(5)  # act
@@ -327,9 +330,7 @@ def extent(arg: Arg, values: Mapping[str, Any], weight_type: str = "f32") -> int
     if arg.dtype == "kv":
         pages, *page = shape
         return pages * kv_page_bytes(*page, values["kv_type"])
-    if arg.dtype == "q8" or (arg.dtype == "rows" and weight_type not in ("f32", "f16")):
-        from .layouts import quantized_bytes
-
+    if arg.dtype == "q8" or (arg.dtype == "rows" and layout_of(weight_type).quantized):
         one = quantized_bytes(*shape)
         return one if values["stride"] == 0 else (MAX_THREADS - 1) * values["stride"] + one
     return 4 * prod(shape)
@@ -337,7 +338,5 @@ def extent(arg: Arg, values: Mapping[str, Any], weight_type: str = "f32") -> int
 
 def describe() -> dict[str, Any]:
     """Content of the engine module's section `edgenet.lm`, so that JavaScript reads the table from the module itself."""
-    from .layouts import LAYOUTS
-
     rows = [[o.name, [[a.name, a.kind, a.dtype, list(a.shape), int(a.optional)] for a in o.args]] for o in OPS]
-    return {"opset": OPSET, "threads": MAX_THREADS, "ops": rows, "layouts": LAYOUTS}
+    return {"opset": OPSET, "threads": MAX_THREADS, "ops": rows, "layouts": describe_layouts()}

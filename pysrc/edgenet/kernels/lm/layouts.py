@@ -1,0 +1,83 @@
+"""How the engine keeps weights and quantised rows: names, codes and byte counts. Imports no NumPy; runs anywhere.
+
+A quantised matrix (out, in) is stored in groups of four output rows; the last group is filled up with zeros. A group holds, for each block
+of 32 columns, four f16 scales (and minima) and the packed integers of the four rows side by side, so that one SIMD lane belongs to one row.
+`wasm/lm/layouts.h` is the twin for the kernels; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...errors import UnsupportedFeature
+
+BLOCK = 32  # columns of one block, in every quantised layout and in quantised rows
+GROUP = 4  # output rows that lie interleaved
+
+# One block of a quantised row, 112 bytes: f32 scale (amax / 127), f32 sums of its integers (all 32, first 16, last 16),
+# 32 int8, and the same values as 32 int16 with scale amax / 32767 for the layouts that multiply 16-bit integers.
+QUANTIZED_BLOCK = 16 + BLOCK + 2 * BLOCK
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One weight layout. `unit` bytes hold `rows` x `columns` weights; `quantized`: its matmul takes quantised rows."""
+
+    name: str
+    code: int
+    rows: int
+    columns: int
+    unit: int
+    quantized: bool
+
+
+def _layouts() -> dict[str, Layout]:
+    plain = (("f32", 4), ("f16", 2), ("bf16", 2))
+    # bytes of 4 x 32 weights: scales (+ minima) in f16, then bits
+    packed = (("q4", 8 + 64), ("q4m", 16 + 64), ("q5m", 16 + 64 + 16), ("q6", 16 + 64 + 32), ("q8", 8 + 128))
+    rows = [(n, 1, 1, size, False) for n, size in plain] + [(n, GROUP, BLOCK, size, True) for n, size in packed]
+    return {name: Layout(name, code, *rest) for code, (name, *rest) in enumerate(rows)}
+
+
+LAYOUTS: dict[str, Layout] = _layouts()
+
+# Type of a tensor in a GGUF file (its number in the format) -> the layout the engine keeps it in.
+TYPES = {
+    "f32": (0, "f32"),
+    "f16": (1, "f16"),
+    "q4_0": (2, "q4"),
+    "q4_1": (3, "q4m"),
+    "q5_0": (6, "q5m"),
+    "q5_1": (7, "q5m"),
+    "q8_0": (8, "q8"),
+    "q4_k": (12, "q4m"),
+    "q5_k": (13, "q5m"),
+    "q6_k": (14, "q6"),
+    "bf16": (30, "bf16"),
+}
+
+
+def layout_of(dtype: str) -> Layout:
+    """The layout for weights of this file type. Raises UnsupportedFeature for a type that no kernel multiplies."""
+    if dtype not in TYPES:
+        raise UnsupportedFeature(f'The engine multiplies no weights of type "{dtype}". It knows {", ".join(TYPES)}.')
+    return LAYOUTS[TYPES[dtype][1]]
+
+
+def bytes(layout: str, rows: int, columns: int) -> int:  # noqa: A001 - called as layouts.bytes
+    """Bytes of a matrix of `rows` outputs and `columns` inputs (a multiple of the block); rows are filled up to whole groups."""
+    form = LAYOUTS[layout]
+    return -(-rows // form.rows) * (columns // form.columns) * form.unit
+
+
+def quantized_bytes(n: int, d: int) -> int:
+    """Bytes of n quantised rows of d values; d is a multiple of 32."""
+    return n * (d // BLOCK) * QUANTIZED_BLOCK
+
+
+def describe() -> dict:
+    """The layouts as plain data for the engine module's `edgenet.lm` section."""
+    table = {f.name: {"code": f.code, "rows": f.rows, "columns": f.columns, "bytes": f.unit, "quantized": f.quantized}
+             for f in LAYOUTS.values()}  # fmt: skip
+    types = {name: {"code": code, "layout": layout} for name, (code, layout) in TYPES.items()}
+    return {"weights": table, "types": types, "quantizedRow": {"columns": BLOCK, "bytes": QUANTIZED_BLOCK}}
