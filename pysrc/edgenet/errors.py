@@ -126,6 +126,10 @@ class BackupInvalid(InputError, code="backup_invalid"):
     """A backup or exported adapter cannot be read; nothing was changed."""
 
 
+class InvalidGguf(InputError, code="gguf_invalid"):
+    """A file is not GGUF, is cut short, or says of itself what cannot be."""
+
+
 class ConfigInvalid(InputError, code="config_invalid"):
     """The configuration file cannot be read, or a value in it cannot be."""
 
@@ -279,6 +283,10 @@ class RequestTimeout(NetworkError, code="request_timeout"):
     """No byte arrived within the time limit."""
 
 
+class AccessRefused(NetworkError, code="access_refused"):
+    """A model hub wants a sign-in or an accepted licence before it gives the file."""
+
+
 class RangeUnsupported(NetworkError, code="range_unsupported"):
     """A server ignores `Range` where a part of the file is needed."""
 
@@ -352,6 +360,10 @@ class Disposed(EngineError, code="disposed"):
 
 class ModelInvalid(EngineError, code="model_invalid"):
     """The model's files were verified but cannot be run."""
+
+
+class UnsupportedTensorType(EngineError, code="tensor_type_unsupported"):
+    """A weight is stored in a form that this EdgeNet cannot read."""
 
 
 class OutputNotFinite(EngineError, code="output_not_finite"):

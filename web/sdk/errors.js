@@ -124,6 +124,8 @@ export const InvalidCid = failure("InvalidCid", "invalid_cid", InputError);
 export const NothingToUndo = failure("NothingToUndo", "nothing_to_undo", InputError);
 /** A backup or exported adapter cannot be read; nothing was changed. */
 export const BackupInvalid = failure("BackupInvalid", "backup_invalid", InputError);
+/** A file is not GGUF, is cut short, or says of itself what cannot be. */
+export const InvalidGguf = failure("InvalidGguf", "gguf_invalid", InputError);
 /** The configuration file cannot be read, or a value in it cannot be. */
 export const ConfigInvalid = failure("ConfigInvalid", "config_invalid", InputError);
 /** The configuration has no key of this name. */
@@ -208,6 +210,8 @@ export const NetworkError = failure("NetworkError", "network", EdgeNetError, 5);
 export const HttpStatusError = failure("HttpStatusError", "http_status", NetworkError);
 /** No byte arrived within the time limit. */
 export const RequestTimeout = failure("RequestTimeout", "request_timeout", NetworkError);
+/** A model hub wants a sign-in or an accepted licence before it gives the file. */
+export const AccessRefused = failure("AccessRefused", "access_refused", NetworkError);
 /** A server ignores `Range` where a part of the file is needed. */
 export const RangeUnsupported = failure("RangeUnsupported", "range_unsupported", NetworkError);
 /** The machine is offline and the thing is not in the local store. */
@@ -250,6 +254,8 @@ export const NoModel = failure("NoModel", "no_model", EngineError);
 export const Disposed = failure("Disposed", "disposed", EngineError);
 /** The model's files were verified but cannot be run. */
 export const ModelInvalid = failure("ModelInvalid", "model_invalid", EngineError);
+/** A weight is stored in a form that this EdgeNet cannot read. */
+export const UnsupportedTensorType = failure("UnsupportedTensorType", "tensor_type_unsupported", EngineError);
 /** The model answered NaN or an infinity; nothing was stored. */
 export const OutputNotFinite = failure("OutputNotFinite", "output_not_finite", EngineError);
 /** The engine did not answer in time and was stopped. */
