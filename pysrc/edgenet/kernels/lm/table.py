@@ -27,6 +27,7 @@ STYLE_NAMES = ("neox", "norm")
 KV_NAMES = ("f32", "q8", "q4")
 POOL_NAMES = ("mean", "cls", "last")
 SAMPLING_WORDS, HISTORY = 16, 256
+MAX_HEAD_DIM, MAX_RANK = 256, 256  # larger ones answer INVALID_PARAMS
 GREEDY = 1  # flag of a sampling row
 
 
@@ -290,7 +291,6 @@ OPS: tuple[Op, ...] = (
             _in("a", "r", "in"),
             _in("b", "out", "r"),
             _io("y", "n", "out"),
-            _scratch("scratch", "n", "r"),
             *_values("n in out r scale:f"),
         ),
     ),
