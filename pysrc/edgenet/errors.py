@@ -130,6 +130,26 @@ class InvalidGguf(InputError, code="gguf_invalid"):
     """A file is not GGUF, is cut short, or says of itself what cannot be."""
 
 
+class InvalidGraph(InputError, code="graph_invalid"):
+    """A model's graph is built wrongly; the message names the line that did it."""
+
+
+class InvalidProgram(InputError, code="program_invalid"):
+    """A Program contradicts its schema, its own sizes or the kernels' table; nothing of it was run."""
+
+
+class UnknownOp(InvalidProgram, code="program_unknown_op"):
+    """A Program asks for a kernel that this engine does not have."""
+
+
+class OpsetUnsupported(InvalidProgram, code="program_opset"):
+    """A Program was compiled for another version of the kernels' table; compile the model anew."""
+
+
+class ProgramTooLarge(InvalidProgram, code="program_too_large"):
+    """A Program, or the memory it asks for, is larger than the engine can have; nothing was allocated."""
+
+
 class ConfigInvalid(InputError, code="config_invalid"):
     """The configuration file cannot be read, or a value in it cannot be."""
 

@@ -126,6 +126,16 @@ export const NothingToUndo = failure("NothingToUndo", "nothing_to_undo", InputEr
 export const BackupInvalid = failure("BackupInvalid", "backup_invalid", InputError);
 /** A file is not GGUF, is cut short, or says of itself what cannot be. */
 export const InvalidGguf = failure("InvalidGguf", "gguf_invalid", InputError);
+/** A model's graph is built wrongly; the message names the line that did it. */
+export const InvalidGraph = failure("InvalidGraph", "graph_invalid", InputError);
+/** A Program contradicts its schema, its own sizes or the kernels' table; nothing of it was run. */
+export const InvalidProgram = failure("InvalidProgram", "program_invalid", InputError);
+/** A Program asks for a kernel that this engine does not have. */
+export const UnknownOp = failure("UnknownOp", "program_unknown_op", InvalidProgram);
+/** A Program was compiled for another version of the kernels' table; compile the model anew. */
+export const OpsetUnsupported = failure("OpsetUnsupported", "program_opset", InvalidProgram);
+/** A Program, or the memory it asks for, is larger than the engine can have; nothing was allocated. */
+export const ProgramTooLarge = failure("ProgramTooLarge", "program_too_large", InvalidProgram);
 /** The configuration file cannot be read, or a value in it cannot be. */
 export const ConfigInvalid = failure("ConfigInvalid", "config_invalid", InputError);
 /** The configuration has no key of this name. */
