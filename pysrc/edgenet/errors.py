@@ -130,6 +130,30 @@ class InvalidGguf(InputError, code="gguf_invalid"):
     """A file is not GGUF, is cut short, or says of itself what cannot be."""
 
 
+class UnknownArchitecture(InvalidGguf, code="unknown_architecture"):
+    """A model's file is of an architecture that EdgeNet has no function for; `known` lists those it has."""
+
+
+class MetadataMissing(InvalidGguf, code="metadata_missing"):
+    """A model's file lacks a metadata key that its graph depends on."""
+
+
+class MetadataContradicts(InvalidGguf, code="metadata_contradicts"):
+    """A model's metadata is of another type or size than can be, or two keys cannot both be true."""
+
+
+class MissingTensor(InvalidGguf, code="missing_tensor"):
+    """A model's file lacks a tensor that its architecture needs."""
+
+
+class WrongTensorShape(InvalidGguf, code="wrong_tensor_shape"):
+    """A tensor has another shape than the file's metadata asks for."""
+
+
+class TensorValuesNeeded(InputError, code="tensor_values_needed"):
+    """A graph depends on the numbers of a few short tensors that were not given; `tensors` names them."""
+
+
 class InvalidGraph(InputError, code="graph_invalid"):
     """A model's graph is built wrongly; the message names the line that did it."""
 

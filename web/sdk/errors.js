@@ -126,6 +126,18 @@ export const NothingToUndo = failure("NothingToUndo", "nothing_to_undo", InputEr
 export const BackupInvalid = failure("BackupInvalid", "backup_invalid", InputError);
 /** A file is not GGUF, is cut short, or says of itself what cannot be. */
 export const InvalidGguf = failure("InvalidGguf", "gguf_invalid", InputError);
+/** A model's file is of an architecture that EdgeNet has no function for; `known` lists those it has. */
+export const UnknownArchitecture = failure("UnknownArchitecture", "unknown_architecture", InvalidGguf);
+/** A model's file lacks a metadata key that its graph depends on. */
+export const MetadataMissing = failure("MetadataMissing", "metadata_missing", InvalidGguf);
+/** A model's metadata is of another type or size than can be, or two keys cannot both be true. */
+export const MetadataContradicts = failure("MetadataContradicts", "metadata_contradicts", InvalidGguf);
+/** A model's file lacks a tensor that its architecture needs. */
+export const MissingTensor = failure("MissingTensor", "missing_tensor", InvalidGguf);
+/** A tensor has another shape than the file's metadata asks for. */
+export const WrongTensorShape = failure("WrongTensorShape", "wrong_tensor_shape", InvalidGguf);
+/** A graph depends on the numbers of a few short tensors that were not given; `tensors` names them. */
+export const TensorValuesNeeded = failure("TensorValuesNeeded", "tensor_values_needed", InputError);
 /** A model's graph is built wrongly; the message names the line that did it. */
 export const InvalidGraph = failure("InvalidGraph", "graph_invalid", InputError);
 /** A Program contradicts its schema, its own sizes or the kernels' table; nothing of it was run. */
