@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,9 +35,24 @@ BASE = (
     "-Wl,--strip-all",
     "-Wl,--export=__heap_base",
 )
-# Build name -> (extra flags, WebAssembly features it needs beyond MVP). Order is preference.
-BUILDS = {"relaxed": (("-mrelaxed-simd",), ("simd", "relaxed-simd")), "simd": ((), ("simd",))}
-OPS_SECTION = "edgenet.ops"
+RELAXED = ("-mrelaxed-simd",)
+# All threads run on one memory, which the host makes. 65535 pages: the linker knows no more.
+SHARED = (
+    "-matomics",
+    "-Wl,--import-memory",
+    "-Wl,--shared-memory",
+    "-Wl,--max-memory=4294901760",
+    "-Wl,--export=__stack_pointer",
+)
+# Build name -> (extra flags, features a host must have for it). Order is preference: a host that can share memory says so.
+BUILDS = {
+    "relaxed.threads": (RELAXED + SHARED, ("simd", "relaxed-simd", "threads")),
+    "simd.threads": (SHARED, ("simd", "threads")),
+    "relaxed": (RELAXED, ("simd", "relaxed-simd")),
+    "simd": ((), ("simd",)),
+}
+STACK = 131072  # of the first thread; every other thread is given as much by the host
+SECTIONS = {"edgenet.ops": "edgenet.kernels.ops:layouts", "edgenet.lm": "edgenet.kernels.lm.table:describe"}
 
 
 def compile_c(sources: list[Path], out: Path, flags: tuple[str, ...] = (), stack: int = 65536) -> Path:
@@ -81,20 +97,23 @@ def with_section(module: bytes, name: str, payload: bytes) -> bytes:
     return module + b"\0" + leb128(len(body)) + body
 
 
-def ops_json() -> bytes:
-    """The argument layouts of all engine kernels: the content of the `edgenet.ops` section."""
+def section_json(source: str) -> bytes:
+    """A table of kernels as JSON; `source` is "module:function" of the package in this checkout."""
     sys.path.insert(0, str(ROOT / "pysrc"))
-    from edgenet.kernels.ops import layouts
-
-    return json.dumps(layouts(), separators=(",", ":"), sort_keys=True).encode()
+    module, function = source.split(":")
+    return json.dumps(getattr(import_module(module), function)(), separators=(",", ":"), sort_keys=True).encode()
 
 
 def build(out_dir: Path) -> list[Path]:
     """Write engine.<build>.wasm and ext/<id>.wasm into `out_dir`; returns the paths written, in a fixed order."""
-    made, ops = [], sorted((WASM / "ops").glob("*.c"))
+    made, sources = [], sorted([*(WASM / "ops").glob("*.c"), *(WASM / "lm").glob("*.c")])
+    sections = {name: section_json(source) for name, source in SECTIONS.items()}
     for name, (flags, _features) in BUILDS.items():
-        path = compile_c(ops, out_dir / f"engine.{name}.wasm", flags)
-        path.write_bytes(with_section(path.read_bytes(), OPS_SECTION, ops_json()))
+        path = compile_c(sources, out_dir / f"engine.{name}.wasm", flags, STACK)
+        data = path.read_bytes()
+        for section, payload in sections.items():
+            data = with_section(data, section, payload)
+        path.write_bytes(data)
         made.append(path)
     made += [
         compile_c([source], out_dir / "ext" / f"{source.stem}.wasm") for source in sorted((WASM / "ext").glob("*.c"))

@@ -1,0 +1,15 @@
+// The interpreter's function table, from one list. Its order is that of OPS in edgenet/kernels/lm/table.py (a test compares them): a
+// position is an op code, so rows are appended and never moved.
+#include "interpreter.h"
+
+#define OPS(X) \
+  X(embed) X(rms_norm) X(layer_norm) X(quantize) X(rms_norm_quantize) X(layer_norm_quantize) X(matmul) X(gated) X(rope_table) X(rope) \
+  X(rope_kv) X(kv_store) X(attention) X(attention_packed) X(add) X(mul) X(scale) X(softcap) X(activation) X(glu) X(rows) X(pool) X(lora) \
+  X(argmax) X(sample)
+
+#define DECLARE(name) int op_##name(const uint32_t *args, int thread, int threads);
+#define ROW(name) op_##name,
+OPS(DECLARE)
+
+op_function *const op_table[] = {OPS(ROW)};
+const uint32_t op_count = sizeof op_table / sizeof *op_table;
