@@ -174,6 +174,26 @@ class ProgramTooLarge(InvalidProgram, code="program_too_large"):
     """A Program, or the memory it asks for, is larger than the engine can have; nothing was allocated."""
 
 
+class TokenizerInvalid(InputError, code="tokenizer_invalid"):
+    """A model's tokenizer is of a kind that EdgeNet does not know, or contradicts itself."""
+
+
+class NoChatTemplate(InputError, code="no_chat_template"):
+    """The model has no chat template; complete a prompt with it instead."""
+
+
+class ChatTemplateInvalid(InputError, code="chat_template_invalid"):
+    """A model's chat template cannot be read, or failed on these messages."""
+
+
+class ChatTemplateRefused(ChatTemplateInvalid, code="chat_template_refused"):
+    """A model's chat template ran past its limits or reached for what it may not touch."""
+
+
+class MessagesRefused(InputError, code="messages_refused"):
+    """The model's chat template does not take these messages; its own words say why."""
+
+
 class ConfigInvalid(InputError, code="config_invalid"):
     """The configuration file cannot be read, or a value in it cannot be."""
 

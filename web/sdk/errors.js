@@ -148,6 +148,16 @@ export const UnknownOp = failure("UnknownOp", "program_unknown_op", InvalidProgr
 export const OpsetUnsupported = failure("OpsetUnsupported", "program_opset", InvalidProgram);
 /** A Program, or the memory it asks for, is larger than the engine can have; nothing was allocated. */
 export const ProgramTooLarge = failure("ProgramTooLarge", "program_too_large", InvalidProgram);
+/** A model's tokenizer is of a kind that EdgeNet does not know, or contradicts itself. */
+export const TokenizerInvalid = failure("TokenizerInvalid", "tokenizer_invalid", InputError);
+/** The model has no chat template; complete a prompt with it instead. */
+export const NoChatTemplate = failure("NoChatTemplate", "no_chat_template", InputError);
+/** A model's chat template cannot be read, or failed on these messages. */
+export const ChatTemplateInvalid = failure("ChatTemplateInvalid", "chat_template_invalid", InputError);
+/** A model's chat template ran past its limits or reached for what it may not touch. */
+export const ChatTemplateRefused = failure("ChatTemplateRefused", "chat_template_refused", ChatTemplateInvalid);
+/** The model's chat template does not take these messages; its own words say why. */
+export const MessagesRefused = failure("MessagesRefused", "messages_refused", InputError);
 /** The configuration file cannot be read, or a value in it cannot be. */
 export const ConfigInvalid = failure("ConfigInvalid", "config_invalid", InputError);
 /** The configuration has no key of this name. */
