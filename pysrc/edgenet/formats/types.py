@@ -1,0 +1,71 @@
+"""The tensor types of ggml: name, number in a file, and how many weights share how many bytes. Imports no NumPy; runs anywhere.
+
+Source: ggml's `ggml_type` and its type traits. A type that is here can be told the size of; `blocks.py` says which can be computed with.
+"""
+
+from dataclasses import dataclass
+
+from ..errors import InvalidGguf
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """`elements` weights, consecutive in a row, are one block of `bytes` bytes. `id`: the number in a GGUF file."""
+
+    name: str
+    id: int
+    elements: int
+    bytes: int
+
+
+_ROWS = (
+    ("f32", 0, 1, 4),
+    ("f16", 1, 1, 2),
+    ("q4_0", 2, 32, 18),
+    ("q4_1", 3, 32, 20),
+    ("q5_0", 6, 32, 22),
+    ("q5_1", 7, 32, 24),
+    ("q8_0", 8, 32, 34),
+    ("q8_1", 9, 32, 40),
+    ("q2_k", 10, 256, 84),
+    ("q3_k", 11, 256, 110),
+    ("q4_k", 12, 256, 144),
+    ("q5_k", 13, 256, 176),
+    ("q6_k", 14, 256, 210),
+    ("q8_k", 15, 256, 292),
+    ("iq2_xxs", 16, 256, 66),
+    ("iq2_xs", 17, 256, 74),
+    ("iq3_xxs", 18, 256, 98),
+    ("iq1_s", 19, 256, 50),
+    ("iq4_nl", 20, 32, 18),
+    ("iq3_s", 21, 256, 110),
+    ("iq2_s", 22, 256, 82),
+    ("iq4_xs", 23, 256, 136),
+    ("i8", 24, 1, 1),
+    ("i16", 25, 1, 2),
+    ("i32", 26, 1, 4),
+    ("i64", 27, 1, 8),
+    ("f64", 28, 1, 8),
+    ("iq1_m", 29, 256, 56),
+    ("bf16", 30, 1, 2),
+    ("tq1_0", 34, 256, 54),
+    ("tq2_0", 35, 256, 66),
+    ("mxfp4", 39, 32, 17),
+    ("nvfp4", 40, 64, 36),
+    ("q1_0", 41, 128, 18),
+)
+TYPES = {row[0]: TensorType(*row) for row in _ROWS}
+BY_ID = {row.id: row for row in TYPES.values()}
+
+
+def row_bytes(name: str, columns: int) -> int:
+    """Bytes of one row of `columns` weights. Raises InvalidGguf if the row is no whole number of blocks."""
+    row = TYPES[name]
+    if columns % row.elements:
+        raise InvalidGguf(
+            f"A row of {columns} weights is no whole number of {name} blocks, which hold {row.elements}. "
+            "Store such a tensor as f16 or f32.",
+            type=name,
+            columns=columns,
+        )
+    return columns // row.elements * row.bytes
