@@ -26,7 +26,7 @@ const TEXTS = { expected: "a list of texts that are not empty", test: (/** @type
 const OPTIONS = {
   maxTokens: [Infinity, { expected: "a whole number from 1, or Infinity", test: (v) => v === Infinity || (Number.isSafeInteger(v) && v >= 1) }],
   temperature: [0.7, between(0, 100)],
-  topK: [40, whole(0)],
+  topK: [40, whole(0, 2 ** 31 - 1)],
   topP: [0.95, between(0, 1)],
   minP: [0, between(0, 1)],
   repetitionPenalty: [1, between(0.01, 100)],

@@ -1,0 +1,211 @@
+/**
+ * Continuous batching over a played engine whose numbers come through the page tables: a wrong page, position, order or draw gives another text.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Pages } from "../../web/engine/lm/pages.js";
+import { readOptions } from "../../web/engine/lm/sampling.js";
+import { Scheduler, fairShares } from "../../web/engine/lm/scheduler.js";
+
+const PAGE = 4;
+const VOCABULARY = 997;
+
+class PlayedEngine {
+  vocabulary = VOCABULARY;
+  runs = [];
+  cells = new Map(); // page * PAGE + offset → number
+
+  constructor(capacity = {}) {
+    this.capacity = { rows: 8, wanted: 4, sequences: 4, context: 64, ...capacity };
+  }
+
+  copy(from, to) {
+    for (let i = 0; i < PAGE; i++) this.cells.set(to * PAGE + i, this.cells.get(from * PAGE + i));
+  }
+
+  #cell({ sequences, pages }, row, position) {
+    return pages[sequences[row]][Math.floor(position / PAGE)] * PAGE + (position % PAGE);
+  }
+
+  /** All that came before, by position. @returns {number} */
+  #logit(batch, row) {
+    let sum = 0;
+    for (let at = 0; at <= batch.positions[row]; at++) sum = (sum * 31 + this.cells.get(this.#cell(batch, row, at)) * (at + 1)) % 1000003;
+    return sum;
+  }
+
+  run(batch) {
+    const { rows, wanted, sequences, context } = this.capacity;
+    assert.ok(batch.tokens.length <= rows && batch.wanted.length <= wanted && batch.pages.length <= sequences);
+    assert.equal(batch.sampling.length, batch.wanted.length);
+    this.runs.push(batch.sequences.map((s) => s));
+    this.before?.(batch);
+    if (this.aborting) return (this.aborting = false), null;
+    batch.tokens.forEach((token, row) => {
+      assert.ok(batch.positions[row] < context);
+      this.cells.set(this.#cell(batch, row, batch.positions[row]), token * 7 + 1);
+    });
+    return Int32Array.from(batch.wanted, (row, i) => {
+      const { words, history } = batch.sampling[i];
+      return (this.#logit(batch, row) + words[7] * 13 + words[9] * 17 + history.reduce((a, b) => a + b, 0)) % VOCABULARY;
+    });
+  }
+}
+
+/** A scheduler with its engine and pages. */
+function played({ pages: count = 64, recover, ...capacity } = {}) {
+  const make = () => {
+    const engine = new PlayedEngine(capacity);
+    return { engine, pages: new Pages({ pages: count, page: PAGE, copy: (from, to) => engine.copy(from, to) }) };
+  };
+  const first = make();
+  return { ...first, make, scheduler: new Scheduler({ ...first, recover: recover && ((error) => recover(error, make)) }) };
+}
+
+const prompt = (length, first = 1) => Array.from({ length }, (_, i) => (first * 101 + i * 7) % VOCABULARY);
+
+/** Starts a request; answers its outcome with the tokens drawn. */
+async function generate({ scheduler }, { tokens = prompt(5), eos = [], onToken = () => false, signal, keep, ...options } = {}) {
+  const drawn = [];
+  const request = { tokens, options: readOptions({ seed: 1, maxTokens: 12, ...options }), eos: new Set(eos), key: "m", keep, signal };
+  const outcome = await scheduler.generate({ ...request, onToken: (token) => { drawn.push(token); return onToken(token, drawn); } });
+  return { ...outcome, drawn };
+}
+
+const REQUESTS = [
+  { tokens: prompt(5) }, { tokens: prompt(23, 2), seed: 9 }, { tokens: prompt(1, 3), repetitionPenalty: 1.2 }, { tokens: [...prompt(23, 2), 5] },
+  { tokens: prompt(11, 4), maxTokens: 3 }, { tokens: prompt(40, 5), maxTokens: 20 },
+];
+const alone = await Promise.all(REQUESTS.map(async (request) => (await generate(played(), request)).drawn));
+
+const BATCHES = [
+  ["six requests over four places", {}],
+  ["a place for one at a time", { wanted: 1 }],
+  ["runs of four rows", { rows: 4 }],
+  ["so few pages that some must give way", { pages: 17 }],
+];
+for (const [what, capacity] of BATCHES) {
+  test(`scheduler: the same tokens together as alone: ${what}`, async () => {
+    const house = played(capacity);
+    const together = await Promise.all(REQUESTS.map((request) => generate(house, request)));
+    assert.deepEqual(together.map(({ drawn }) => drawn), alone);
+    assert.deepEqual([...house.pages.nodes].filter((node) => node.leases), []);
+    assert.equal(house.pages.leases.size, 0);
+  });
+}
+
+test("scheduler: a prompt that was seen is not computed again, and says the same", async () => {
+  const house = played();
+  const first = await generate(house);
+  const runs = house.engine.runs.length;
+  const again = await generate(house);
+  assert.deepEqual(again.drawn, first.drawn);
+  assert.deepEqual([first.usage, again.usage], [{ prompt: 5, completion: 12, cached: 0 }, { prompt: 5, completion: 12, cached: 4 }]);
+  assert.equal(house.engine.runs.length - runs, 12);
+  const longer = await generate(house, { tokens: [...prompt(5), ...first.drawn, 3, 4] });
+  assert.equal(longer.usage.cached, 16, "all that was run: the last token drawn was not");
+});
+
+const ENDS = [
+  ["maxTokens", { maxTokens: 4 }, "length", 4],
+  ["a token that ends answers, which is no part of the answer", { eos: [alone[0][3]] }, "stop", 3],
+  ["the text layer has enough", { onToken: (_, drawn) => drawn.length === 2 }, "stop", 2],
+  ["a full context", { tokens: prompt(60), maxTokens: Infinity }, "context", 5],
+];
+for (const [what, request, reason, count] of ENDS) {
+  test(`scheduler: an answer ends by ${what}`, async () => {
+    const outcome = await generate(played(), request);
+    assert.deepEqual([outcome.reason, outcome.drawn.length, outcome.usage.completion], [reason, count, count]);
+  });
+}
+
+test("scheduler: a shifted context goes on as if the kept tokens had been the prompt", async () => {
+  const shifted = await generate(played(), { tokens: prompt(60), contextPolicy: "shift", keep: 2, maxTokens: 8 });
+  const text = [...prompt(60), ...shifted.drawn.slice(0, 5)];
+  const anew = await generate(played(), { tokens: [...text.slice(0, 2), ...text.slice(-30)], maxTokens: 3 });
+  assert.equal(shifted.reason, "length");
+  assert.equal(shifted.drawn.length, 8);
+  const step = (5 * 17) % VOCABULARY; // the draws go on counting
+  assert.equal(shifted.drawn[5], (anew.drawn[0] + step) % VOCABULARY);
+});
+
+test("scheduler: a prompt longer than the context is refused, or shifted when asked", async () => {
+  const house = played();
+  await assert.rejects(generate(house, { tokens: prompt(65) }), { code: "context_full" });
+  assert.equal((await generate(house, { tokens: prompt(65), contextPolicy: "shift" })).reason, "length");
+});
+
+const REFUSED = [
+  ["a token beyond the vocabulary", { tokens: [VOCABULARY] }],
+  ["a token that is no number", { tokens: ["a"] }],
+  ["no token", { tokens: [] }],
+  ["an unknown option", { heat: 1 }],
+  ["a negative temperature", { temperature: -1 }],
+  ["an empty stop sequence", { stopSequences: [""] }],
+  ["a shifting context without maxTokens", { contextPolicy: "shift", maxTokens: Infinity }],
+];
+for (const [what, request] of REFUSED) {
+  test(`scheduler: refused by name: ${what}`, async () => {
+    await assert.rejects(generate(played(), request), { code: "invalid_option" });
+  });
+}
+
+test("scheduler: who decodes always has a row, prompts share the rest evenly", () => {
+  const sequences = [{ left: 100 }, { left: 1 }, { left: 3 }, { left: 100 }];
+  const counts = fairShares(sequences, 32).map(({ sequence, count }) => [sequence.left, count]);
+  assert.deepEqual(counts, [[1, 1], [3, 3], [100, 14], [100, 14]]);
+  assert.deepEqual(fairShares([{ left: 100 }], 32).map(({ count }) => count), [32]);
+});
+
+test("scheduler: an aborted request ends at the next run and gives its pages back; the others go on", async () => {
+  const house = played();
+  const controller = new AbortController();
+  const [gone, stays] = await Promise.all([
+    generate(house, { maxTokens: 1000, signal: controller.signal, onToken: (_, drawn) => { if (drawn.length === 3) controller.abort(); } }),
+    generate(house, REQUESTS[1]),
+  ]);
+  assert.deepEqual([gone.reason, gone.drawn.length], ["abort", 3]);
+  assert.deepEqual(stays.drawn, alone[1]);
+  assert.equal(house.pages.leases.size, 0);
+});
+
+test("scheduler: a run that was aborted counts for nothing", async () => {
+  const house = played();
+  let runs = 0;
+  house.engine.before = () => { house.engine.aborting = runs++ % 3 === 1; };
+  assert.deepEqual((await generate(house, REQUESTS[1])).drawn, alone[1]);
+});
+
+test("scheduler: after a broken engine everybody goes on with the same tokens on the next one", async () => {
+  const errors = [];
+  const house = played({ recover: async (error, make) => { errors.push(error.message); return make(); } });
+  let runs = 0;
+  house.engine.before = () => { if (++runs === 5) throw new Error("trapped"); };
+  const outcomes = await Promise.all(REQUESTS.map((request) => generate(house, request)));
+  assert.deepEqual(errors, ["trapped"]);
+  assert.deepEqual(outcomes.map(({ drawn }) => drawn), alone);
+});
+
+test("scheduler: with no other engine the failure is everybody's, and the next request fails alone", async () => {
+  const house = played();
+  house.engine.before = () => { throw new Error("trapped"); };
+  const found = await Promise.allSettled(REQUESTS.map((request) => generate(house, request)));
+  assert.deepEqual(found.map(({ status, reason }) => [status, reason?.message]), REQUESTS.map(() => ["rejected", "trapped"]));
+  house.engine.before = undefined;
+  assert.deepEqual((await generate(house)).drawn, alone[0]);
+});
+
+test("scheduler: a listener that throws fails its own request only", async () => {
+  const house = played();
+  const [broken, fine] = await Promise.allSettled([generate(house, { onToken() { throw new Error("mine"); } }), generate(house, REQUESTS[1])]);
+  assert.equal(broken.reason.message, "mine");
+  assert.deepEqual(fine.value.drawn, alone[1]);
+  assert.equal(house.pages.leases.size, 0);
+});
+
+test("scheduler: the seed is drawn when none is given, and told", () => {
+  const seeds = new Set(Array.from({ length: 4 }, () => readOptions().seed));
+  assert.ok(seeds.size > 1);
+  assert.ok([...seeds].every((seed) => Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32));
+  assert.equal(readOptions({ seed: 2 ** 40 }).seed, 2 ** 40);
+});
