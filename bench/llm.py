@@ -1,0 +1,207 @@
+"""`bench llm`: a decoder of Qwen2.5-0.5B's shape in our engine, in llama.cpp natively, in wllama and in ONNX Runtime Web; same machine, in turns.
+
+Weights are random (speed does not depend on them), shapes and block layouts are the real ones. Every side reads the same number of
+prompt tokens, then decodes greedily. Claims are against native llama.cpp unless their name says otherwise.
+"""
+
+import json
+import subprocess
+import threading
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from statistics import median
+
+from playwright.sync_api import sync_playwright
+
+from bench.common import browser_path, claim, interleave, result
+from bench.peers.llm.prepare import GGUF, ONNX, VARIANTS, prepare
+from bench.peers.llm.shapes import QWEN05
+from bench.peers.native import install
+from tools.paths import DIST, ROOT
+from tools.serve import server
+
+ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+DECODE, PROMPTS = 32, (128, 512)
+# (claim, figure, kind of peer) → the least ratio promised
+TARGETS = {
+    ("decode", "native"): 1.0,
+    ("decode", "ort"): 3.0,
+    ("decode", "wllama"): 5.0,
+    ("prefill", "native"): 0.5,
+    ("prefill", "ort"): 1.5,
+}
+
+
+def run(quick: bool = False) -> dict:
+    """llm.decode_*, llm.prefill*_*, llm.first_token, llm.batch4, llm.load; each against its peers."""
+    repeats = 5 if quick else 7
+    claims, about = [], {}
+    with served() as base, sync_playwright() as playwright:
+        for threads in (1, 2):
+            with ExitStack() as stack:
+                sides = open_sides(stack, playwright, base, threads, about)
+                for rows in (decoding(sides, threads, repeats), prefilling(sides, threads, repeats)):
+                    claims += shown(rows)
+                if threads == 2:
+                    claims += shown([batch(sides["ours"], repeats)])
+                else:
+                    claims += shown([first_token(sides, repeats)])
+    return result(claims, **about)
+
+
+def shown(rows):
+    """The rows, each printed as it comes: it is minutes until the table."""
+    for row in rows:
+        print(f"  {row['name']}: {row['value'] and round(row['value'], 2)}x", flush=True)
+        yield row
+
+
+@contextmanager
+def served():
+    """The bench's folder with the built site in it."""
+    home = prepare()
+    (home / "site").unlink(missing_ok=True)
+    (home / "site").symlink_to(DIST)
+    http = server(home)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    try:
+        yield f"http://localhost:{http.server_address[1]}/"
+    finally:
+        http.shutdown()
+        http.server_close()
+
+
+def open_sides(stack, playwright, base, threads, about):
+    """{side: run(prompt=, decode=, seed=) → figures}; a side that cannot be opened is said and left out."""
+    makers = {
+        "ours": lambda: page(
+            stack, playwright, base, "ours", {"site": "site/", "model": GGUF, "files": "ours", "threads": threads}
+        ),
+        "native": lambda: native(stack, threads),
+        "wllama": lambda: page(stack, playwright, base, "wllama", {"model": GGUF, "threads": threads}),
+        **{
+            f"ort {v}": partial(page, stack, playwright, base, "ort", {"model": ONNX.format(v), "threads": threads})
+            for v in VARIANTS
+        },
+    }
+    sides = {}
+    for name, make in makers.items():
+        opened = make()
+        if opened:
+            sides[name], about[f"{name}, {threads}"] = opened
+            print(f"  {name}: {about[f'{name}, {threads}']}", flush=True)
+    return sides
+
+
+def page(stack, playwright, base, name, options):
+    """A page of its own browser, opened on its model."""
+    browser = playwright.chromium.launch(executable_path=browser_path(), args=ARGS)
+    stack.callback(browser.close)
+    tab = browser.new_page()
+    tab.set_default_timeout(600_000)
+    tab.goto(f"{base}{name}.html")
+    tab.wait_for_function("window.bench")
+    about = tab.evaluate("(o) => bench.open(o)", options)
+    more = {"kvHeads": QWEN05.kv_heads, "headDim": QWEN05.head_dim} if name == "ort" else {}
+    return (lambda **args: tab.evaluate("(o) => bench.run(o)", {**more, **args})), about
+
+
+def native(stack, threads):
+    """llama.cpp in a process of its own; None where it cannot be compiled."""
+    python = install.python()
+    if not python:
+        return None
+    from bench.peers.llm.prepare import HOME
+
+    command = [python, ROOT / "bench" / "peers" / "native" / "llama.py", HOME / GGUF, str(threads)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    stack.callback(process.kill)
+    about = json.loads(process.stdout.readline())
+
+    def ask(**args):
+        print(json.dumps(args), file=process.stdin, flush=True)
+        return json.loads(process.stdout.readline())
+
+    return ask, about
+
+
+def measured(sides, repeats, figure, **args):
+    """{side: samples} of one figure, in turns; every run has a seed of its own, so nothing is cached."""
+    seeds = iter(range(1, 10_000))
+    taken = {name: (lambda ask=ask: figure(ask(seed=next(seeds), **args))) for name, ask in sides.items()}
+    interleave(taken, 1)
+    return interleave(taken, repeats)
+
+
+def against(name, unit, better, samples, kind, threads, target, config):
+    """Ours against the best side of a kind (`native`, `wllama`, `ort`)."""
+    known = [side for side in samples if side.split()[0] == kind]
+    pick = max if better == "higher" else min
+    best = pick(known, key=lambda side: median(samples[side])) if known else kind
+    return claim(
+        name,
+        unit,
+        better,
+        samples["ours"],
+        best,
+        VERSIONS[kind],
+        f"{config}, {threads} thread(s)",
+        samples.get(best, []),
+        target,
+    )
+
+
+VERSIONS = {
+    "native": install.VERSION,
+    **{kind: json.loads((ROOT / "bench/peers/package-lock.json").read_text())["packages"][f"node_modules/{package}"]["version"]
+       for kind, package in (("wllama", "@wllama/wllama"), ("ort", "onnxruntime-web"))},
+}  # fmt: skip
+
+
+def decoding(sides, threads, repeats):
+    samples = measured(sides, repeats, lambda f: DECODE / f["decode_ms"] * 1e3, prompt=PROMPTS[0], decode=DECODE)
+    for kind in ("native", "ort", "wllama"):
+        name = f"llm.decode_{threads}t" + ("" if kind == "native" else f"_{kind}")
+        yield against(
+            name, "tokens/s", "higher", samples, kind, threads, TARGETS["decode", kind], f"{PROMPTS[0]} prompt tokens"
+        )
+
+
+def prefilling(sides, threads, repeats):
+    for prompt in PROMPTS:
+        few = {
+            name: ask for name, ask in sides.items() if prompt == PROMPTS[0] or name != "wllama"
+        }  # minutes, and known from the shorter one
+        samples = measured(few, repeats, lambda f, n=prompt: n / f["prefill_ms"] * 1e3, prompt=prompt, decode=0)
+        for kind in ("native", "ort"):
+            name = f"llm.prefill{prompt}_{threads}t" + ("" if kind == "native" else f"_{kind}")
+            yield against(
+                name, "tokens/s", "higher", samples, kind, threads, TARGETS["prefill", kind], f"{prompt} tokens"
+            )
+
+
+def first_token(sides, repeats):
+    few = {name: sides[name] for name in ("ours", "native") if name in sides}
+    samples = measured(few, repeats, lambda f: f["first_ms"], prompt=16, decode=0)
+    return against("llm.first_token", "ms", "lower", samples, "native", 1, 0.67, "model in memory, 16 prompt tokens")
+
+
+def batch(ours, repeats):
+    """Four streams together against one: tokens decoded in a second."""
+
+    def speed(streams, seeds=iter(range(20_000, 30_000))):
+        found = ours(prompt=16, decode=DECODE, seed=next(seeds), streams=streams)
+        return found["tokens"] / found["wall_ms"] * 1e3
+
+    samples = interleave({"ours": lambda: speed(4), "one": lambda: speed(1)}, repeats)
+    return claim(
+        "llm.batch4",
+        "tokens/s",
+        "higher",
+        samples["ours"],
+        "our engine, one stream",
+        "",
+        "2 threads",
+        samples["one"],
+        2.2,
+    )
