@@ -57,14 +57,16 @@ def good(why, metadata, tensors, version=3, alignment=32):
         "alignment": alignment,
         "length": len(raw),
         "dataOffset": start,
-        "metadata": [
-            [k, t, [bool(v) for v in value] if t == "[bool]" else bool(value) if t == "bool" else value]
-            for k, t, value in metadata
-        ],
+        "metadata": [[key, kind, truths(value, kind)] for key, kind, value in metadata],
         "tensors": [[name, kind, shape, start + offset, size] for name, kind, shape, offset, size in tensors],
     }
     end = max([start + offset + size for *_, offset, size in tensors], default=start)
     return {"why": why, "hex": raw.hex(), "size": end, "header": found}
+
+
+def truths(value, kind):
+    """The value as a reader gives it: 1 in the file is true there."""
+    return [bool(v) for v in value] if kind == "[bool]" else bool(value) if kind == "bool" else value
 
 
 def bad_rows():
@@ -123,6 +125,7 @@ def bad_rows():
     )
     yield "sides whose product is 2^256", header([ARCH], [tensor("w", [1 << 63] * 4, F32, 0)]), 1 << 40
     yield "half a block in a row", padded(header([ARCH], [tensor("w", [48], Q4_0, 0)]), 64)
+    yield "a quantised tensor of no dimension", padded(header([ARCH], [tensor("w", [], Q4_0, 0)]), 64)
     yield "an offset past the end", padded(header([ARCH], [tensor("w", [4], F32, 1 << 20)]), 16)
     yield (
         "an offset of 2^64 - 32, past the end by going round",

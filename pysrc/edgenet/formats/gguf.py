@@ -172,9 +172,10 @@ def _known(cursor: Cursor, number: int, what: str) -> int:
 
 
 def _alignment(cursor: Cursor, metadata: dict, types: dict) -> int:
-    value = metadata.get("general.alignment", ALIGNMENT)
-    if types.get("general.alignment", "u32") != "u32" or value < 8 or value & (value - 1):
-        raise cursor.bad(f"its alignment is {value}; it must be a power of two, 8 or more, stored as u32")
+    value, kind = metadata.get("general.alignment", ALIGNMENT), types.get("general.alignment", "u32")
+    if kind != "u32" or value < 8 or value & (value - 1):
+        found = value if kind == "u32" else f"of type {kind}"
+        raise cursor.bad(f"its alignment is {found}; it must be a power of two, 8 or more, stored as u32")
     return value
 
 
@@ -196,10 +197,9 @@ def _tensor(cursor: Cursor) -> TensorInfo:
     if 0 in shape:
         raise cursor.bad(f"tensor {name!r} of shape {shape} holds nothing", tensor=name)
     kind = BY_ID[number]
-    if prod(shape[-1:]) % kind.elements:
-        raise cursor.bad(
-            f"rows of {name!r} hold {shape[-1]} weights, no whole number of {kind.name} blocks", tensor=name
-        )
+    row = shape[-1] if shape else 1
+    if row % kind.elements:
+        raise cursor.bad(f"rows of {name!r} hold {row} weights, no whole number of {kind.name} blocks", tensor=name)
     size = prod(shape) // kind.elements * kind.bytes
     return TensorInfo(name, kind.name, shape, offset, size)
 
