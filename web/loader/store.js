@@ -83,12 +83,13 @@ export async function folder() {
  * @typedef {object} ArtifactReader
  * @property {number} size bytes
  * @property {(offset: number, length: number) => Promise<Uint8Array>} read a copy of `length` bytes
+ * @property {(offset: number, view: Uint8Array) => Promise<void>} into fills `view`, shared memory too; without a copy between where the browser can
  * @property {() => Promise<ArrayBuffer>} readAll the whole file
  * @property {() => ReadableStream<Uint8Array>} stream
  * @property {() => void} close frees the file; reading again opens it again
  */
 
-/** place → (root, record) → [read(offset, length) → Uint8Array, close]. */
+/** place → (root, record) → {read(offset, length) → Uint8Array, close, and perhaps into(offset, view)}. */
 const READERS = { opfs: opfsReader, idb: idbReader, memory: memoryReader };
 
 /**
@@ -103,10 +104,11 @@ export async function openArtifact(root, { partial = false } = {}) {
   if (!record || !(record.complete || partial)) {
     throw new NotCached(`Artifact ${root.slice(0, 12)}… is ${record ? "not complete" : "not"} in this browser's storage. Pull the model first.`, { root });
   }
-  const { read, close } = await READERS[record.place](root, record);
+  const { read, close, into = async (offset, view) => view.set(await read(offset, view.length)) } = await READERS[record.place](root, record);
   return {
     size: record.size,
-    read: checked(read, record.size),
+    read: checked(read, record.size, (length) => length),
+    into: checked(into, record.size, (view) => view.length),
     async readAll() {
       try {
         return (await read(0, record.size)).buffer;
@@ -130,10 +132,11 @@ export async function isPresent(root) {
   }
 }
 
-function checked(read, size) {
-  return async (offset, length) => {
+function checked(read, size, lengthOf) {
+  return async (offset, wanted) => {
+    const length = lengthOf(wanted);
     if (!(offset >= 0 && length >= 0 && offset + length <= size)) throw new RangeError(`Asked for ${length} bytes at ${offset} of a file of ${size}.`);
-    return read(offset, length);
+    return read(offset, wanted);
   };
 }
 
@@ -180,12 +183,16 @@ async function syncReader(file) {
   } catch {
     return null;
   }
+  async function into(offset, view) {
+    handle ??= await open();
+    const found = handle.read(view, { at: offset });
+    if (found !== view.length) throw new NotCached(`Artifact ${file.name.slice(0, 12)}… ends after ${found} of ${view.length} bytes at ${offset}: the browser cleared storage. Pull the model again.`, { root: file.name });
+  }
   return {
+    into,
     async read(offset, length) {
-      handle ??= await open();
       const bytes = new Uint8Array(length);
-      const found = handle.read(bytes, { at: offset });
-      if (found !== length) throw new NotCached(`Artifact ${file.name.slice(0, 12)}… ends after ${found} of ${length} bytes at ${offset}: the browser cleared storage. Pull the model again.`, { root: file.name });
+      await into(offset, bytes);
       return bytes;
     },
     close() {

@@ -1,0 +1,241 @@
+/**
+ * A Program in engine memory with its weights, run row by row. It knows no text and no request. Runs in a worker and in Node.
+ * A run is synchronous: it ends when all its rows are done, or at the next barrier once the abort word is set.
+ */
+import { EngineError, OutputNotFinite } from "../../sdk/errors.js";
+import { fromBase64 } from "../../trust/bytes.js";
+import { raiseForCode, trapError } from "../kernels/traps.js";
+import { breather } from "./breath.js";
+import { jobsOf, pour } from "./load.js";
+import { fasterThreads } from "./measure.js";
+import { CONTROL, growTo, planMemory, sharedMemory } from "./memory.js";
+import { instantiate, tableOf } from "./module.js";
+import { cacheParts, lower, validate } from "./program.js";
+import { HISTORY, WORDS } from "./sampling.js";
+import { TRAPPED, Threads } from "./threads.js";
+
+const [ABORTED, STALLED] = [100, 101];
+const VIEWS = { i32: Int32Array, u32: Uint32Array, f32: Float32Array };
+/** Looks at a barrier before a thread sleeps: about 20 us. */
+const SPIN = 2000;
+
+/**
+ * @typedef {object} Build @property {string} name @property {WebAssembly.Module} module @property {boolean} shared it imports a shared memory
+ *
+ * @typedef {object} OpenOptions
+ * @property {any} program @property {Record<string, import("./load.js").Source>} sources @property {Build} build
+ * @property {number} [threads] at most; more than 1 needs a shared build @property {number} [fixed] exactly so many, not measured
+ * @property {string | URL} [threadUrl] of thread-worker.js @property {(event: any) => void} [emit] progress @property {AbortSignal} [signal]
+ */
+
+export class LanguageEngine {
+  /** How many threads take part in a run. */ threads = 1;
+  /** The first run of a build is looked at as a whole: a broken one gives NaN. */ #proven = false;
+  #emptyHistory = new Int32Array(HISTORY);
+
+  /**
+   * Plans, allocates, loads and starts. What fails leaves nothing behind.
+   * @param {OpenOptions} options @returns {Promise<LanguageEngine>}
+   * @throws ModelTooLarge, InvalidProgram, ModelInvalid, NotCached, the signal's reason
+   */
+  static async open({ program, sources, build, threads = 1, fixed, threadUrl, emit = () => {}, signal }) {
+    const table = tableOf(build.module);
+    validate(program, table);
+    const most = build.shared ? Math.max(1, Math.min(fixed ?? threads, table.threads)) : 1;
+    const { exports, memory } = await instantiate(build.module, build.shared ? sharedMemory() : undefined);
+    const plan = planMemory(program, table, { base: exports.__heap_base.value, threads: most });
+    growTo(memory, plan.end);
+    const engine = new LanguageEngine({ program, build, exports, memory, plan });
+    try {
+      engine.#place(table);
+      if (most > 1) engine.team = await Threads.start(/** @type {URL} */ (threadUrl), { module: build.module, memory, plan });
+      await engine.#pour(jobsOf(program, table, plan), sources, emit, signal);
+      engine.team?.enter(plan.control);
+      engine.threads = fixed ?? fasterThreads(engine, most);
+      return engine;
+    } catch (error) {
+      engine.dispose();
+      throw error;
+    }
+  }
+
+  /** @param {{program: any, build: Build, exports: any, memory: WebAssembly.Memory, plan: import("./memory.js").Plan}} parts */
+  constructor({ program, build, exports, memory, plan }) {
+    this.program = program;
+    this.build = build;
+    this.plan = plan;
+    this.wasm = memory;
+    this.exports = exports;
+    this.capacity = program.capacity;
+    this.outputs = Object.fromEntries(program.buffers.map((/** @type {any} */ buffer) => [buffer.name, this.#view(buffer)]));
+    this.slots = Object.keys(program.slots);
+    this.caches = cacheParts(program);
+    this.words = new Int32Array(memory.buffer, plan.control, CONTROL.bytes / 4);
+    /** @type {Threads | null} */ this.team = null;
+  }
+
+  /** Columns of the logits; 0 for an encoder. */
+  get vocabulary() { return this.#shapeOf("logits")[1] ?? 0; }
+
+  /** Width of the embedding; 0 for a decoder. */
+  get dimensions() { return this.#shapeOf("embedding")[1] ?? 0; }
+
+  #shapeOf(/** @type {string} */ name) { return this.program.buffers.find((/** @type {any} */ buffer) => buffer.name === name)?.shape ?? []; }
+
+  /** What a page sets to 1 to end the run under way; shared memory only. */
+  get abortWord() { return new Int32Array(this.wasm.buffer, this.plan.control + 4 * CONTROL.abort, 1); }
+
+  /** All of a buffer, at the largest legal sizes. @param {any} buffer */
+  #view({ region, offset, dtype, shape }) {
+    const count = shape.reduce((/** @type {number} */ product, /** @type {any} */ size) => product * (this.program.slots[size] ?? size), 1);
+    return new VIEWS[/** @type {"i32"} */ (dtype)](this.wasm.buffer, this.plan.regions[/** @type {"arena"} */ (region)] + offset, count);
+  }
+
+  /** Constants, the Program, and the beginning of it that is measured. @param {any} table */
+  #place(table) {
+    const { control, regions, weights, program: at, probe } = this.plan;
+    new Uint8Array(this.wasm.buffer, regions.constants, this.program.regions.constants).set(fromBase64(this.program.constants));
+    const records = lower(this.program, table, { ...regions, weights: weights.map(({ address }) => address) }, weights.map(({ layout }) => table.layouts.weights[layout].code));
+    for (const [address, part] of /** @type {[number, Uint32Array][]} */ ([[at, records], [probe, beginning(records)]])) {
+      new Uint32Array(this.wasm.buffer, address, part.length + 1).set([control, ...part]);
+    }
+    this.words[CONTROL.spin] = SPIN;
+  }
+
+  /** @param {import("./load.js").Job[]} jobs @param {Record<string, import("./load.js").Source>} sources @param {(event: any) => void} emit @param {AbortSignal} [signal] */
+  async #pour(jobs, sources, emit, signal) {
+    const { staging, stagingBytes } = this.plan;
+    const next = new Int32Array(this.build.shared ? new SharedArrayBuffer(4) : new ArrayBuffer(4));
+    const total = jobs.reduce((sum, { bytes }) => sum + bytes, 0);
+    let [loaded, seen] = [0, 0];
+    const breath = breather();
+    const say = (/** @type {number} */ to) => {
+      while (seen < to) loaded += jobs[seen++].bytes;
+      emit({ status: "progress", phase: "read", name: this.program.name, loaded, total, progress: (100 * loaded) / (total || 1) });
+    };
+    const listen = async (/** @type {number} */ taken) => {
+      say(taken);
+      await breath();
+      signal?.throwIfAborted();
+    };
+    const shared = { jobs, sources, next };
+    await Promise.all([pour(shared, { exports: this.exports, memory: this.wasm, staging }, listen), this.team?.pour(shared)]);
+    new Uint8Array(this.wasm.buffer, staging, stagingBytes * (this.plan.stacks.length + 1)).fill(0); // arena and cache begin as they were given
+    say(jobs.length);
+  }
+
+  /**
+   * One run of at most `capacity.rows` rows. @param {import("./scheduler.js").Batch} batch
+   * @returns {Int32Array | null} the token picked for each wanted row; null: aborted, nothing of it counts
+   * @throws an error of the engine, after which it must be disposed
+   */
+  run(batch) {
+    this.#write(batch);
+    const { length } = batch.wanted;
+    if (!this.execute(this.plan.program, this.threads, { n: batch.tokens.length, m: length, s: batch.pages.length })) return null;
+    if (length && !this.#proven) this.#prove(this.logits(length));
+    const picked = this.outputs.picked.slice(0, length);
+    if (picked.some((/** @type {number} */ token) => token < 0 || token >= this.vocabulary)) this.#broken();
+    return /** @type {Int32Array} */ (picked);
+  }
+
+  /**
+   * Rows of whole texts through an encoder. @param {{tokens: number[], positions: number[], sequences: number[]}} batch @param {number} count texts
+   * @returns {Float32Array | null} count x dimensions; null: aborted
+   */
+  embed(batch, count) {
+    for (const name of /** @type {const} */ (["tokens", "positions", "sequences"])) this.outputs[name].set(batch[name]);
+    if (!this.execute(this.plan.program, this.threads, { n: batch.tokens.length, m: 0, s: count })) return null;
+    const vectors = /** @type {Float32Array} */ (this.outputs.embedding.slice(0, count * this.dimensions));
+    this.#prove(vectors);
+    return vectors;
+  }
+
+  /** Logits of the last run's wanted rows, a copy. @param {number} rows @returns {Float32Array} rows x vocabulary */
+  logits(rows) {
+    return /** @type {Float32Array} */ (this.outputs.logits.slice(0, rows * this.vocabulary));
+  }
+
+  /** @param {import("./scheduler.js").Batch} batch */
+  #write({ tokens, positions, sequences, wanted, pages, sampling }) {
+    const { outputs, capacity: { context, page } } = this;
+    outputs.tokens.set(tokens);
+    outputs.positions.set(positions);
+    outputs.sequences.set(sequences);
+    outputs.wanted.set(wanted);
+    pages.forEach((list, i) => outputs.pages.set(list, i * (context / page)));
+    sampling.forEach(({ words, history }, i) => {
+      outputs.sampling.set(words, i * WORDS);
+      outputs.history.set(history.length ? history : this.#emptyHistory, i * HISTORY);
+    });
+  }
+
+  /**
+   * Runs a lowered Program. @param {number} program address @param {number} threads @param {Record<string, number>} sizes by slot
+   * @returns {boolean} false: the abort word ended it
+   */
+  execute(program, threads, sizes) {
+    this.slots.forEach((name, i) => { this.words[CONTROL.slots + i] = sizes[name]; });
+    const code = this.#call(program, threads);
+    if (code === 0) return true;
+    if (code !== ABORTED) throw this.#failure(code);
+    Atomics.store(this.words, CONTROL.abort, 0);
+    return false;
+  }
+
+  /** @param {number} program @param {number} threads @returns {number} */
+  #call(program, threads) {
+    try {
+      return this.exports.run(program, 0, threads);
+    } catch (error) {
+      throw trapError(error, `The engine build ${this.build.name}`);
+    }
+  }
+
+  /** @param {number} code @returns {Error} */
+  #failure(code) {
+    if (code === STALLED || code === TRAPPED) {
+      return this.team?.death ?? new EngineError(`A thread of the engine build ${this.build.name} ${code === TRAPPED ? "was stopped" : "did not come"}. The model is loaded again.`, { build: this.build.name, code });
+    }
+    try {
+      raiseForCode(code, this.build.name);
+    } catch (error) {
+      return error;
+    }
+    return new EngineError(`The engine answered ${code}.`, { code });
+  }
+
+  /** @param {Float32Array} numbers */
+  #prove(numbers) {
+    if (!numbers.every(Number.isFinite)) this.#broken();
+    this.#proven = true;
+  }
+
+  #broken() {
+    throw new OutputNotFinite(`${this.program.name} gave numbers that are not finite on the engine build ${this.build.name}. Its weights are damaged, or this build is wrong on this machine.`, { build: this.build.name });
+  }
+
+  /** All layers of one KV page to another. @param {number} from @param {number} to */
+  copyPage(from, to) {
+    const bytes = new Uint8Array(this.wasm.buffer, this.plan.regions.kv, this.program.regions.kv);
+    for (const { offset, page } of this.caches) bytes.copyWithin(offset + to * page, offset + from * page, offset + (from + 1) * page);
+  }
+
+  /** Bytes. */
+  memory() {
+    const { weights, kv, arena } = this.plan.bytes;
+    return { modelBytes: weights, kvCacheBytes: kv, arenaBytes: arena, wasmBytes: this.wasm.buffer.byteLength };
+  }
+
+  /** Ends the threads; memory goes with the last reference. */
+  dispose() {
+    this.team?.close();
+  }
+}
+
+/** The first two layers or so of a Program: up to its twelfth barrier. @param {Uint32Array} records */
+function beginning(records) {
+  let at = 0;
+  for (let barriers = 0; records[at] !== 0xffffffff && barriers < 12; at += 3 + (records[at] >>> 16)) barriers += records[at + 1];
+  return Uint32Array.from([...records.subarray(0, at), 0xffffffff]);
+}
