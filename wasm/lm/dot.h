@@ -1,0 +1,137 @@
+// Products of one group of weights (four output rows) with 1, 4 or 8 quantised rows. Everything is inlined and its constants folded: `form` and
+// `n` are known where dots.c names them.
+//
+// A vector of weights holds four columns of each of the four rows, so that a lane belongs to one output and nothing is summed across lanes.
+// Columns are multiplied as integers and summed exactly over a block; only then scales come in, in f32, block after block in order. So a row
+// gives the same bits alone and among others, and builds differ by the rounding of `madd` alone.
+//
+// Relaxed: i16x8.relaxed_dot multiplies int8 by 7-bit weights, which is exact on every machine, and is one instruction on all x64 (the i32x4
+// form is five where AVX-VNNI lacks). A lane sums 16 products. Unsigned weights would leave int16 on the way, but the true sum minus the
+// centre's share never does (16 * 16 * 127 < 2^15), and additions wrap: so lanes start at -centre * (sum of their activations).
+#pragma once
+#include "layouts.h"
+
+INLINE int centre_of(int form) { return form == LAYOUT_Q4 ? 8 : form == LAYOUT_Q5M ? 16 : form == LAYOUT_Q6 ? 32 : 0; }
+
+#ifdef __wasm_relaxed_simd__
+
+typedef v128_t sum;
+
+INLINE sum start(const panel_block *x, int row, int form, int half) {
+  switch (form) {
+    case LAYOUT_Q4: return wasm_v128_load32_splat(&x->meta[row].pair8);
+    case LAYOUT_Q5M: return wasm_v128_load32_splat(&x->meta[row].pair16);
+    case LAYOUT_Q6: return wasm_v128_load32_splat(&x->meta[row].pair32[half]);
+    default: return wasm_i16x8_const_splat(0);
+  }
+}
+
+INLINE void add_products(sum *s, const int8_t *x, v128_t weights, int form) {
+  *s = wasm_i16x8_add(*s, wasm_i16x8_relaxed_dot_i8x16_i7x16(wasm_v128_load32_splat(x), weights));
+}
+
+INLINE v128_t total(sum s) { return wasm_i32x4_extadd_pairwise_i16x8(s); }
+
+#else
+
+typedef struct { v128_t low, high; } sum;  // rows 0, 1 and rows 2, 3: two lanes each
+
+INLINE sum start(const panel_block *x, int row, int form, int half) { return (sum){0}; }
+
+INLINE void add_products(sum *s, const int8_t *x, v128_t weights, int form) {
+  v128_t w = wasm_i8x16_sub(weights, wasm_i8x16_splat((int8_t)centre_of(form))), four = wasm_i16x8_extend_low_i8x16(wasm_v128_load32_splat(x));
+  s->low = wasm_i32x4_add(s->low, wasm_i32x4_dot_i16x8(wasm_i16x8_extend_low_i8x16(w), four));
+  s->high = wasm_i32x4_add(s->high, wasm_i32x4_dot_i16x8(wasm_i16x8_extend_high_i8x16(w), four));
+}
+
+INLINE v128_t total(sum s) {
+  return wasm_i32x4_add(wasm_i32x4_shuffle(s.low, s.high, 0, 2, 4, 6), wasm_i32x4_shuffle(s.low, s.high, 1, 3, 5, 7));
+}
+
+#endif
+
+#define ROW_OF(x, blocks, j) (&(x)[(j) / PANEL * (blocks)]), (j) % PANEL
+#define EACH(j, n) UNROLL for (int j = 0; j < (n); j++)
+
+// acc += scale * (d * integers)
+INLINE void scaled(v128_t *acc, v128_t integers, const panel_block *x, int row, v128_t scale) {
+  *acc = madd(scale, wasm_f32x4_mul(wasm_f32x4_convert_i32x4(integers), wasm_v128_load32_splat(&x->meta[row].scale)), *acc);
+}
+
+INLINE void add_least(v128_t *acc, const panel_block *x, int row, v128_t least) {
+  *acc = madd(least, wasm_v128_load32_splat(&x->meta[row].sum), *acc);
+}
+
+// Columns 4 k .. 4 k + 3 (half 0) or 16 + 4 k … (half 1) of four rows, as unsigned bytes.
+INLINE v128_t nibbles(const uint8_t *bits, int k, int half) {
+  v128_t v = LOAD(bits + 16 * k);
+  return wasm_v128_and(half ? wasm_u16x8_shr(v, 4) : v, wasm_i8x16_const_splat(15));
+}
+
+// Bits `from`, … of each byte moved to bits `to`, …; the others cleared by `mask`. Bits that cross a byte's border are among the cleared.
+INLINE v128_t moved(v128_t v, int from, int to, int mask) {
+  v = from > to ? wasm_u16x8_shr(v, from - to) : wasm_i16x8_shl(v, to - from);
+  return wasm_v128_and(v, wasm_i8x16_splat((int8_t)mask));
+}
+
+INLINE v128_t unpacked(const uint8_t *w, int form, int k, int half) {
+  switch (form) {
+    case LAYOUT_Q4: return nibbles(((const q4_block *)w)->bits, k, half);
+    case LAYOUT_Q4M: return nibbles(((const q4m_block *)w)->bits, k, half);
+    case LAYOUT_Q5M: {
+      const q5m_block *q = (const q5m_block *)w;
+      return wasm_v128_or(nibbles(q->bits, k, half), moved(LOAD(q->fifth), 4 * half + k, 4, 0x10));
+    }
+    default: {
+      const q6_block *q = (const q6_block *)w;
+      return wasm_v128_or(nibbles(q->bits, k, half), moved(LOAD(q->top[half]), 2 * k, 4, 0x30));
+    }
+  }
+}
+
+INLINE v128_t scale_of(const uint8_t *w, int form, int half) { return half4(form == LAYOUT_Q6 ? w + 8 * half : w); }
+
+// What a block adds for the minima of four rows: least + centre * scale, as the integers were taken less the centre.
+INLINE v128_t least_of(const uint8_t *w, int form) {
+  v128_t least = half4(((const q4m_block *)w)->least);
+  return form == LAYOUT_Q5M ? madd(wasm_f32x4_const_splat(16), half4(w), least) : least;
+}
+
+INLINE void block_of_bytes(const int form, const int n, const uint8_t *w, const panel_block *x, int blocks, v128_t *acc) {
+  sum s[8];
+  UNROLL for (int half = 0; half < 2; half++) {
+    if (half == 0 || form == LAYOUT_Q6) EACH(j, n) s[j] = start(ROW_OF(x, blocks, j), form, half);
+    UNROLL for (int k = 0; k < 4; k++) {
+      v128_t v = unpacked(w, form, k, half);
+      EACH(j, n) add_products(&s[j], &x[j / PANEL * blocks].q8[j % PANEL][16 * half + 4 * k], v, form);
+    }
+    if (half == 0 && form != LAYOUT_Q6) continue;
+    v128_t scale = scale_of(w, form, half);
+    EACH(j, n) scaled(&acc[j], total(s[j]), ROW_OF(x, blocks, j), scale);
+  }
+  if (form != LAYOUT_Q4M && form != LAYOUT_Q5M) return;
+  v128_t least = least_of(w, form);
+  EACH(j, n) add_least(&acc[j], ROW_OF(x, blocks, j), least);
+}
+
+// 8-bit weights need 16-bit products either way, so they take the finer activations: 32 * 128 * 32512 < 2^31.
+INLINE void block_of_words(const int n, const uint8_t *w, const panel_block *x, int blocks, v128_t *acc) {
+  const q8_block *q = (const q8_block *)w;
+  v128_t s[8], scale = half4(q->scale);
+  EACH(j, n) s[j] = wasm_i32x4_const_splat(0);
+  UNROLL for (int p = 0; p < 16; p++) {
+    v128_t v = wasm_i16x8_load8x8(q->bits + 8 * p);
+    EACH(j, n) s[j] = wasm_i32x4_add(s[j], wasm_i32x4_dot_i16x8(wasm_v128_load32_splat(&x[j / PANEL * blocks].q16[j % PANEL][2 * p]), v));
+  }
+  EACH(j, n) scaled(&acc[j], s[j], ROW_OF(x, blocks, j), scale);
+}
+
+// out[j], lane r: row r of the group at `w` times quantised row j of the panels at `x`, over all blocks.
+INLINE void dot_group(const int form, const int n, const uint8_t *w, const panel_block *x, int blocks, v128_t *out) {
+  v128_t acc[8];
+  EACH(j, n) acc[j] = wasm_f32x4_const_splat(0);
+  for (int b = 0; b < blocks; b++, x++, w += layout_bytes[form])
+    if (form == LAYOUT_Q8) block_of_words(n, w, x, blocks, acc);
+    else block_of_bytes(form, n, w, x, blocks, acc);
+  EACH(j, n) out[j] = form == LAYOUT_Q8 ? wasm_f32x4_mul(acc[j], wasm_f32x4_const_splat(1 / 256.f)) : acc[j];
+}

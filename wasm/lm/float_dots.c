@@ -1,0 +1,46 @@
+// Weights that are plain numbers, row after row as in the file. A sum has four lanes, each taking every fourth column in order, whatever the
+// tile: four rows of weights with one row of x, or twice two with four.
+#include "dots.h"
+
+// Numbers i … i + 3 of a row; those from `left` on are 0.
+INLINE v128_t numbers(const int form, const uint8_t *w, int i, int left) {
+  if (form == LAYOUT_F32) return load_some((const float *)w + i, left);
+  uint16_t some[4] = {0};
+  const uint16_t *at = (const uint16_t *)w + i;
+  if (left < 4) {
+    for (int k = 0; k < left; k++) some[k] = at[k];
+    at = some;
+  }
+  return form == LAYOUT_F16 ? half4(at) : bfloat4(at);
+}
+
+INLINE void products(const int form, const int rows, const int n, const uint8_t *w, size_t stride, const float *x, int in, int i, int left,
+                     v128_t acc[rows][n]) {
+  v128_t v[4];
+  UNROLL for (int r = 0; r < rows; r++) v[r] = numbers(form, w + r * stride, i, left);
+  UNROLL for (int j = 0; j < n; j++) {
+    v128_t u = load_some(x + (size_t)j * in + i, left);
+    UNROLL for (int r = 0; r < rows; r++) acc[r][j] = madd(v[r], u, acc[r][j]);
+  }
+}
+
+INLINE void tile(const int form, const int rows, const int n, const uint8_t *w, size_t stride, const float *x, int in, float *out) {
+  v128_t acc[rows][n];
+  UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < n; j++) acc[r][j] = wasm_f32x4_const_splat(0);
+  int i = 0;
+  for (; i + 4 <= in; i += 4) products(form, rows, n, w, stride, x, in, i, 4, acc);
+  if (i < in) products(form, rows, n, w, stride, x, in, i, in - i, acc);
+  UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < n; j++) out[4 * j + r] = hsum(acc[r][j]);
+}
+
+#define FLOAT_DOTS(form, name)                                                                            \
+  static void name##_1(const uint8_t *w, size_t stride, const float *x, int in, float *out) {             \
+    tile(form, 4, 1, w, stride, x, in, out);                                                              \
+  }                                                                                                       \
+  static void name##_4(const uint8_t *w, size_t stride, const float *x, int in, float *out) {             \
+    tile(form, 2, 4, w, stride, x, in, out), tile(form, 2, 4, w + 2 * stride, stride, x, in, out + 2);    \
+  }
+
+FLOAT_DOTS(LAYOUT_F32, f32) FLOAT_DOTS(LAYOUT_F16, f16) FLOAT_DOTS(LAYOUT_BF16, bf16)
+
+float_dot_function *const float_dots[LAYOUT_Q4][2] = {{f32_1, f32_4}, {f16_1, f16_4}, {bf16_1, bf16_4}};
