@@ -68,6 +68,7 @@ const ASKED = [
   ["loader.pull", { url: "https://other.example/manifest.json" }, "not_supported", "our origin fetches no address of a stranger's"],
   ["loader.manifest", { id: "a", url: "/private.json" }, "not_supported", "nor one of its own that the site does not list"],
   ["python.run", { code: "1" }, "unknown_kind", "code is for EdgeNet's own tests"],
+  ["lm.load", { files: {} }, "unknown_kind", "models are opened through the Hub, in workers that end with their sessions"],
   ["engine.load", { id: "a" }, "unknown_kind", "sessions are opened through the Hub, which counts them"],
   ["toString", {}, "unknown_kind", "a name that every object has"],
 ];
@@ -80,10 +81,14 @@ for (const [kind, args, code, why] of ASKED) {
   });
 }
 
+/** File of the SDK → the worker that it asks where it names none. */
+const ASKING = [["loader", "engine"], ["session", "engine"], ["embedding-session", "engine"], ["search-index", "engine"], ["teach", "engine"], ["language-session", "lm"]];
 test("frame: everything that the SDK asks is served, but for emptying the store", () => {
-  const texts = ["loader", "session", "search-index", "teach"].map((name) => readFileSync(new URL(`../../web/sdk/${name}.js`, import.meta.url), "utf8"));
-  const asked = texts.flatMap((text) => [...text.matchAll(/(?:ask|askAny|call)\("([\w.]+)"/g)].map(([, kind]) => kind));
-  const full = asked.map((kind) => (/^(hub|loader|python)\./.test(kind) ? kind : `engine.${kind}`));
-  assert.ok(full.length > 25);
+  const full = ASKING.flatMap(([name, worker]) => {
+    const text = readFileSync(new URL(`../../web/sdk/${name}.js`, import.meta.url), "utf8");
+    const asked = [...text.matchAll(/(?:ask|askAny|call)\("([\w.]+)"/g)].map(([, kind]) => kind);
+    return asked.map((kind) => (/^(hub|loader|python)\./.test(kind) ? kind : `${worker}.${kind}`));
+  });
+  assert.ok(full.length > 30);
   assert.deepEqual(full.filter((kind) => !KINDS.has(kind)), ["loader.clear"]);
 });

@@ -30,6 +30,7 @@ class PlayedStore {
   }
   get = (key) => this.#ask(() => structuredClone(this.map.get(key)));
   getAllKeys = () => this.#ask(() => [...this.map.keys()]);
+  getAll = () => this.#ask(() => [...this.map.values()].map((value) => structuredClone(value)));
   put(value, key) {
     if (this.idb.failPut) throw this.idb.failPut;
     return this.#ask(() => void this.map.set(key, structuredClone(value)));

@@ -4,15 +4,23 @@
 import { HttpStatusError, NetworkError, NotFound, PythonBootFailed, fromData, named } from "../sdk/errors.js";
 import { fromPython } from "./bridge.js";
 
+/** @typedef {"teach" | "compile"} Host */
 /**
  * @typedef {object} Python
  * @property {any} pyodide
- * @property {(name: string, args: any) => Promise<{result: any, buffers: ArrayBuffer[]}>} call a kind of `edgenet.host.browser_teach`
+ * @property {(host: Host, name: string, args: any, emit: (event: any) => void) => Promise<{result: any, buffers: ArrayBuffer[]}>} call a kind of one of HOSTS
+ * @property {(host: Host, emit: (event: any) => void) => Promise<any>} need that host's module, and before it the packages it imports
  * @property {{instance: string, python: string, pyodide: string, edgenet: string, snapshot: boolean}} about `instance` is new at each boot
  */
 
 /** Steps of the boot, for the progress. */
-const STEPS = ["runtime", "numpy", "edgenet"];
+const STEPS = ["runtime", "edgenet", "numpy"];
+
+/** Which module answers, and the packages it needs: compiling a language model needs no NumPy. @type {Record<Host, {module: string, packages: string[]}>} */
+const HOSTS = {
+  teach: { module: "edgenet.host.browser_teach", packages: ["numpy"] },
+  compile: { module: "edgenet.host.browser_compile", packages: [] },
+};
 
 /** Files whose absence Pyodide itself only warns of, and then waits forever. */
 const RUNTIME = ["pyodide.asm.wasm", "pyodide.asm.mjs", "python_stdlib.zip"];
@@ -30,24 +38,50 @@ async function reachable(url) {
  * @throws PythonBootFailed with what failed as `details.was`
  */
 export async function boot(urls, emit) {
-  const said = (/** @type {number} */ step) => emit({ status: "progress", phase: "python", file: STEPS[step], loaded: step, total: STEPS.length, progress: (100 * step) / STEPS.length });
   try {
-    said(0);
+    said(emit, 0);
     await Promise.all(RUNTIME.map((name) => reachable(`${urls.pyodide}${name}`)));
     const { loadPyodide } = await import(/* @vite-ignore */ `${urls.pyodide}pyodide.mjs`);
     const { pyodide, snapshot } = await start(loadPyodide, urls.pyodide, emit);
-    said(1);
-    await pyodide.loadPackage("numpy", { messageCallback() {}, errorCallback: (/** @type {string} */ text) => { throw new NetworkError(text); } });
-    said(2);
+    said(emit, 1);
     installWheel(pyodide, await bytesOf(await wheelUrl(urls)));
-    const host = pyodide.pyimport("edgenet.host.browser_teach");
-    const about = { instance: crypto.randomUUID(), python: pyodide.runPython("import platform; platform.python_version()"), pyodide: pyodide.version, edgenet: host.VERSION, snapshot };
-    emit({ status: "done", phase: "python", loaded: STEPS.length, total: STEPS.length, progress: 100 });
-    return { pyodide, about, call: (name, args) => callHost(pyodide, host, name, args) };
+    const version = pyodide.pyimport("edgenet").__version__;
+    const about = { instance: crypto.randomUUID(), python: pyodide.runPython("import platform; platform.python_version()"), pyodide: pyodide.version, edgenet: version, snapshot };
+    const need = hosts(pyodide);
+    return { pyodide, about, need, call: async (host, name, args, say) => callHost(pyodide, await need(host, say), name, args) };
   } catch (error) {
-    const was = named(error);
-    throw new PythonBootFailed(`Python could not be started: ${was.message} Search goes on without it; teaching needs it. Check the network once, then try again.`, { was: was.code });
+    throw failed(error);
   }
+}
+
+/** @param {(event: any) => void} emit @param {number} step */
+function said(emit, step) {
+  emit({ status: step === STEPS.length ? "done" : "progress", phase: "python", file: STEPS[step], loaded: step, total: STEPS.length, progress: (100 * step) / STEPS.length });
+}
+
+/** @param {unknown} error */
+function failed(error) {
+  const was = named(error);
+  return new PythonBootFailed(`Python could not be started: ${was.message} Search goes on without it; teaching and compiling a model file need it. Check the network once, then try again.`, { was: was.code });
+}
+
+/** Each host's module, imported once when first needed. @param {any} pyodide @returns {Python["need"]} */
+function hosts(pyodide) {
+  /** @type {Map<string, Promise<any>>} */ const known = new Map();
+  const load = async (/** @type {Host} */ host, /** @type {(event: any) => void} */ emit) => {
+    const { module, packages } = HOSTS[host];
+    if (packages.length) {
+      said(emit, 2);
+      await pyodide.loadPackage(packages, { messageCallback() {}, errorCallback: (/** @type {string} */ text) => { throw new NetworkError(text); } });
+    }
+    const found = pyodide.pyimport(module);
+    said(emit, STEPS.length);
+    return found;
+  };
+  return (host, emit) => {
+    if (!known.has(host)) known.set(host, load(host, emit).catch((error) => { known.delete(host); throw failed(error); }));
+    return /** @type {Promise<any>} */ (known.get(host));
+  };
 }
 
 /** By the snapshot (under a second), else the normal way (several). @param {Function} loadPyodide @param {string} folder @param {(event: any) => void} emit */

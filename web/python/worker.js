@@ -1,5 +1,5 @@
 /**
- * The Python worker: boots Pyodide with NumPy and the `edgenet` wheel, and answers what needs thought: teaching. Module worker.
+ * The Python worker: boots Pyodide and the `edgenet` wheel, and answers what needs thought: teaching, and compiling models. Module worker.
  * It stores nothing and reads no document; what it learned leaves it as messages. Code given to it runs only where tests allowed it.
  */
 import { serve, transferring } from "../workers/rpc.js";
@@ -17,27 +17,28 @@ function booted({ emit }) {
   return python;
 }
 
-/** A call into `edgenet.host.browser_teach`. @param {string} name */
-const teach = (name) => async (/** @type {any} */ args, /** @type {any} */ context) => {
-  const { call } = await booted(context);
-  const { result, buffers } = await call(name, args);
+/** A call into one of Python's hosts. @param {"teach" | "compile"} host @param {string} name */
+const ask = (host, name) => async (/** @type {any} */ args, /** @type {any} */ context) => {
+  const { result, buffers } = await (await booted(context)).call(host, name, args, context.emit);
   return transferring(result, buffers);
 };
 
+const TEACHING = ["open", "mark", "undo", "reset", "forget", "state", "export", "import"];
+
 serve(/** @type {any} */ (self), {
   configure(/** @type {any} */ given) { config = given; },
-  async boot(_args, context) { return (await booted(context)).about; },
-  "teach.open": teach("open"),
-  "teach.mark": teach("mark"),
-  "teach.undo": teach("undo"),
-  "teach.reset": teach("reset"),
-  "teach.forget": teach("forget"),
-  "teach.state": teach("state"),
-  "teach.export": teach("export"),
-  "teach.import": teach("import"),
+  /** Ready for teaching. */
+  async boot(_args, context) {
+    const { about, need } = await booted(context);
+    await need("teach", context.emit);
+    return about;
+  },
+  ...Object.fromEntries(TEACHING.map((name) => [`teach.${name}`, ask("teach", name)])),
+  compile: ask("compile", "compile"),
   async run({ code, files }, context) {
     if (!config?.options.testing?.runCode) throw new NotSupported("Running code is for EdgeNet's own tests: open the loader with testing.runCode.", {});
-    const { pyodide } = await booted(context);
+    const { pyodide, need } = await booted(context);
+    await need("teach", context.emit);
     return runCode(pyodide, code, files, context.emit);
   },
 });

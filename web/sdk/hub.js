@@ -3,8 +3,10 @@
  * Lives in the page, or in EdgeNet's frame on somebody else's page. It decides nothing about models.
  */
 import { connect } from "../workers/rpc.js";
-import { Disposed, EngineDeadline, UnknownKind } from "./errors.js";
+import { Disposed, UnknownKind } from "./errors.js";
 import { KernelDesk } from "./kernels.js";
+import { LanguageDesk, runtimeOf } from "./language-desk.js";
+import { Patience } from "./patience.js";
 import { describe, pickThreads, reasonsOf } from "./status.js";
 
 /** @typedef {import("../workers/rpc.js").Connection} Connection @typedef {import("../workers/rpc.js").CallOptions} CallOptions */
@@ -13,7 +15,7 @@ import { describe, pickThreads, reasonsOf } from "./status.js";
 const WORKERS = /** @type {const} */ (["loader", "engine", "python"]);
 
 export class Hub {
-  /** @type {Map<string, {connection: Connection, ready: Promise<Connection>}>} */ #workers = new Map();
+  /** @type {Map<string, {connection: Connection, patience: Patience, ready: Promise<Connection>}>} */ #workers = new Map();
   /** Sessions the engine is expected to hold. @type {Map<string, {id: string, version: string, threads: number, adapter: any, indexed: boolean}>} */
   #sessions = new Map();
   /** @type {Set<(report: Report) => void>} */ #listeners = new Set();
@@ -28,6 +30,7 @@ export class Hub {
     this.framed = framed;
     this.threads = pickThreads(options.threads);
     this.kernels = new KernelDesk(this, (code, reason, more) => this.#report(code, reason, more));
+    this.languages = new LanguageDesk(this, { report: (code, reason, more) => this.#report(code, reason, more), hear: (event) => this.#hear(event) });
   }
 
   /** kind → handler, for what the Hub does itself. @type {Record<string, (args: any, options: CallOptions) => any>} */
@@ -53,6 +56,7 @@ export class Hub {
     if (this.#closed) throw new Disposed("This ModelLoader was disposed. Make a new one.");
     if (Object.hasOwn(this.#own, kind)) return this.#own[kind](args, options);
     const [name, ...rest] = kind.split(".");
+    if (name === "lm") return this.languages.call(kind, args, options);
     // `configure` says whom a worker believes and whose code it imports: that is said here alone, never by a caller.
     if (!WORKERS.includes(/** @type {any} */ (name)) || rest.join(".") === "configure") throw new UnknownKind(`Nobody answers "${kind}". Workers: ${WORKERS.join(", ")}.`, { kind });
     return this.#ask(name, rest.join("."), args, options);
@@ -64,6 +68,7 @@ export class Hub {
     for (const { connection } of this.#workers.values()) connection.close(new Disposed("The ModelLoader was disposed."));
     this.#workers.clear();
     this.kernels.close();
+    this.languages.end();
     this.#listeners.clear();
   }
 
@@ -106,7 +111,8 @@ export class Hub {
       connection.close(error); // half prepared is of no use: the next call starts another
       throw error;
     });
-    this.#workers.set(name, { connection, ready });
+    const patience = new Patience(connection, { name, limit: this.options.testing.patience });
+    this.#workers.set(name, { connection, patience, ready });
     return ready;
   }
 
@@ -151,21 +157,27 @@ export class Hub {
     await this.#worker("engine").catch((error) => this.#report("engine_lost", `The engine could not be started again: ${error.message}`, { was: reason.message }));
   }
 
-  /** @param {any} args {id, version, threads} @param {CallOptions} options */
-  async #open({ id, version, threads }, options) {
-    const pulled = await this.call("loader.pull", { id, version }, options);
+  /**
+   * Opens a model of the site (`id`, `version`) or one of the user's own (`local`, as local-model.js makes it), in the worker that runs its kind.
+   * @param {{id?: string, version?: string, local?: any, threads?: "auto" | number, context?: number, dtype?: string}} args @param {CallOptions} options
+   */
+  async #open({ id, version, local, threads = this.options.threads, context, dtype }, options) {
+    const { manifest, state } = local ? { manifest: local.manifest, state: "unsigned" } : await this.call("loader.pull", { id, version }, options);
+    const runtime = runtimeOf(manifest);
+    if (runtime !== "engine") return this.languages.open({ runtime, manifest, state, local, threads, context, dtype }, options);
     const session = crypto.randomUUID();
-    const model = { id, version: pulled.manifest.version, threads: pickThreads(threads ?? this.options.threads) };
+    const model = { id: manifest.id ?? id, version: manifest.version, threads: pickThreads(threads) };
     const answer = await this.call("engine.load", { session, ...model }, options).catch((error) => {
       this.#forget({ session }).catch(() => {}); // a cancel can cross the answer: the engine would hold what nobody has
       throw error;
     });
     this.#sessions.set(session, { ...model, adapter: null, indexed: false });
-    return { ...answer, session, trust: pulled.state };
+    return { ...answer, session, trust: state };
   }
 
   /** @param {{session: string}} args */
   async #forget({ session }) {
+    if (this.languages.forget(session)) return;
     this.#sessions.delete(session);
     const engine = this.#workers.get("engine");
     if (engine && !engine.connection.closed) await (await engine.ready).call("dispose", { session });
@@ -195,46 +207,20 @@ export class Hub {
   async #status() {
     const engine = this.#workers.get("engine");
     const own = engine && !engine.connection.closed ? await (await engine.ready).call("status") : null;
-    return { ...(await describe(this)), engine: own, restarts: this.#restarts, python: this.#workers.has("python") };
+    return { ...(await describe(this)), engine: own, restarts: this.#restarts + this.languages.restarts, python: this.#workers.has("python"), languages: this.languages.list() };
   }
 
-  /**
-   * Asks one worker. An engine that is asked and says nothing for too long is ended, and what waits rejects with EngineDeadline. Calls queue
-   * inside a worker, so any sign of life counts for all of them; every slice of texts and every phase of a load is one.
-   * @param {string} name @param {string} kind @param {any} args @param {CallOptions} options
-   */
+  /** Asks one worker; only the engine is expected to say something all the time. @param {string} name @param {string} kind @param {any} args @param {CallOptions} options */
   async #ask(name, kind, args, options) {
-    const worker = await this.#worker(name);
+    const connection = await this.#worker(name);
     const onEvent = (/** @type {any} */ event) => {
-      this.#signs++;
       this.#hear(event);
       options.onEvent?.(event);
     };
-    const timer = this.#watchdog(name, worker);
-    try {
-      return await worker.call(kind, args, { ...options, onEvent });
-    } finally {
-      this.#signs++;
-      clearInterval(timer);
-    }
+    const known = this.#workers.get(name);
+    const asked = name === "engine" && known?.connection === connection ? known.patience : connection;
+    return asked.call(kind, args, { ...options, onEvent });
   }
-
-  /** @param {string} name @param {Connection} worker @returns {ReturnType<typeof setInterval> | undefined} */
-  #watchdog(name, worker) {
-    if (name !== "engine") return undefined;
-    const limit = this.options.testing.patience;
-    const step = Math.min(limit / 4, 5000);
-    let [seen, silent] = [this.#signs, 0];
-    return setInterval(() => {
-      silent = this.#signs === seen ? silent + step : 0; // ticks, not the clock: a machine that slept has not been waiting
-      seen = this.#signs;
-      if (silent < limit) return;
-      worker.close(new EngineDeadline(`The ${name} said nothing for ${limit / 1000} s and was stopped. It is started again from the cache.`, { limit }));
-    }, step);
-  }
-
-  /** Signs of life of the engine so far. */
-  #signs = 0;
 }
 
 /** Asked in a page, where the browser may show a question; a worker may not ask. @returns {Promise<{persisted: boolean}>} */

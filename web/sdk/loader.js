@@ -2,20 +2,26 @@
  * ModelLoader: finds, fetches, verifies, keeps and opens models. Page. It starts nothing before the first call.
  */
 import { BY_CODE, Disposed } from "./errors.js";
+import { EmbeddingSession } from "./embedding-session.js";
 import { openFrame } from "./frame.js";
 import { Hub } from "./hub.js";
+import { LanguageSession } from "./language-session.js";
+import { localStore, prepareLocal, sourceName } from "./local-model.js";
 import { readOptions } from "./options.js";
 import { resolveUrls } from "./place.js";
 import { progressTo } from "./progress.js";
 import { requireSecure } from "./secure.js";
-import { InferenceSession } from "./session.js";
+import { maker } from "./session.js";
 
 /** @typedef {import("./options.js").ModelLoaderOptions} ModelLoaderOptions @typedef {import("./options.js").Progress} Progress */
+/** @typedef {import("./session.js").InferenceSession} InferenceSession @typedef {import("./session.js").LocalSource} LocalSource */
 /** @typedef {{call: (kind: string, args?: any, options?: import("../workers/rpc.js").CallOptions) => Promise<any>, close: () => void}} Backend */
 /**
  * @typedef {object} LoadOptions
  * @property {string} [version] default: the newest the site lists
  * @property {"auto" | number} [threads]
+ * @property {number} [context] tokens of prompt and answer together, where the model is compiled here (a file or address); default: see docs
+ * @property {string} [dtype] of an ONNX decoder: "q4", "q8", "fp16", "fp32", …; default: the first of q4, q8, fp32 that is there
  * @property {AbortSignal} [signal]
  * @property {(event: Progress) => void} [onProgress]
  */
@@ -25,6 +31,7 @@ export class ModelLoader extends EventTarget {
   /** Open sessions, the one used longest ago first. @type {Set<InferenceSession>} */ #open = new Set();
   #events = new AbortController();
   #disposed = false;
+  #remembered = localStore();
 
   /** @param {ModelLoaderOptions} [options] @throws InvalidOption */
   constructor(options = {}) {
@@ -34,15 +41,18 @@ export class ModelLoader extends EventTarget {
   }
 
   /**
-   * Fetches what is missing and opens the model. One session more than `memory.maxModels` disposes the one used longest ago.
-   * @param {string} id @param {LoadOptions} [options] @returns {Promise<InferenceSession>}
+   * Opens a model: of the site by its id (what is missing is fetched and verified), or the user's own, which nobody signed. One session more than
+   * `memory.maxModels` disposes the one used longest ago.
+   * @param {string | LocalSource} model @param {LoadOptions} [options] @returns {Promise<InferenceSession>} as the model's type says
    */
-  async load(id, { version, threads, signal, onProgress } = {}) {
-    const onEvent = this.#progress(id, onProgress);
-    const opened = await this.ask("hub.open", { id, version, threads }, { signal, onEvent });
-    const session = new InferenceSession(this, opened);
-    await session.teach.restore().catch(async (error) => {
-      await session.dispose().catch(() => {}); // else the engine holds what nobody has
+  async load(model, { version, threads, context, dtype, signal, onProgress } = {}) {
+    const onEvent = this.#progress(typeof model === "string" ? model : sourceName(model), onProgress);
+    const compile = (/** @type {any} */ args, /** @type {any} */ options) => this.ask("python.compile", args, options);
+    const what = typeof model === "string" ? { id: model, version } : { local: await prepareLocal(model, { store: this.#remembered, context, compile, signal, onEvent }) };
+    const opened = await this.ask("hub.open", { ...what, threads, context, dtype }, { signal, onEvent });
+    const session = opened.info ? new LanguageSession(this, opened) : new EmbeddingSession(this, opened);
+    await session.restore().catch(async (error) => {
+      await session.dispose().catch(() => {}); // else a worker holds what nobody has
       throw error;
     });
     this.#open.add(session);
@@ -161,6 +171,8 @@ export class ModelLoader extends EventTarget {
     }
   }
 }
+
+maker.loader = (options) => new ModelLoader(options);
 
 /** For `error instanceof edgenet.errors.get("quota_exceeded")`. */
 export const errors = BY_CODE;

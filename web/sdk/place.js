@@ -6,6 +6,7 @@ import { InvalidOption } from "./errors.js";
 /** What can be overridden one by one, and where it is below `base` otherwise. Folders end in a slash. */
 const PLACES = {
   loader: "workers/loader.js", engine: "workers/engine.js", kernel: "workers/kernel.js", python: "workers/python.js",
+  lm: "workers/lm.js", thread: "workers/lm-thread.js", onnx: "workers/onnx.js",
   ort: "vendor/ort/", pyodide: "vendor/pyodide/", wheels: "wheels/", kernels: "kernels/", models: "models/",
   trust: "trust.json", revocations: "revocations.json", build: "build.json", embed: "embed.html",
 };

@@ -15,7 +15,7 @@ export class SearchIndex {
   refill = null;
   /** @type {Promise<void> | null} */ #filling = null;
 
-  /** @param {import("./session.js").InferenceSession} session */
+  /** @param {import("./embedding-session.js").EmbeddingSession} session */
   constructor(session) {
     this.#session = session;
   }

@@ -1,18 +1,22 @@
 /**
- * InferenceSession: a person's handle on a loaded model. Page. The arrays it answers are the caller's own.
+ * InferenceSession: a person's handle on a loaded model, of whatever type. Page. What a model cannot do is refused by name here; the kinds of
+ * sessions (embedding-session.js, language-session.js) have what it can.
  */
-import { Disposed, EmptyBatch, EmptyText, NotSupported, NotText } from "./errors.js";
-import { ModelLoader } from "./loader.js";
-import { progressTo } from "./progress.js";
-import { SearchIndex } from "./search-index.js";
-import { Teach } from "./teach.js";
+import { Disposed, NotSupported, NotText } from "./errors.js";
 
-/** @typedef {{modelBytes: number, wasmBytes: number, indexBytes: number, kvCacheBytes: number}} MemoryInfo bytes */
+/** @typedef {{modelBytes: number, wasmBytes: number, indexBytes: number, kvCacheBytes: number, arenaBytes?: number, pages?: {total: number, used: number, shared: number}}} MemoryInfo bytes */
 /** @typedef {{text: string, start: number, end: number, tokens: number}} Passage `start` and `end` in UTF-16 units of the text split */
 /** @typedef {{signal?: AbortSignal, onProgress?: (event: import("./options.js").Progress) => void}} CallOptions */
+/** @typedef {{A: Float32Array, B: Float32Array, alpha: number}} Adapter A is d×r, B r×d, row by row */
+/** @typedef {import("./generate-options.js").GenerateOptions} GenerateOptions @typedef {import("./generate-options.js").Message} Message */
+/** @typedef {import("./language-session.js").Completion} Completion @typedef {import("./language-session.js").Input} Input */
+/** @typedef {import("./stream.js").PieceStream<Completion>} CompletionStream */
+/** @typedef {{file: Blob, name?: string} | {url: string | URL} | {files: Iterable<Blob> | Record<string, Blob>}} LocalSource a model that no site publishes; see local-model.js */
 
-/** model type → what its sessions can do beyond `dispose` and `getMemoryInfo`. */
-const OPERATIONS = new Map([["embedding", ["embed", "embedBatch", "similarity", "split", "countTokens"]]]);
+/** Who makes loaders: loader.js says so when it is loaded, for that module needs this one. @type {{loader: (options: any) => import("./loader.js").ModelLoader}} */
+export const maker = {
+  loader() { throw new NotSupported("Import EdgeNet's edgenet.js, not one of its parts."); },
+};
 
 export class InferenceSession {
   #loader;
@@ -20,7 +24,7 @@ export class InferenceSession {
   #disposed = false;
   /** @type {MemoryInfo} */ #memory;
 
-  /** Not for callers: `loader.load(id)` or `InferenceSession.create(id)`. @param {ModelLoader} loader @param {any} opened the engine's answer */
+  /** Not for callers: `loader.load(id)` or `InferenceSession.create(id)`. @param {import("./loader.js").ModelLoader} loader @param {any} opened the Hub's answer */
   constructor(loader, opened) {
     this.#loader = loader;
     this.#memory = opened.memory;
@@ -28,23 +32,22 @@ export class InferenceSession {
     /** @type {string} */ this.id = opened.id;
     /** @type {string} */ this.version = opened.version;
     /** @type {string} */ this.type = opened.type;
-    /** @type {number} */ this.dimensions = opened.dimensions;
-    /** @type {number} */ this.maxTokens = opened.maxTokens;
+    /** Length of its vectors; 0 for a model that makes none. @type {number} */ this.dimensions = opened.dimensions ?? 0;
+    /** Longest text, or prompt and answer together, in tokens. @type {number} */ this.maxTokens = opened.maxTokens;
     /** @type {any} */ this.manifest = opened.manifest;
-    /** Adapter last given to `setAdapter`. @type {Adapter | null} */ this.adapter = null;
-    this.index = new SearchIndex(this);
-    this.teach = new Teach(this, loader.options.teaching);
+    /** "signed", or "unsigned" for a file of the user's own. @type {string} */ this.trust = opened.trust;
   }
 
   /**
-   * A session with a loader of its own, which ends with it.
-   * @param {string} id
-   * @param {import("./options.js").ModelLoaderOptions & import("./loader.js").LoadOptions} [options]
+   * A session with a loader of its own, which ends with it: an `EmbeddingSession` or a `LanguageSession`, as the model's type says.
+   * @param {string | LocalSource} model an id of the site, or a file, address or folder of the user's own
+   * @param {import("./options.js").ModelLoaderOptions & import("./loader.js").LoadOptions} [options] `threads` goes to both
+   * @returns {Promise<InferenceSession>}
    */
-  static async create(id, { version, signal, onProgress, ...options } = {}) {
-    const loader = new ModelLoader(options);
+  static async create(model, { version, context, dtype, signal, onProgress, ...options } = {}) {
+    const loader = maker.loader(options);
     try {
-      const session = await loader.load(id, { version, signal, onProgress });
+      const session = await loader.load(model, { version, context, dtype, signal, onProgress });
       session.#own = true;
       return session;
     } catch (error) {
@@ -53,63 +56,49 @@ export class InferenceSession {
     }
   }
 
-  /** One vector of length 1. @param {string} text @param {CallOptions} [options] @returns {Promise<Float32Array>} d */
-  async embed(text, options) {
-    return (await this.embedBatch([text], options))[0];
-  }
+  /** What this session's model can do beyond `dispose` and `getMemoryInfo`. @type {readonly string[]} */
+  get operations() { return []; }
 
-  /**
-   * @param {string[]} texts @param {CallOptions} [options]
-   * @returns {Promise<Float32Array[]>} n of d, in order; all are views of one buffer
-   * @throws EmptyText, EmptyBatch, NotText
-   */
-  async embedBatch(texts, { signal, onProgress } = {}) {
-    this.#can("embedBatch");
-    const onEvent = onProgress && progressTo(this.id, [onProgress]);
-    const { vectors, pieces } = await this.ask("embed", { texts: filled(strings(texts)) }, { signal, onEvent });
-    const long = pieces.filter((/** @type {number} */ n) => n > 1).length;
-    if (long) this.notice("text_split", `${long} of ${texts.length} texts are longer than ${this.maxTokens} tokens; each got the mean of its passages' vectors.`);
-    const d = this.dimensions;
-    return texts.map((_, i) => vectors.subarray(i * d, (i + 1) * d));
-  }
-
-  /** Cosine of two texts, −1 to 1. @param {string} a @param {string} b @param {CallOptions} [options] */
-  async similarity(a, b, options) {
-    const [x, y] = await this.embedBatch([a, b], options);
-    return x.reduce((sum, value, i) => sum + value * y[i], 0);
-  }
-
-  /** Passages that fit the model. @param {string} text @param {{maxTokens?: number, overlap?: number, signal?: AbortSignal}} [options] @returns {Promise<Passage[]>} */
-  async split(text, { signal, ...how } = {}) {
-    this.#can("split");
-    return (await this.ask("split", { text: strings([text])[0], ...how }, { signal })).passages;
-  }
-
-  /** Tokens with the model's own marks. @template {string | string[]} T @param {T} texts @returns {Promise<T extends string ? number : number[]>} */
-  async countTokens(texts) {
-    this.#can("countTokens");
-    const { tokens } = await this.ask("tokens", { texts: strings([texts].flat()) });
-    return Array.isArray(texts) ? tokens : tokens[0];
-  }
+  // --- refused unless the kind of session has its own
+  /** @param {string} text @param {CallOptions} [options] @returns {Promise<Float32Array>} d */
+  async embed(text, options) { return this.refuse("embed"); }
+  /** @param {string[]} texts @param {CallOptions} [options] @returns {Promise<Float32Array[]>} n of d */
+  async embedBatch(texts, options) { return this.refuse("embedBatch"); }
+  /** @param {string} a @param {string} b @param {CallOptions} [options] @returns {Promise<number>} */
+  async similarity(a, b, options) { return this.refuse("similarity"); }
+  /** @param {string} text @param {{maxTokens?: number, overlap?: number, signal?: AbortSignal}} [options] @returns {Promise<Passage[]>} */
+  async split(text, options) { return this.refuse("split"); }
+  /** @template {string | string[]} T @param {T} texts @returns {Promise<T extends string ? number : number[]>} */
+  async countTokens(texts) { return this.refuse("countTokens"); }
+  /** @param {Adapter | null} adapter @returns {Promise<void>} */
+  async setAdapter(adapter) { return this.refuse("setAdapter"); }
+  /** @returns {import("./search-index.js").SearchIndex} */
+  get index() { return this.refuse("index"); }
+  /** @returns {import("./teach.js").Teach} */
+  get teach() { return this.refuse("teach"); }
+  /** @param {string} prompt @param {GenerateOptions} [options] @param {CallOptions} [call] @returns {Promise<string>} */
+  async generate(prompt, options, call) { return this.refuse("generate"); }
+  /** @param {string} prompt @param {GenerateOptions} [options] @param {CallOptions} [call] @returns {CompletionStream} */
+  generateStream(prompt, options, call) { return this.refuse("generateStream"); }
+  /** @param {Message[]} messages @param {GenerateOptions} [options] @param {CallOptions} [call] @returns {Promise<string>} */
+  async chat(messages, options, call) { return this.refuse("chat"); }
+  /** @param {Message[]} messages @param {GenerateOptions} [options] @param {CallOptions} [call] @returns {CompletionStream} */
+  chatStream(messages, options, call) { return this.refuse("chatStream"); }
+  /** @param {Input} input @param {GenerateOptions} [options] @param {CallOptions} [call] @returns {Promise<Completion>} */
+  async complete(input, options, call) { return this.refuse("complete"); }
+  /** @param {Input} input @param {GenerateOptions} [options] @param {CallOptions} [call] @returns {CompletionStream} */
+  stream(input, options, call) { return this.refuse("stream"); }
+  /** @param {string} text @param {{special?: boolean}} [options] @returns {Promise<number[]>} */
+  async encode(text, options) { return this.refuse("encode"); }
+  /** @param {number[]} tokens @returns {Promise<string>} */
+  async decode(tokens) { return this.refuse("decode"); }
+  /** @returns {Promise<void>} */
+  async clearKVCache() { return this.refuse("clearKVCache"); }
 
   /** Bytes as of the last answer. @returns {MemoryInfo} */
   getMemoryInfo() {
     return { ...this.#memory };
   }
-
-  /** @typedef {{A: Float32Array, B: Float32Array, alpha: number}} Adapter A is d×r, B r×d, row by row */
-
-  /** What queries of the index go through: normalise(x + alpha (x A) B). @param {Adapter | null} adapter */
-  async setAdapter(adapter) {
-    await this.ask("adapter.set", adapter ?? { A: null, B: null, alpha: 0 });
-    this.adapter = adapter;
-  }
-
-  generate() { return this.#can("generate"); }
-
-  generateStream() { return this.#can("generateStream"); }
-
-  chat() { return this.#can("chat"); }
 
   /** Frees the model's memory; with `create`, ends the workers. Safe to call twice. */
   async dispose() {
@@ -120,11 +109,22 @@ export class InferenceSession {
     else await this.#loader.ask("hub.close", { session: this.handle });
   }
 
-  /** One call to the engine for this session. @param {string} kind @param {any} [args] @param {import("../workers/rpc.js").CallOptions} [options] */
-  async ask(kind, args = {}, options = {}) {
-    const answer = await this.askAny(`engine.${kind}`, { session: this.handle, ...args }, options);
-    if (answer?.memory) this.#memory = answer.memory;
+  /** What is kept about this model in the page is put back; called once, after loading. @returns {Promise<void>} */
+  async restore() {}
+
+  /**
+   * One call for this session. @param {string} kind with its worker's name @param {any} [args] @param {import("../workers/rpc.js").CallOptions} [options]
+   * @returns {Promise<any>}
+   */
+  async askWorker(kind, args = {}, options = {}) {
+    const answer = await this.askAny(kind, { session: this.handle, ...args }, options);
+    if (answer?.memory) this.remember(answer.memory);
     return answer;
+  }
+
+  /** @param {MemoryInfo} memory */
+  remember(memory) {
+    this.#memory = memory;
   }
 
   /** One call to any worker, refused after `dispose`. @param {string} kind @param {any} [args] @param {import("../workers/rpc.js").CallOptions} [options] */
@@ -139,26 +139,15 @@ export class InferenceSession {
     this.#loader.dispatchEvent(new CustomEvent("notice", { detail: { status: "notice", code, reason } }));
   }
 
-  /** @param {string} operation @returns {any} */
-  #can(operation) {
-    const can = OPERATIONS.get(this.type) ?? [];
-    if (!can.includes(operation)) {
-      throw new NotSupported(`${operation} is not possible with ${this.id}, a model of type "${this.type}". It can: ${can.join(", ") || "nothing that this version knows"}.`, { operation, type: this.type });
-    }
+  /** @param {string} operation @returns {never} @throws NotSupported */
+  refuse(operation) {
+    throw new NotSupported(`${operation} is not possible with ${this.id}, a model of type "${this.type}". It can: ${this.operations.join(", ") || "nothing that this version knows"}.`, { operation, type: this.type });
   }
 }
 
-/** @param {any[]} values @returns {string[]} */
-function strings(values) {
+/** @param {any[]} values @returns {string[]} @throws NotText */
+export function strings(values) {
   const bad = Array.isArray(values) ? values.findIndex((value) => typeof value !== "string") : 0;
   if (bad >= 0) throw new NotText(`A text must be a string; item ${bad} is ${Array.isArray(values) ? typeof values[bad] : "not in a list"}.`, { item: bad });
   return values;
-}
-
-/** @param {string[]} texts */
-function filled(texts) {
-  if (!texts.length) throw new EmptyBatch("There are no texts to embed. Give a list with at least one.", {});
-  const item = texts.findIndex((text) => !text.trim());
-  if (item >= 0) throw new EmptyText(`Text ${item} is empty or only white space; it has no meaning to embed. Leave it out.`, { item });
-  return texts;
 }

@@ -31,7 +31,7 @@ export class Teach {
   /** Which Python, and the revision that it holds. @type {string | null} */ #inPython = null;
   /** @type {ReturnType<typeof durableStore> | null} */ #store = null;
 
-  /** @param {import("./session.js").InferenceSession} session @param {{save: boolean}} options */
+  /** @param {import("./embedding-session.js").EmbeddingSession} session @param {{save: boolean}} options */
   constructor(session, { save }) {
     this.#session = session;
     this.#save = save;

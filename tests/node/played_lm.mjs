@@ -1,0 +1,144 @@
+/** Played loader, Python and language workers: the protocol of docs/engine.md without a model. A language worker answers with the prompt's words, one at a time. */
+import { toData } from "../../web/sdk/errors.js";
+import { ModelLoader } from "../../web/sdk/loader.js";
+import { PlayedIndexedDB } from "./played_idb.mjs";
+
+export const MANIFEST = { id: "m", name: "M", version: "1", type: "text-generation", artifacts: { model: { filename: "m.gguf" }, program: { filename: "program.json" } } };
+const INFO = { name: "M", architecture: "qwen2", parameters: 7, context: 64, vocabulary: 100, threads: 1, build: "simd", isolated: false, why: [], chat: true };
+export const MEMORY = { modelBytes: 70, kvCacheBytes: 16, arenaBytes: 8, wasmBytes: 128, pages: { total: 4, used: 1, shared: 0 } };
+export const COMPILED = {
+  program: { regions: { arena: 100, kv: 200 }, weights: [{ bytes: 300 }], buffers: [{ name: "logits" }] }, tokenizer: { model: {} },
+  generation: { architecture: "qwen2", name: "Mine", quantization: "Q8_0" },
+};
+
+/** Everything that was made and asked in one test. */
+export class Stage {
+  /** @type {LanguageWorker[]} */ workers = [];
+  /** Generations that run now, and the most that ever ran together. */
+  running = 0;
+  most = 0;
+  /** @type {any[]} */ compiles = [];
+  /** @type {string[]} */ said = [];
+  manifest = MANIFEST;
+  compiled = COMPILED;
+  /** Answers of `lm.load` beyond the usual. */
+  load = {};
+
+  /** @param {import("node:test").TestContext} t @param {object} [options] of the loader */
+  constructor(t, options = {}) {
+    const before = { Worker: globalThis.Worker, navigator: Object.getOwnPropertyDescriptor(globalThis, "navigator"), indexedDB: globalThis.indexedDB };
+    const stage = this;
+    globalThis.Worker = /** @type {any} */ (function make(url) { return new (KINDS.find(([end]) => String(url).endsWith(end))?.[1] ?? Played)(stage, String(url)); });
+    Object.defineProperty(globalThis, "navigator", { value: {}, configurable: true });
+    globalThis.indexedDB = /** @type {any} */ (new PlayedIndexedDB());
+    this.loader = new ModelLoader({ frame: false, urls: { base: "https://site.example/" }, ...options });
+    this.loader.addEventListener("notice", ({ detail }) => this.said.push(detail.code));
+    t.after(() => {
+      this.loader.dispose();
+      globalThis.Worker = before.Worker;
+      Object.defineProperty(globalThis, "navigator", before.navigator ?? { value: undefined, configurable: true });
+      globalThis.indexedDB = before.indexedDB;
+    });
+  }
+
+  get alive() { return this.workers.filter(({ ended }) => !ended); }
+}
+
+/** Answers kinds by its methods; what they throw crosses as data. */
+class Played extends EventTarget {
+  ended = false;
+  /** @type {Map<number, AbortController>} */ calls = new Map();
+
+  /** @param {Stage} stage @param {string} url */
+  constructor(stage, url) {
+    super();
+    Object.assign(this, { stage, url });
+    this.stage = stage;
+  }
+
+  async postMessage({ id, kind, args, cancel }) {
+    if (cancel) return this.calls.get(id)?.abort();
+    if (kind === "alive" || kind === "rpc.alive") return;
+    const controller = new AbortController();
+    this.calls.set(id, controller);
+    let answer;
+    try {
+      const emit = (event) => this.#send({ id, event });
+      answer = { id, result: (await this[kind]?.(structuredClone(args), { signal: controller.signal, emit })) ?? null };
+    } catch (error) {
+      answer = { id, error: toData(error) };
+    }
+    this.#send(answer);
+  }
+
+  #send(data) {
+    queueMicrotask(() => this.ended || this.dispatchEvent(Object.assign(new Event("message"), { data })));
+  }
+
+  die() { this.dispatchEvent(Object.assign(new Event("error"), { message: "out of memory" })); }
+
+  terminate() { this.ended = true; }
+}
+
+class LoaderWorker extends Played {
+  pull = () => ({ manifest: this.stage.manifest, state: "signed" });
+}
+
+class PythonWorker extends Played {
+  /** Wants the first bytes of the file before it answers. */
+  compile({ parts, ...rest }) {
+    this.stage.compiles.push({ parts, ...rest });
+    return parts.length ? this.stage.compiled : { wanted: [0, 4] };
+  }
+}
+
+const turn = () => new Promise((resolve) => { setImmediate(resolve); });
+
+class LanguageWorker extends Played {
+  /** What `lm.load` was given. @type {any} */ loaded = null;
+  /** @type {any[]} */ asked = [];
+  cancelled = 0;
+
+  constructor(stage, url) {
+    super(stage, url);
+    stage.workers.push(this);
+  }
+
+  "lm.load"(args, { emit }) {
+    this.loaded = args;
+    emit({ status: "progress", phase: "repack", loaded: 1, total: 1 });
+    return { ...INFO, memory: MEMORY, ...this.stage.load };
+  }
+
+  async "lm.generate"({ prompt, messages, tokens, options }, { signal, emit }) {
+    this.asked.push({ prompt, messages, tokens, options });
+    const words = (prompt ?? messages?.at(-1).content ?? tokens.join(" ")).split(/(?<= )/).slice(0, options.maxTokens);
+    const { stage } = this;
+    stage.most = Math.max(stage.most, ++stage.running);
+    emit({ status: "prefill", loaded: words.length, total: words.length });
+    try {
+      for (const [i, text] of words.entries()) {
+        await turn();
+        if (text.startsWith("fail")) throw new RangeError("this prompt fails");
+        if (text.startsWith("never")) await new Promise(() => {});
+        if (signal.aborted) {
+          this.cancelled++;
+          throw signal.reason;
+        }
+        emit({ status: "piece", text, tokens: [i] });
+      }
+      return { text: words.join(""), tokens: words.map((_, i) => i), reason: words.length < options.maxTokens ? "stop" : "length", seed: options.seed,
+        usage: { prompt: 3, completion: words.length, cached: 1 }, timings: { prefillMs: 4, firstMs: 5, decodeMs: 100 } };
+    } finally {
+      stage.running--;
+    }
+  }
+
+  "lm.encode" = ({ text }) => ({ tokens: [...text].map((c) => c.charCodeAt(0)) });
+  "lm.decode" = ({ tokens }) => ({ text: String.fromCharCode(...tokens) });
+  "lm.memory" = () => MEMORY;
+  "lm.clear" = () => { this.cleared = true; };
+}
+
+/** @type {[string, any][]} end of the worker's address → class */
+const KINDS = [["loader.js", LoaderWorker], ["python.js", PythonWorker], ["lm.js", LanguageWorker], ["onnx.js", LanguageWorker]];

@@ -1,0 +1,122 @@
+/** Models of the user's own over played workers: a GGUF file, an address, a folder; what is remembered, and what is refused before it is fetched. */
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { test } from "node:test";
+import { createHash } from "node:crypto";
+import { COMPILED, Stage } from "./played_lm.mjs";
+
+const BYTES = new Uint8Array(3 << 20).map((_, i) => i % 251);
+const fileOf = (lastModified = 1, name = "mine.gguf") => new File([BYTES], name, { lastModified });
+
+/** The Merkle root by Node's own SHA-256: two nodes over three leaves of 1 MiB. */
+const digest = (...parts) => parts.reduce((hash, part) => hash.update(part), createHash("sha256")).digest();
+const [a, b, c] = [0, 1, 2].map((i) => digest(Uint8Array.of(0), BYTES.subarray(i << 20, (i + 1) << 20)));
+const ROOT = digest(Uint8Array.of(1), digest(Uint8Array.of(1), a, b), c).toString("hex");
+
+test("local: a dropped GGUF is compiled by the ranges that Python wants, named by its content, and runs unsigned", async (t) => {
+  const stage = new Stage(t);
+  const session = await stage.loader.load({ file: fileOf() }, { context: 512 });
+  assert.deepEqual(stage.compiles.map(({ size, name, context, parts }) => [size, name, context, parts.map(([at, bytes]) => [at, [...bytes]])]),
+    [[BYTES.length, "mine.gguf", 512, []], [BYTES.length, "mine.gguf", 512, [[0, [0, 1, 2, 3]]]]]);
+  const { manifest, trust, type } = session;
+  assert.deepEqual([manifest.id, manifest.artifacts.model.merkleRoot, manifest.name, trust, type], [`local-${ROOT.slice(0, 12)}`, ROOT, "Mine", "unsigned", "text-generation"]);
+  const { files, program, context } = stage.workers[0].loaded;
+  assert.deepEqual([files.model.size, program, context], [BYTES.length, COMPILED.program, 512]);
+  assert.equal(await session.generate("one"), "one");
+});
+
+test("local: the same file needs no Python the second time; a changed one, or another context, does", async (t) => {
+  const stage = new Stage(t);
+  const first = await stage.loader.load({ file: fileOf() });
+  const again = await stage.loader.load({ file: fileOf() });
+  assert.deepEqual([again.id, stage.compiles.length], [first.id, 2]);
+  await stage.loader.load({ file: fileOf(2) });
+  await stage.loader.load({ file: fileOf() }, { context: 64 });
+  assert.equal(stage.compiles.length, 6);
+});
+
+test("local: only the newest models are remembered", async (t) => {
+  const stage = new Stage(t);
+  for (let i = 1; i <= 10; i++) await stage.loader.load({ file: fileOf(i) });
+  const [kept] = /** @type {any} */ (globalThis.indexedDB).databases.get("edgenet-local-v1").values();
+  assert.equal(kept.size, 8);
+});
+
+test("local: a browser without storage compiles each time", async (t) => {
+  const stage = new Stage(t);
+  /** @type {any} */ (globalThis.indexedDB).refuse = new DOMException("private window", "SecurityError");
+  await stage.loader.load({ file: fileOf() });
+  await stage.loader.load({ file: fileOf() });
+  assert.equal(stage.compiles.length, 4);
+});
+
+test("local: a model that starts again after its worker died is loaded from the file itself", async (t) => {
+  const stage = new Stage(t);
+  const session = await stage.loader.load({ file: fileOf() });
+  stage.workers[0].die();
+  assert.equal(await session.generate("one"), "one");
+  assert.equal(stage.workers[1].loaded.files.model.size, BYTES.length);
+});
+
+/** A file server; `asked` lists method and range. */
+async function serving(t, { ranges = true, status = 200 } = {}) {
+  const asked = [];
+  const server = createServer(({ method, headers: { range } }, answer) => {
+    asked.push(range ? `${method} ${range}` : method);
+    const [, from, to] = (ranges && /bytes=(\d+)-(\d+)/.exec(range ?? "")) || [];
+    const body = from ? BYTES.subarray(Number(from), Number(to) + 1) : BYTES;
+    answer.writeHead(from ? 206 : status, { "Content-Length": body.length }).end(method === "HEAD" ? undefined : body);
+  });
+  await new Promise((resolve) => { server.listen(0, () => resolve(undefined)); });
+  t.after(() => server.close());
+  return { asked, url: `http://localhost:${/** @type {any} */ (server.address()).port}/models/far.gguf?download=true` };
+}
+
+test("local: of an address the header comes first, then the whole with its progress", async (t) => {
+  const [stage, { asked, url }] = [new Stage(t), await serving(t)];
+  const seen = [];
+  const session = await stage.loader.load({ url }, { onProgress: ({ phase, loaded, total, name }) => phase === "download" && seen.push([name, loaded <= total, total]) });
+  assert.deepEqual(asked, ["HEAD", "GET bytes=0-0", "GET bytes=0-3", "GET"]);
+  assert.deepEqual([session.manifest.artifacts.model.merkleRoot, seen.at(-1)], [ROOT, ["far.gguf", true, BYTES.length]]);
+});
+
+test("local: a server that gives no parts is asked for the whole at once", async (t) => {
+  const [stage, { asked, url }] = [new Stage(t), await serving(t, { ranges: false })];
+  assert.equal((await stage.loader.load({ url })).trust, "unsigned");
+  assert.deepEqual(asked, ["HEAD", "GET bytes=0-0", "GET"]);
+});
+
+test("local: a model too large for memory is refused before its weights are fetched, with the numbers", async (t) => {
+  const [stage, { asked, url }] = [new Stage(t), await serving(t)];
+  stage.compiled = { ...COMPILED, program: { ...COMPILED.program, weights: [{ bytes: 5e9 }] } };
+  await assert.rejects(stage.loader.load({ url }), (/** @type {any} */ error) => error.code === "model_too_large" && error.details.needed === 5000000300);
+  assert.deepEqual(asked.at(-1), "GET bytes=0-3");
+});
+
+test("local: an address that answers an error says which", async (t) => {
+  const [stage, { url }] = [new Stage(t), await serving(t, { status: 404 })];
+  await assert.rejects(stage.loader.load({ url }), { code: "http_status" });
+});
+
+test("local: an encoder's file becomes an encoder's session", async (t) => {
+  const stage = new Stage(t);
+  stage.compiled = { ...COMPILED, program: { ...COMPILED.program, buffers: [{ name: "embedding" }] } };
+  assert.equal((await stage.loader.load({ file: fileOf() })).type, "embedding");
+});
+
+test("local: an ONNX decoder's folder goes to its worker with all its files, by path", async (t) => {
+  const stage = new Stage(t);
+  const files = { "config.json": new Blob(['{"model_type": "qwen2"}']), "tokenizer.json": new Blob(["{}"]), "onnx/model_q4.onnx": new Blob(["weights"]) };
+  const session = await stage.loader.load({ files }, { dtype: "q4" });
+  const { loaded, url } = stage.workers[0];
+  assert.deepEqual([Object.keys(loaded.files), loaded.dtype, url], [Object.keys(files), "q4", "https://site.example/workers/onnx.js"]);
+  assert.deepEqual([session.manifest.name, session.trust], ["qwen2", "unsigned"]);
+  const dropped = Object.entries(files).map(([path, blob]) => Object.assign(new File([blob], path.split("/").at(-1) ?? ""), { webkitRelativePath: `folder/${path}` }));
+  await stage.loader.load({ files: dropped });
+  assert.deepEqual(Object.keys(stage.workers[1].loaded.files), Object.keys(files));
+});
+
+/** [what, source] @type {[string, any][]} */
+const REFUSED = [["nothing", {}], ["a file that is a path", { file: "mine.gguf" }], ["files of no decoder", { files: { "a.txt": new Blob([]) } }],
+  ["a decoder without its config", { files: { "onnx/model.onnx": new Blob([]) } }]];
+for (const [what, source] of REFUSED) test(`local: ${what} is refused by name`, async (t) => assert.rejects(new Stage(t).loader.load(source), { code: "invalid_option" }));

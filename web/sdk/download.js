@@ -1,0 +1,53 @@
+/**
+ * A file by its address: parts of it by range, or all of it as a Blob, which browsers keep on disk when it is large. Page. It judges no byte.
+ */
+import { HttpStatusError, NetworkError } from "./errors.js";
+
+/** @param {string} url @param {RequestInit} [options] */
+async function ask(url, options) {
+  const answer = await fetch(url, { credentials: "omit", ...options }).catch((error) => {
+    options?.signal?.throwIfAborted();
+    throw new NetworkError(`${url} could not be fetched (${error.message}). Check the address and the connection; a server of another origin must allow this page (CORS).`, { url });
+  });
+  if (!answer.ok) throw new HttpStatusError(`${url} answered ${answer.status}.`, { url, status: answer.status });
+  return answer;
+}
+
+/**
+ * @param {string} url @param {AbortSignal} [signal]
+ * @returns {Promise<{size: number | null, read: (offset: number, length: number) => Promise<Uint8Array>, download: (onProgress: (loaded: number, total: number) => void) => Promise<Blob>}>}
+ *   `size` is null, and `read` of no use, where the server gives no parts
+ */
+export async function openUrl(url, signal) {
+  const head = await ask(url, { method: "HEAD", signal });
+  const length = Number(head.headers.get("Content-Length"));
+  const ranged = length > 0 && (await givesParts(url, signal));
+  return {
+    size: ranged ? length : null,
+    async read(offset, count) {
+      const answer = await ask(url, { headers: { Range: `bytes=${offset}-${offset + count - 1}` }, signal });
+      return new Uint8Array(await answer.arrayBuffer());
+    },
+    async download(onProgress) {
+      const answer = await ask(url, { signal });
+      let loaded = 0;
+      const count = new TransformStream({
+        transform(chunk, controller) {
+          onProgress((loaded += chunk.length), length || loaded);
+          controller.enqueue(chunk);
+        },
+      });
+      return new Response(answer.body?.pipeThrough(count, { signal })).blob();
+    },
+  };
+}
+
+/** @param {string} url @param {AbortSignal} [signal] */
+async function givesParts(url, signal) {
+  const answer = await ask(url, { headers: { Range: "bytes=0-0" }, signal });
+  await answer.body?.cancel();
+  return answer.status === 206;
+}
+
+/** @param {Blob} blob @returns {(offset: number, length: number) => Promise<Uint8Array>} */
+export const blobAt = (blob) => async (offset, length) => new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer());
