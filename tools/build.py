@@ -3,7 +3,7 @@
 from tools import node
 from tools.paths import CACHE, DIST, NODE_MODULES, OUT, ROOT
 from tools.step import Step
-from tools.steps import assets, pyodide, site, wasm, web, wheel
+from tools.steps import assets, language, pyodide, site, wasm, web, wheel
 from tools.steps import model as model_step
 from tools.steps.keys import site_key
 
@@ -38,6 +38,12 @@ STEPS = [
         "model",
         model,
         ["tools/steps/model*.py", "tools/minilm", "manifests/*.json", "tools/lock/assets.txt"],
+        [OUT / "models"],
+    ),
+    Step(
+        "language models",
+        lambda: language.build(OUT / "models"),
+        ["models", "manifests/*.json", "tools/steps/language.py", "pysrc/edgenet"],
         [OUT / "models"],
     ),
     Step("kernels", kernels, ["wasm", "tools/steps/wasm.py", "tools/lock/build.txt"], [OUT / "kernels"]),

@@ -1,12 +1,12 @@
 """Make what `bench llm` serves in `.build/peers/llm`: the random models (once), and every side's page. CPython."""
 
-import json
 import shutil
 from pathlib import Path
 
 from bench.peers.llm import gguf_model, onnx_model
 from tools.node import esbuild
 from tools.paths import ROOT, WORK
+from tools.steps import language
 
 HERE = Path(__file__).resolve().parent
 HOME = WORK / "peers" / "llm"
@@ -44,12 +44,7 @@ def make_models():
 
 
 def compile_ours():
-    """program.json, tokenizer.json, generation.json of the GGUF, beside it in `ours/`; made anew every time, as the compiler changes."""
-    from edgenet.formats.gguf import open_gguf
-    from edgenet.models.compiled import compile_gguf
-
-    folder = HOME / "ours"
-    folder.mkdir(exist_ok=True)
-    made = compile_gguf(open_gguf(HOME / GGUF))
-    for name in ("program", "tokenizer", "generation"):
-        (folder / f"{name}.json").write_text(json.dumps(getattr(made, name)))
+    """What our engine reads beside the GGUF, in `ours/`; made anew every time, as the compiler changes."""
+    (HOME / "ours").mkdir(exist_ok=True)
+    for name, text in language.beside(HOME / GGUF).items():
+        (HOME / "ours" / name).write_text(text, encoding="utf-8")
