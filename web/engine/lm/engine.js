@@ -2,9 +2,9 @@
  * A Program in engine memory with its weights, run row by row. It knows no text and no request. Runs in a worker and in Node.
  * A run is synchronous: it ends when all its rows are done, or at the next barrier once the abort word is set.
  */
-import { EngineError, OutputNotFinite } from "../../sdk/errors.js";
+import { KernelTrap, OutputNotFinite, WorkerDied } from "../../sdk/errors.js";
 import { fromBase64 } from "../../trust/bytes.js";
-import { raiseForCode, trapError } from "../kernels/traps.js";
+import { CODES, trapError } from "../kernels/traps.js";
 import { breather } from "./breath.js";
 import { jobsOf, pour } from "./load.js";
 import { fasterThreads } from "./measure.js";
@@ -31,7 +31,6 @@ const SPIN = 2000;
 export class LanguageEngine {
   /** How many threads take part in a run. */ threads = 1;
   /** The first run of a build is looked at as a whole: a broken one gives NaN. */ #proven = false;
-  #emptyHistory = new Int32Array(HISTORY);
 
   /**
    * Plans, allocates, loads and starts. What fails leaves nothing behind.
@@ -51,6 +50,7 @@ export class LanguageEngine {
       if (most > 1) engine.team = await Threads.start(/** @type {URL} */ (threadUrl), { module: build.module, memory, plan });
       await engine.#pour(jobsOf(program, table, plan), sources, emit, signal);
       engine.team?.enter(plan.control);
+      emit({ status: "progress", phase: "warmup", name: program.name, loaded: 0, total: 1, progress: 100 });
       engine.threads = fixed ?? fasterThreads(engine, most);
       return engine;
     } catch (error) {
@@ -166,7 +166,7 @@ export class LanguageEngine {
     pages.forEach((list, i) => outputs.pages.set(list, i * (context / page)));
     sampling.forEach(({ words, history }, i) => {
       outputs.sampling.set(words, i * WORDS);
-      outputs.history.set(history.length ? history : this.#emptyHistory, i * HISTORY);
+      outputs.history.set(history, i * HISTORY);
     });
   }
 
@@ -194,15 +194,9 @@ export class LanguageEngine {
 
   /** @param {number} code @returns {Error} */
   #failure(code) {
-    if (code === STALLED || code === TRAPPED) {
-      return this.team?.death ?? new EngineError(`A thread of the engine build ${this.build.name} ${code === TRAPPED ? "was stopped" : "did not come"}. The model is loaded again.`, { build: this.build.name, code });
-    }
-    try {
-      raiseForCode(code, this.build.name);
-    } catch (error) {
-      return error;
-    }
-    return new EngineError(`The engine answered ${code}.`, { code });
+    const { name } = this.build;
+    if (code !== STALLED && code !== TRAPPED) return new KernelTrap(`A kernel of the engine build ${name} returned ${code} (${CODES[code] ?? "unknown"}).`, { build: name, returned: code });
+    return this.team?.death ?? new WorkerDied(`A thread of the engine build ${name} ${code === TRAPPED ? "was stopped by a trap" : "did not come"}.`, { build: name, code });
   }
 
   /** @param {Float32Array} numbers */

@@ -38,18 +38,18 @@ export function jobsOf({ weights }, { layouts }, { weights: placed, stagingBytes
  * @param {(taken: number) => void | Promise<void>} [listen] called now and then; what it throws ends all threads' work
  * @throws {ModelInvalid} bytes that are no such weight; NotCached
  */
-export async function pour({ jobs, sources, next }, { exports, memory, staging }, listen) {
+export async function pour({ jobs, sources, next }, { exports, memory, staging }, listen, now = () => performance.now()) {
   const readers = await openAll(sources);
-  let heard = performance.now();
+  let heard = now();
   try {
     requireWhole(jobs, readers);
     for (let i; (i = Atomics.add(next, 0, 1)) < jobs.length; ) {
       const job = jobs[i];
       await readers[job.artifact].into(job.offset, new Uint8Array(memory.buffer, staging, job.bytes));
       repack(exports, staging, job);
-      if (!listen || performance.now() - heard < LISTEN) continue;
+      if (!listen || now() - heard < LISTEN) continue;
       await listen(i);
-      heard = performance.now();
+      heard = now();
     }
   } catch (error) {
     Atomics.store(next, 0, jobs.length);

@@ -1,0 +1,56 @@
+/** One answer: prompt to tokens, tokens to pieces of text, stop sequences across their borders. Worker and Node; the scheduler does the rest. */
+import { InvalidOption } from "../../sdk/errors.js";
+import { StopSequences } from "../../text/stops.js";
+import { readOptions } from "./sampling.js";
+
+/**
+ * @typedef {{prompt: string} | {messages: {role: string, content: string}[]} | {tokens: number[]}} Input
+ * @typedef {{tokenizer: any, chat: ((messages: any[]) => number[]) | null, generation: any, key: string, scheduler: import("./scheduler.js").Scheduler}} Speaker
+ */
+
+/**
+ * @param {Speaker} speaker @param {Input & {options?: any}} asked @param {{signal?: AbortSignal, emit: (event: any) => void}} context
+ *   events `{status: "prefill", loaded, total}` and `{status: "piece", text, tokens}`: `tokens` are those drawn since the last piece
+ */
+export async function generate(speaker, { options: given, ...input }, { signal, emit }) {
+  const { tokenizer, generation, key, scheduler } = speaker;
+  const options = readOptions(given);
+  const tokens = promptOf(speaker, /** @type {Input} */ (input));
+  const [stops, stream] = [new StopSequences([...options.stopSequences, ...generation.stop]), tokenizer.stream()];
+  const drawn = /** @type {number[]} */ ([]);
+  let [text, told] = ["", 0];
+  const say = (/** @type {string} */ piece) => {
+    if (!piece) return;
+    text += piece;
+    emit({ status: "piece", text: piece, tokens: drawn.slice(told) });
+    told = drawn.length;
+  };
+  const outcome = await scheduler.generate({
+    tokens, options, key, signal, eos: new Set(generation.eos), keep: Number(tokens[0] === generation.bos),
+    onPrefill: (loaded, total) => emit({ status: "prefill", loaded, total }),
+    onToken(token) {
+      drawn.push(token);
+      say(stops.push(stream.push(token)));
+      return stops.found !== null;
+    },
+  });
+  say(stops.push(stream.end()) + stops.end());
+  return { text, tokens: drawn, ...outcome, seed: options.seed };
+}
+
+/** What a prompt may be → its tokens. @type {Record<string, (speaker: Speaker, value: any) => number[]>} */
+const PROMPTS = {
+  prompt: ({ tokenizer, generation: { addBos, bos } }, text) => [...(addBos && bos !== null ? [bos] : []), ...tokenizer.encode(text)],
+  messages({ chat }, messages) {
+    if (!chat) throw new InvalidOption("This model has no chat template: it goes on with texts and answers no messages. Give a prompt.", { option: "messages" });
+    return chat(messages);
+  },
+  tokens: (_speaker, tokens) => Array.from(tokens),
+};
+
+/** @param {Speaker} speaker @param {Record<string, any>} input */
+function promptOf(speaker, input) {
+  const [name, more] = Object.keys(PROMPTS).filter((kind) => input[kind] !== undefined);
+  if (!name || more) throw new InvalidOption("Give exactly one of prompt, messages and tokens.", { option: "prompt" });
+  return PROMPTS[name](speaker, input[name]);
+}

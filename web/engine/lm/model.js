@@ -1,0 +1,153 @@
+/**
+ * A language model in this worker: its files, an engine on the best build that works, its pages and its scheduler. A build that traps, loses a
+ * thread or gives NaN makes room for the next one, and says so; what was under way goes on there.
+ */
+import { KernelError, ModelInvalid, NotCached, OutputNotFinite, WorkerDied } from "../../sdk/errors.js";
+import { holdUse } from "../../loader/locks.js";
+import { modelKey, openArtifact, readKey } from "../../loader/store.js";
+import { breather } from "./breath.js";
+import { engineBuilds } from "./builds.js";
+import { LanguageEngine } from "./engine.js";
+import { Pages } from "./pages.js";
+import { Scheduler } from "./scheduler.js";
+
+const DESCRIBED = /** @type {const} */ (["program", "tokenizer", "generation"]);
+/** What another build may do better; everything else is the model's or the caller's. */
+const OF_THE_BUILD = [KernelError, OutputNotFinite, WorkerDied];
+
+/**
+ * @typedef {object} Files
+ * @property {any} program @property {any} tokenizer @property {any} generation parsed JSON @property {Record<string, import("./load.js").Source>} sources of weights by artifact
+ * @property {string} hash of the weights @property {() => void} release lets go of what is in the store
+ */
+
+/** @param {any} args of `lm.load` @returns {Promise<Files>} @throws {NotCached | ModelInvalid} */
+export async function openFiles({ id, version, files, program, tokenizer, generation }) {
+  if (files) {
+    const sources = Object.fromEntries(Object.entries(files).map(([name, blob]) => [name, { blob }]));
+    return { program, tokenizer, generation, sources, hash: crypto.randomUUID(), release() {} };
+  }
+  const record = await readKey(modelKey(id, version));
+  if (!record) throw new NotCached(`${id} ${version} is not in this browser's storage. Pull the model first.`, { id, version });
+  const { artifacts } = record.manifest;
+  const release = await holdUse(Object.values(artifacts).map(({ merkleRoot }) => merkleRoot));
+  try {
+    const [a, b, c] = await Promise.all(DESCRIBED.map((name) => json(id, name, artifacts[name])));
+    const sources = Object.fromEntries(Object.entries(artifacts).map(([name, { merkleRoot }]) => [name, { root: merkleRoot }]));
+    return { program: a, tokenizer: b, generation: c, sources: onlyWeights(sources, a), hash: artifacts.model.merkleRoot, release };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** @param {string} id @param {string} name @param {any} artifact */
+async function json(id, name, artifact) {
+  if (!artifact) throw new ModelInvalid(`${id} has no artifact "${name}". It was published for another engine: ask its publisher.`, { id, artifact: name });
+  try {
+    return JSON.parse(new TextDecoder().decode(await (await openArtifact(artifact.merkleRoot)).readAll()));
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new ModelInvalid(`The artifact "${name}" of ${id} is no JSON (${error.message}). Ask its publisher.`, { id, artifact: name });
+  }
+}
+
+/** @param {Record<string, any>} sources @param {any} program */
+function onlyWeights(sources, { weights }) {
+  const used = new Set(Array.isArray(weights) ? weights.map(({ artifact }) => artifact) : []);
+  return Object.fromEntries(Object.entries(sources).filter(([name]) => used.has(name)));
+}
+
+/**
+ * @typedef {object} Setting
+ * @property {Files} files @property {{kernels: string, trust: string, revocations: string, thread: string}} urls @property {number} [threads] exactly so many; measured when absent
+ * @property {string[]} [without] builds not to be tried @property {(event: any) => void} emit @property {AbortSignal} [signal]
+ */
+
+export class Model {
+  breath = breather();
+  /** @type {Scheduler | null} absent for an encoder */ scheduler = null;
+  /** @type {{code: string, reason: string}[]} */ why = [];
+
+  /** @param {Setting} setting @returns {Promise<Model>} @throws what the last build failed with */
+  static async open(setting) {
+    const offers = await engineBuilds(setting.urls, setting);
+    const model = new Model(setting, offers);
+    model.engine = await model.#next();
+    if (model.engine.vocabulary) model.scheduler = new Scheduler({ ...model.#parts(), breath: model.breath, recover: (error) => model.#recover(error) });
+    return model;
+  }
+
+  /** @param {Setting} setting @param {import("./builds.js").Offer[]} offers */
+  constructor(setting, offers) {
+    this.setting = setting;
+    this.offers = offers;
+    /** @type {LanguageEngine} */ this.engine = /** @type {any} */ (null);
+  }
+
+  #parts() {
+    const { engine, engine: { capacity } } = this;
+    this.pages = new Pages({ pages: capacity.pages, page: capacity.page, copy: (from, to) => engine.copyPage(from, to) });
+    return { engine, pages: this.pages };
+  }
+
+  /** An engine on the first build that works; those that do not are given up. @returns {Promise<LanguageEngine>} */
+  async #next() {
+    for (;;) {
+      const offer = this.offers[0];
+      try {
+        return await this.#open(offer);
+      } catch (error) {
+        this.#giveUp(error);
+      }
+    }
+  }
+
+  /** @param {import("./builds.js").Offer} offer */
+  async #open(offer) {
+    const { files: { program, sources }, urls, threads, emit, signal } = this.setting;
+    emit({ status: "notice", code: "engine_build", reason: `The engine build ${offer.name} is started.`, build: offer.name });
+    const cores = globalThis.navigator?.hardwareConcurrency ?? 1;
+    const engine = await LanguageEngine.open({ program, sources, build: await offer.open(), threads: cores, fixed: threads, threadUrl: urls.thread, emit, signal });
+    this.#explain(offer, engine, cores);
+    return engine;
+  }
+
+  /** @param {import("./builds.js").Offer} offer @param {LanguageEngine} engine @param {number} cores */
+  #explain({ shared, name }, { threads }, cores) {
+    /** @type {[boolean, string, string][]} */
+    const rows = [
+      [!shared, "one_thread", globalThis.crossOriginIsolated ? "The engine builds with threads did not work here; one thread is used." : "The page is not cross-origin isolated, so memory cannot be shared; one thread is used."],
+      [shared && threads === 1 && cores > 1 && this.setting.threads === undefined, "threads_slower", "Measured at the start: more threads were not faster, other programs use the cores; one thread is used."],
+      [!name.startsWith("relaxed"), "no_relaxed_simd", "The build with plain SIMD is used, which is slower."],
+    ];
+    this.why = [...this.why.filter(({ code }) => code === "engine_build_failed"), ...rows.filter(([holds]) => holds).map(([, code, reason]) => ({ code, reason }))];
+    for (const { code, reason } of this.why) this.setting.emit({ status: "fallback", code, reason });
+  }
+
+  /** @param {any} error */
+  #giveUp(error) {
+    const [broken, next] = this.offers;
+    if (!next || !OF_THE_BUILD.some((Class) => error instanceof Class)) throw error;
+    this.offers.shift();
+    this.why.push({ code: "engine_build_failed", reason: `The engine build ${broken.name} failed (${error.message}); ${next.name} is used.` });
+  }
+
+  /** @param {Error} error */
+  async #recover(error) {
+    this.engine.dispose();
+    this.#giveUp(error);
+    this.engine = await this.#next();
+    return this.#parts();
+  }
+
+  memory() {
+    return { ...this.engine.memory(), pages: this.pages?.figures ?? { total: 0, used: 0, shared: 0 } };
+  }
+
+  dispose() {
+    this.scheduler?.close();
+    this.engine.dispose();
+    this.setting.files.release();
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * The worker of one language model: loads it, answers prompts, embeds texts. Module worker; it holds nobody else's model, fetches no model byte,
+ * and keeps no text beside the tokens of its cache.
+ */
+import { InvalidOption, NoModel, NotSupported } from "../../sdk/errors.js";
+import { serve, transferring } from "../../workers/rpc.js";
+import { createChat } from "../../text/chat.js";
+import { createTokenizer } from "../../text/tokenizer.js";
+import { embed } from "./embed.js";
+import { evaluate } from "./evaluate.js";
+import { generate } from "./generate.js";
+import { Model, openFiles } from "./model.js";
+
+/** @type {any} */ let config = null;
+/** @type {{model: Model, tokenizer: any, generation: any, chat: any} | null} */ let loaded = null;
+/** What happens outside of one call's own work is said in the latest call that is under way. @type {Set<(event: any) => void>} */
+const listeners = new Set();
+const emit = (/** @type {any} */ event) => [...listeners].at(-1)?.(event);
+
+function current() {
+  if (!loaded) throw new NoModel("No model is loaded in this worker. Call lm.load first.", {});
+  return loaded;
+}
+
+/** @param {"scheduler" | "dimensions"} part @param {string} what */
+function able(part, what) {
+  const { model } = current();
+  if (!(part === "scheduler" ? model.scheduler : model.engine.dimensions)) throw new NotSupported(`${model.engine.program.name} cannot ${what}. ${part === "scheduler" ? "It is an encoder: it embeds texts." : "It generates text; load an encoder."}`, {});
+  return current();
+}
+
+function describe() {
+  const { model, model: { engine }, generation, chat } = current();
+  return {
+    name: generation.name ?? engine.program.name, architecture: generation.architecture, parameters: generation.parameters, context: engine.capacity.context,
+    vocabulary: engine.vocabulary, dimensions: engine.dimensions, threads: engine.threads, build: engine.build.name, isolated: globalThis.crossOriginIsolated === true, why: model.why,
+    memory: model.memory(), chat: Boolean(chat), abort: engine.build.shared ? engine.abortWord : undefined,
+  };
+}
+
+/** @type {Record<string, import("../../workers/rpc.js").Handler>} */
+const handlers = {
+  async "lm.load"({ threads, without, context, ...which }, { signal }) {
+    if (!config) throw new NoModel("The worker was not configured.", {});
+    if (loaded) throw new InvalidOption("This worker holds a model already: one worker, one model. Dispose it, or start another worker.", { option: "id" });
+    const files = await openFiles(which);
+    try {
+      checkContext(files, context);
+      const tokenizer = createTokenizer(files.tokenizer);
+      const model = await Model.open({ files, urls: config.urls, threads, without, emit, signal });
+      loaded = { model, tokenizer, generation: files.generation, chat: files.generation.chatTemplate ? createChat(files.generation, tokenizer) : null };
+    } catch (error) {
+      files.release();
+      throw error;
+    }
+    return describe();
+  },
+  async "lm.generate"(args, context) {
+    const { model, ...rest } = able("scheduler", "generate");
+    return generate({ ...rest, key: model.setting.files.hash, scheduler: /** @type {any} */ (model.scheduler) }, args, context);
+  },
+  async "lm.embed"({ texts }, { signal, emit: say }) {
+    const { model, tokenizer } = able("dimensions", "embed");
+    const lists = texts.map((/** @type {string} */ text) => tokenizer.encode(text, { around: true }));
+    const onProgress = (/** @type {number} */ done) => say({ status: "progress", phase: "embed", loaded: done, total: texts.length, progress: (100 * done) / texts.length });
+    const vectors = await embed(model, lists, { signal, onProgress });
+    return transferring({ vectors, tokens: lists.map((/** @type {number[]} */ list) => list.length) }, [vectors.buffer]);
+  },
+  "lm.encode": ({ text, special = false }) => ({ tokens: current().tokenizer.encode(text, { special }) }),
+  "lm.decode": ({ tokens }) => ({ text: current().tokenizer.decode(tokens) }),
+  async "lm.logits"({ tokens }, { signal }) {
+    const { model } = able("scheduler", "tell logits");
+    const logits = await evaluate(model, tokens, { signal });
+    return transferring(logits, [logits.buffer]);
+  },
+  "lm.memory": () => current().model.memory(),
+  "lm.clear"() {
+    current().model.pages?.clear();
+  },
+  "lm.status": () => ({ ...current().model.scheduler?.figures, ...describe() }),
+  "lm.dispose"() {
+    loaded?.model.dispose();
+    loaded = null;
+  },
+};
+
+/** A context is planned by the Program; it can only be known here, not changed. @param {any} files @param {number} [context] */
+function checkContext({ program: { capacity } }, context) {
+  if (context === undefined || context === capacity?.context) return;
+  throw new InvalidOption(`The model was compiled for a context of ${capacity?.context} tokens; ${context} were asked for. Leave the option out, or compile its file anew with that context.`, { option: "context", context });
+}
+
+/** Every handler's events, also for what it did not start itself. @param {import("../../workers/rpc.js").Handler} handler @returns {import("../../workers/rpc.js").Handler} */
+const heard = (handler) => async (args, context) => {
+  listeners.add(context.emit);
+  try {
+    return await handler(args, context);
+  } finally {
+    listeners.delete(context.emit);
+  }
+};
+
+serve(/** @type {any} */ (self), {
+  configure(given) { config = given; },
+  ...Object.fromEntries(Object.entries(handlers).map(([kind, handler]) => [kind, heard(handler)])),
+});
