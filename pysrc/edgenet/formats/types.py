@@ -56,6 +56,50 @@ _ROWS = (
 )
 TYPES = {row[0]: TensorType(*row) for row in _ROWS}
 BY_ID = {row.id: row for row in TYPES.values()}
+# `general.file_type`: what a maker calls the mix of types in a file (llama.cpp's `llama_ftype`).
+FILE_TYPES = {
+    0: "F32",
+    1: "F16",
+    2: "Q4_0",
+    3: "Q4_1",
+    7: "Q8_0",
+    8: "Q5_0",
+    9: "Q5_1",
+    10: "Q2_K",
+    11: "Q3_K_S",
+    12: "Q3_K_M",
+    13: "Q3_K_L",
+    14: "Q4_K_S",
+    15: "Q4_K_M",
+    16: "Q5_K_S",
+    17: "Q5_K_M",
+    18: "Q6_K",
+    19: "IQ2_XXS",
+    20: "IQ2_XS",
+    21: "Q2_K_S",
+    22: "IQ3_XS",
+    23: "IQ3_XXS",
+    24: "IQ1_S",
+    25: "IQ4_NL",
+    26: "IQ3_S",
+    27: "IQ3_M",
+    28: "IQ2_S",
+    29: "IQ2_M",
+    30: "IQ4_XS",
+    31: "IQ1_M",
+    32: "BF16",
+    36: "TQ1_0",
+    37: "TQ2_0",
+    38: "MXFP4_MOE",
+    39: "NVFP4",
+    40: "Q1_0",
+}
+
+
+def file_type(metadata: dict) -> str | None:
+    """What the file calls its mix of types, such as "Q4_K_M"; None if it does not say or says what nobody knows."""
+    value = metadata.get("general.file_type")
+    return FILE_TYPES.get(value) if type(value) is int else None
 
 
 def row_bytes(name: str, columns: int) -> int:

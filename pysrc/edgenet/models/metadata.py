@@ -1,5 +1,6 @@
 """One model's metadata, read key by key and judged: what is missing, of another type or out of its limits is said by name. Runs anywhere."""
 
+from array import array
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,7 +48,7 @@ class Metadata:
 
     def _uniform(self, key: str, default: Any) -> Any:
         value = self._found(key, default)
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple | array):
             if not value or any(v != value[0] for v in value):
                 self._refuse(key, "one value for all layers", f"{len(value)} that differ")
             return value[0]
