@@ -10,13 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...errors import UnsupportedFeature
+from ...formats.types import TYPES as FILE_TYPES
+from ...formats.types import TYPES as FILE_TYPES
 
 BLOCK = 32  # columns of one block, in every quantised layout and in quantised rows
 GROUP = 4  # output rows that lie interleaved
+PANEL = 4  # quantised rows that lie interleaved
 
-# One block of a quantised row, 112 bytes: f32 scale (amax / 127), f32 sums of its integers (all 32, first 16, last 16),
-# 32 int8, and the same values as 32 int16 with scale amax / 32767 for the layouts that multiply 16-bit integers.
-QUANTIZED_BLOCK = 16 + BLOCK + 2 * BLOCK
+# One block of a panel of quantised rows: of each row 24 bytes of sums (`panel_block` in layouts.h; `quantize.py` tells what they mean), then
+# 32 int8 of each row with scale amax / 127, then the same values as 32 int16 in steps of 1/256 of it, for weights of 8 bits.
+PANEL_BLOCK = PANEL * (24 + BLOCK + 2 * BLOCK)
 
 
 @dataclass(frozen=True)
@@ -41,19 +44,19 @@ def _layouts() -> dict[str, Layout]:
 
 LAYOUTS: dict[str, Layout] = _layouts()
 
-# Type of a tensor in a GGUF file (its number in the format) -> the layout the engine keeps it in.
+# Type of a tensor in a file -> the layout the engine keeps it in.
 TYPES = {
-    "f32": (0, "f32"),
-    "f16": (1, "f16"),
-    "q4_0": (2, "q4"),
-    "q4_1": (3, "q4m"),
-    "q5_0": (6, "q5m"),
-    "q5_1": (7, "q5m"),
-    "q8_0": (8, "q8"),
-    "q4_k": (12, "q4m"),
-    "q5_k": (13, "q5m"),
-    "q6_k": (14, "q6"),
-    "bf16": (30, "bf16"),
+    "f32": "f32",
+    "f16": "f16",
+    "bf16": "bf16",
+    "q4_0": "q4",
+    "q4_1": "q4m",
+    "q5_0": "q5m",
+    "q5_1": "q5m",
+    "q8_0": "q8",
+    "q4_k": "q4m",
+    "q5_k": "q5m",
+    "q6_k": "q6",
 }
 
 
@@ -61,7 +64,7 @@ def layout_of(dtype: str) -> Layout:
     """The layout for weights of this file type. Raises UnsupportedFeature for a type that no kernel multiplies."""
     if dtype not in TYPES:
         raise UnsupportedFeature(f'The engine multiplies no weights of type "{dtype}". It knows {", ".join(TYPES)}.')
-    return LAYOUTS[TYPES[dtype][1]]
+    return LAYOUTS[TYPES[dtype]]
 
 
 def bytes(layout: str, rows: int, columns: int) -> int:  # noqa: A001 - called as layouts.bytes
@@ -71,13 +74,16 @@ def bytes(layout: str, rows: int, columns: int) -> int:  # noqa: A001 - called a
 
 
 def quantized_bytes(n: int, d: int) -> int:
-    """Bytes of n quantised rows of d values; d is a multiple of 32."""
-    return n * (d // BLOCK) * QUANTIZED_BLOCK
+    """Bytes of n quantised rows of d values (a multiple of 32), filled up to whole panels."""
+    return -(-n // PANEL) * (d // BLOCK) * PANEL_BLOCK
 
 
 def describe() -> dict:
-    """The layouts as plain data for the engine module's `edgenet.lm` section."""
-    table = {f.name: {"code": f.code, "rows": f.rows, "columns": f.columns, "bytes": f.unit, "quantized": f.quantized}
-             for f in LAYOUTS.values()}  # fmt: skip
-    types = {name: {"code": code, "layout": layout} for name, (code, layout) in TYPES.items()}
-    return {"weights": table, "types": types, "quantizedRow": {"columns": BLOCK, "bytes": QUANTIZED_BLOCK}}
+    """The layouts as plain data for the engine module's `edgenet.lm` section. `bytes` are those of `rows` x `columns` weights or values."""
+    weights = {
+        f.name: {"code": f.code, "rows": f.rows, "columns": f.columns, "bytes": f.unit, "quantized": f.quantized}
+        for f in LAYOUTS.values()
+    }
+    types = {name: {"code": FILE_TYPES[name].id, "layout": layout} for name, layout in TYPES.items()}
+    quantized_rows = {"rows": PANEL, "columns": BLOCK, "bytes": PANEL_BLOCK}
+    return {"weights": weights, "types": types, "quantizedRows": quantized_rows}
