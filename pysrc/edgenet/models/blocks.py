@@ -54,13 +54,16 @@ def weight(b: Build, name: str, *shape: int, first: int = 0) -> Tensor:
             f"The file has no tensor {name!r}, which a {b.config.architecture} model needs; it is incomplete or of another kind.",
             tensor=name,
         )
-    rows, part = found.shape[0], first or found.shape[0] > shape[0]
-    if len(found.shape) != len(shape) or found.shape[1:] != shape[1:] or first + shape[0] > rows:
-        raise WrongTensorShape(
-            f"{name} has the shape {tuple(found.shape)}; its metadata asks for {shape}" + (f" from row {first}." if first else "."),
-            tensor=name,
-        )
-    return b.graph.weight(f"{name}[{first}:{first + shape[0]}]" if part else name, shape, found.type)
+    whole = tuple(found.shape)
+    if len(whole) != len(shape) or whole[1:] != shape[1:] or first + shape[0] > whole[0]:
+        _refuse_shape(name, whole, shape, first)
+    part = f"[{first}:{first + shape[0]}]" if shape[0] < whole[0] else ""
+    return b.graph.weight(name + part, shape, found.type)
+
+
+def _refuse_shape(name: str, found: tuple[int, ...], wanted: tuple[int, ...], first: int = 0) -> None:
+    after = f" from row {first}" if first else ""
+    raise WrongTensorShape(f"{name} has the shape {found}; the file's metadata asks for {wanted}{after}.", tensor=name)
 
 
 def linear(b: Build, x: Tensor, name: str, out: int, width: int, first: int = 0) -> Tensor:
@@ -89,20 +92,17 @@ def projections(b: Build, x: Tensor, at: str) -> tuple[Tensor, Tensor, Tensor]:
     c = b.config
     q, kv = c.heads * c.head, c.kv_heads * c.head
     if b.has(f"{at}attn_qkv.weight"):
-        _whole(b, f"{at}attn_qkv.weight", q + 2 * kv)
+        _judge_fused(b, f"{at}attn_qkv.weight", q + 2 * kv)
         parts = ((q, 0), (kv, q), (kv, q + kv))
         return tuple(linear(b, x, f"{at}attn_qkv", rows, c.width, first) for rows, first in parts)
     return tuple(linear(b, x, f"{at}attn_{part}", rows, c.width) for part, rows in (("q", q), ("k", kv), ("v", kv)))
 
 
-def _whole(b: Build, name: str, rows: int) -> None:
-    """A fused matrix holds its parts and nothing else; else a wrong size would be read as a shifted part."""
-    weight(b, name, rows, b.config.width) if b.header.tensors[name].shape[0] == rows else _refuse_rows(b, name, rows)
-
-
-def _refuse_rows(b: Build, name: str, rows: int) -> None:
-    found = tuple(b.header.tensors[name].shape)
-    raise WrongTensorShape(f"{name} has the shape {found}; its metadata asks for {(rows, b.config.width)}.", tensor=name)
+def _judge_fused(b: Build, name: str, rows: int) -> None:
+    """A fused matrix holds its parts and nothing else: of another size, it would be read as parts that begin elsewhere."""
+    found, wanted = tuple(b.header.tensors[name].shape), (rows, b.config.width)
+    if found != wanted:
+        _refuse_shape(name, found, wanted)
 
 
 def turned(b: Build, x: Tensor, heads: int, style: str) -> Tensor:
@@ -134,7 +134,7 @@ def gated(b: Build, x: Tensor, at: str, act: str) -> Tensor:
     """down(act(gate x) * (up x)); without a matrix of its own the gate is the first half of `ffn_up`'s rows."""
     c, fused = b.config, not b.has(f"{at}ffn_gate.weight")
     if fused:
-        _whole(b, f"{at}ffn_up.weight", 2 * c.ffn)
+        _judge_fused(b, f"{at}ffn_up.weight", 2 * c.ffn)
     gate = linear(b, x, f"{at}ffn_up" if fused else f"{at}ffn_gate", c.ffn, c.width)
     up = linear(b, x, f"{at}ffn_up", c.ffn, c.width, first=c.ffn if fused else 0)
     return linear(b, b.graph.glu(gate, up, act), f"{at}ffn_down", c.width, c.ffn)

@@ -50,11 +50,11 @@ def frequencies(metadata: Metadata, size: int, context: int, values: Mapping[str
 
 
 def read(m: Metadata, size: int, context: int, values: Mapping[str, Sequence[float]]) -> Rope:
-    """The `rope.*` keys. Without a type, a factor means linear scaling, as in the first files."""
+    """The `rope.*` keys. Files need not name a type: divisors by context mean LongRoPE (Phi-3), a factor alone linear scaling."""
     trained = m.integer("{arch}.context_length", 1, 1 << 24)
     linear = m.number("{arch}.rope.scale_linear", 0, 1e6, 0.0)
     return Rope(
-        kind=m.text("{arch}.rope.scaling.type", "linear"),
+        kind=m.text("{arch}.rope.scaling.type", "longrope" if LONG in values else "linear"),
         base=m.number("{arch}.rope.freq_base", 1.0, 1e12, 10_000.0),
         size=size,
         factor=m.number("{arch}.rope.scaling.factor", 0, 1e6, linear) or 1.0,

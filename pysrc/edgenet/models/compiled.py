@@ -1,0 +1,107 @@
+"""A GGUF header made into what runs: Program, tokenizer and generation settings, and the memory they ask for. Imports no NumPy; runs anywhere.
+
+The numbers of at most three short tensors are needed beside the header (`values_needed`, `read_values`); no weight is read.
+"""
+
+import re
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from ..errors import InvalidOption, NotSupported
+from ..graph import Capacity, Program, compile
+from ..kernels.lm import layouts
+from ..text.generation import generation_json
+from ..text.gguf_tokenizer import tokenizer_json
+from . import config
+from .table import build, values_needed
+
+CONTEXT, PAGE = 2048, 16
+ENCODER_ROWS, ENCODER_TEXTS = 512, 32
+_PART = re.compile(r"(.+)\[(\d+):(\d+)\]")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """`tokenizer` and `generation`: the JSON data of tokenizer.json and generation.json. `memory`: bytes by use, with their `total`."""
+
+    program: Program
+    tokenizer: dict
+    generation: dict
+    memory: dict[str, int]
+
+
+def compile_gguf(header, capacity: Capacity | None = None, values: Mapping[str, Sequence[float]] | None = None) -> Compiled:
+    """The Program of a GGUF header for `capacity` (default: `default_capacity`), and what goes beside it.
+
+    `values`: the numbers of `values_needed(header)`. Raises what `build`, `graph.compile` and `tokenizer_json` raise; InvalidOption
+    for a context longer than the model was made for; ProgramTooLarge when all of it does not fit in 4 GiB.
+    """
+    capacity = capacity or default_capacity(header)
+    made = config.read(header)
+    if capacity.context > made.context:
+        raise InvalidOption(f"A context of {capacity.context} tokens was asked for; the model was made for {made.context}.")
+    graph = build(header, values, capacity.context)
+    program = compile(graph, capacity, lambda name: locate(header, name))
+    parameters = sum(prod(t.shape) for t in header.tensors.values())
+    return Compiled(
+        program, tokenizer_json(header.metadata), generation_json(header.metadata, parameters), memory(program)
+    )
+
+
+def default_capacity(header, context: int = 0, kv: str = "f32") -> Capacity:
+    """Room for four conversations of up to `context` tokens (default 2048, or what the model was made for); for encoders, runs of
+    32 texts and 512 tokens (or what one text may have).
+    """
+    made = config.read(header)
+    asked = context or min(CONTEXT, made.context)
+    if made.context < PAGE:
+        raise NotSupported(f"The model's context of {made.context} tokens is shorter than one page of {PAGE}.")
+    length = asked // PAGE * PAGE or PAGE
+    if made.architecture.endswith("bert"):
+        rows = min(ENCODER_ROWS, length)
+        return Capacity(rows=rows, wanted=1, sequences=min(ENCODER_TEXTS, rows), context=length, page=PAGE, sample=False)
+    return Capacity(context=length, page=PAGE, kv=kv)
+
+
+def locate(header, name: str) -> tuple[str, int]:
+    """(artifact, byte offset in it) of a weight: a tensor of the file, or `tensor[first:last]`, some of its rows.
+
+    The files of a split model are the artifacts "model", "model-2", "model-3" …
+    """
+    part = _PART.fullmatch(name)
+    tensor = header.tensors[part[1] if part else name]
+    first = int(part[2]) if part else 0
+    return artifact(tensor.part), tensor.offset + first * (tensor.bytes // tensor.shape[0])
+
+
+def artifact(part: int) -> str:
+    return f"model-{part + 1}" if part else "model"
+
+
+def memory(program: Program) -> dict[str, int]:
+    """Bytes an engine needs to hold: {"weights", "kv", "arena", "constants", "total"}, weights in the engine's layouts."""
+    weights = sum(_kept(w) for w in program.weights)
+    parts = {"weights": weights, **{k: program.regions[k] for k in ("kv", "arena", "constants")}}
+    return parts | {"total": sum(parts.values())}
+
+
+def _kept(weight) -> int:
+    if len(weight.shape) == 1:
+        return 4 * weight.shape[0]
+    return layouts.bytes(layouts.layout_of(weight.type).name, *weight.shape)
+
+
+def read_values(header, read) -> dict[str, list[float]]:
+    """The numbers of `values_needed(header)`; `read(part, offset, length)` gives bytes of the files.
+
+    Raises NotSupported when a file keeps them in another type than f32.
+    """
+    found = {}
+    for name in values_needed(header):
+        tensor = header.tensors[name]
+        if tensor.type != "f32":
+            raise NotSupported(f"{name} is {tensor.type}; rope factors are read as f32. Convert the model again.")
+        found[name] = list(struct.unpack(f"<{tensor.bytes // 4}f", read(tensor.part, tensor.offset, tensor.bytes)))
+    return found
