@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 from ...errors import UnsupportedFeature
 from ...formats.types import TYPES as FILE_TYPES
-from ...formats.types import TYPES as FILE_TYPES
 
 BLOCK = 32  # columns of one block, in every quantised layout and in quantised rows
 GROUP = 4  # output rows that lie interleaved
 PANEL = 4  # quantised rows that lie interleaved
 
-# One block of a panel of quantised rows: of each row 24 bytes of sums (`panel_block` in layouts.h; `quantize.py` tells what they mean), then
-# 32 int8 of each row with scale amax / 127, then the same values as 32 int16 in steps of 1/256 of it, for weights of 8 bits.
+# One block of a panel of quantised rows: of each row 24 bytes of sums (`quantize.py` tells what they mean), then 32 int8 of each row with
+# scale amax / 127, then the same values as 32 int16 in steps of 1/256 of it, for weights of 8 bits.
 PANEL_BLOCK = PANEL * (24 + BLOCK + 2 * BLOCK)
 
 
@@ -84,6 +83,13 @@ def describe() -> dict:
         f.name: {"code": f.code, "rows": f.rows, "columns": f.columns, "bytes": f.unit, "quantized": f.quantized}
         for f in LAYOUTS.values()
     }
-    types = {name: {"code": FILE_TYPES[name].id, "layout": layout} for name, layout in TYPES.items()}
-    quantized_rows = {"rows": PANEL, "columns": BLOCK, "bytes": PANEL_BLOCK}
-    return {"weights": weights, "types": types, "quantizedRows": quantized_rows}
+    files = {name: FILE_TYPES[name] for name in TYPES}
+    types = {
+        name: {"code": f.id, "layout": TYPES[name], "elements": f.elements, "bytes": f.bytes}
+        for name, f in files.items()
+    }
+    return {
+        "weights": weights,
+        "types": types,
+        "quantizedRow": {"rows": PANEL, "columns": BLOCK, "bytes": PANEL_BLOCK},
+    }
