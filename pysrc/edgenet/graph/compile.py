@@ -246,6 +246,10 @@ class _Compiler:
         if tensor is None:
             return 0
         if tensor.name in self.weight_index:
+            if arg.kind != "weight" and len(tensor.shape) > 1:
+                raise InvalidGraph(
+                    f"{node.where}: {node.op} reads {arg.name} as plain f32; make it an input, not a weight of the file."
+                )
             return "weight", self.weight_index[tensor.name]
         if tensor.name in self.constant_offsets:
             return "constants", self.constant_offsets[tensor.name]

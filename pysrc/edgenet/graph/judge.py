@@ -12,15 +12,16 @@ from math import isfinite, prod
 from typing import Any, NamedTuple, NoReturn
 
 from ..errors import InvalidGraph, InvalidProgram, OpsetUnsupported, ProgramTooLarge, UnknownOp
-from ..fields import BOOL, COUNT, OBJECT, POSITIVE, TEXT, Check, Field, brief, check_fields
+from ..fields import BOOL, COUNT, OBJECT, POSITIVE, TEXT, Check, Field, brief, check_fields, matching
 from ..formats.types import TYPES as FILE_TYPES
 from ..kernels.lm import layouts, table
 from .capacity import Capacity
 from .schedule import IN_PLACE
 
 MAX_MEMORY = 1 << 32  # bytes of wasm32's address space
+MAX_ELEMENTS = 1 << 40  # of a weight: beyond it sizes are no longer worth being exact about
 MAX_INSTRUCTIONS, MAX_WEIGHTS, MAX_BUFFERS = 1 << 16, 1 << 16, 256
-MAX_PENDING = 4096  # accesses between two barriers; far beyond any real program
+MAX_PENDING = 256  # accesses between two barriers; far beyond any real program
 INT_LIMIT, F32_LIMIT = 1 << 31, 3.4028234663852886e38
 SLOTS = ("n", "m", "s")
 REGIONS = ("arena", "kv", "constants")
@@ -39,13 +40,14 @@ _SLOTTED = Check(
     ),
 )
 _DTYPE = Check("f32, i32 or u32", lambda v: isinstance(v, str) and v in ("f32", "i32", "u32"))
+_BASE64 = matching("base64 with padding", r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _ARENA = Check('"arena"', lambda v: isinstance(v, str) and v == "arena")
 PROGRAM = (
     Field("name", _STRING, True),
     Field("capacity", OBJECT, True),
     Field("slots", OBJECT, True),
     Field("regions", OBJECT, True),
-    Field("constants", _STRING, True),
+    Field("constants", _BASE64, True),
     Field("weights", _LIST, True),
     Field("buffers", _LIST, True),
     Field("code", _LIST, True),
@@ -99,14 +101,13 @@ def judge(doc: Mapping[str, Any]) -> bytes:
     check_fields(doc, PROGRAM, "program", InvalidProgram)
     capacity = _capacity(doc)
     constants = _regions(doc)
-    kinds = _Weights(doc["weights"])
+    _memory(doc["regions"], _weights(doc["weights"]))
     _buffers(doc["buffers"], capacity, doc["regions"])
     _limit("code", doc["code"], MAX_INSTRUCTIONS)
     race = _Race()
     for i, instruction in enumerate(doc["code"]):
-        judged = _Judged(f"code[{i}]", instruction, capacity, doc["regions"], kinds)
+        judged = _Judged(f"code[{i}]", instruction, capacity, doc["regions"], doc["weights"])
         race.step(f"code[{i}]", judged.ranges(), IN_PLACE.get(judged.row.name, ()), instruction[2])
-    _memory(doc["regions"], kinds)
     return constants
 
 
@@ -122,7 +123,8 @@ def _capacity(doc: Mapping[str, Any]) -> Capacity:
         capacity = Capacity(**{f.name: given[f.name] for f in CAPACITY})
     except InvalidGraph as error:
         raise InvalidProgram(f"program capacity: {error.message}") from error
-    if {k: doc["slots"].get(k) for k in SLOTS} != capacity.slots or len(doc["slots"]) != len(SLOTS):
+    check_fields(doc["slots"], tuple(Field(n, POSITIVE, True) for n in SLOTS), "program slots", InvalidProgram)
+    if doc["slots"] != capacity.slots:
         _refuse("slots", f"must be those of the capacity, {capacity.slots}, found {brief(doc['slots'])}")
     return capacity
 
@@ -132,59 +134,36 @@ def _regions(doc: Mapping[str, Any]) -> bytes:
     for name in REGIONS:
         if doc["regions"][name] >= MAX_MEMORY:
             _refuse(f"regions.{name}", f"{doc['regions'][name]} bytes do not fit in 4 GiB", ProgramTooLarge)
-    try:
-        constants = base64.b64decode(doc["constants"].encode("ascii"), validate=True)
-    except ValueError:
-        _refuse("constants", "must be base64 with padding")
+    constants = base64.b64decode(doc["constants"])
     if len(constants) != doc["regions"]["constants"]:
         _refuse("constants", f"{len(constants)} bytes, but regions.constants is {doc['regions']['constants']}")
     return constants
 
 
-class _Weights:
-    """The list of weights, and how each is kept: as a "matrix" in a layout, or "plain" f32. It is known from the first use."""
-
-    def __init__(self, items: list):
-        _limit("weights", items, MAX_WEIGHTS)
-        for i, weight in enumerate(items):
-            self._judge(f"weights[{i}]", weight)
-        self.items: list[dict] = items
-        self.kinds: dict[int, str] = {}
-
-    def _judge(self, where: str, weight: Any) -> None:
+def _weights(items: list) -> int:
+    """Bytes of all weights as the engine keeps them: a matrix in its layout, a vector as f32."""
+    _limit("weights", items, MAX_WEIGHTS)
+    total = 0
+    for i, weight in enumerate(items):
+        where = f"weights[{i}]"
         check_fields(weight, WEIGHT, f"program {where}", InvalidProgram)
-        if weight["type"] not in layouts.TYPES:
+        shape, name = weight["shape"], weight["type"]
+        if name not in layouts.TYPES:
+            _refuse(where, f"no kernel reads weights of type {brief(name)}; known: {', '.join(layouts.TYPES)}")
+        if prod(shape) >= MAX_ELEMENTS:
+            _refuse(where, f"{shape} is more than any engine can hold", ProgramTooLarge)
+        kind = FILE_TYPES[name]
+        size = prod(shape) // kind.elements * kind.bytes
+        if shape[-1] % kind.elements or size != weight["bytes"]:
             _refuse(
-                where, f"no kernel reads weights of type {brief(weight['type'])}; known: {', '.join(layouts.TYPES)}"
+                where, f"{shape} {name} takes {size} bytes in whole blocks of {kind.elements}, found {weight['bytes']}"
             )
-        kind, columns = FILE_TYPES[weight["type"]], weight["shape"][-1]
-        size = prod(weight["shape"]) // kind.elements * kind.bytes
-        if columns % kind.elements or size != weight["bytes"]:
-            _refuse(
-                where, f"{weight['shape']} {weight['type']} is {size} bytes in whole blocks, found {weight['bytes']}"
-            )
-
-    def use(self, where: str, index: Any, kind: str) -> dict:
-        """The weight, noted as of this kind."""
-        if not COUNT.test(index) or index >= len(self.items):
-            _refuse(where, f"there is no weight {brief(index)}, only {len(self.items)}")
-        if self.kinds.setdefault(index, kind) != kind:
-            _refuse(where, f"weight {index} is read both in a layout and as plain f32; it can be kept in one way only")
-        return self.items[index]
-
-    def memory(self) -> int:
-        """Bytes of all weights as the engine keeps them."""
-        return sum(self._kept(w, self.kinds.get(i, "plain")) for i, w in enumerate(self.items))
-
-    @staticmethod
-    def _kept(weight: dict, kind: str) -> int:
-        if kind == "plain":
-            return 4 * prod(weight["shape"])
-        return layouts.bytes(layouts.layout_of(weight["type"]).name, *weight["shape"])
+        total += 4 * shape[0] if len(shape) == 1 else layouts.bytes(layouts.layout_of(name).name, *shape)
+    return total
 
 
-def _memory(regions: Mapping[str, int], weights: _Weights) -> None:
-    total = sum(regions[name] for name in REGIONS) + weights.memory()
+def _memory(regions: Mapping[str, int], weights: int) -> None:
+    total = sum(regions[name] for name in REGIONS) + weights
     if total >= MAX_MEMORY:
         _refuse("", f"regions and weights need {total} bytes, more than the 4 GiB an engine can have", ProgramTooLarge)
 
@@ -212,7 +191,7 @@ def _inside(where: str, region: str, offset: Any, size: int, regions: Mapping[st
 class _Judged:
     """One instruction: its values first, then every array by the kernel's row."""
 
-    def __init__(self, where: str, item: Any, capacity: Capacity, regions: Mapping[str, int], weights: _Weights):
+    def __init__(self, where: str, item: Any, capacity: Capacity, regions: Mapping[str, int], weights: list):
         self.where, self.capacity, self.regions, self.weights = where, capacity, regions, weights
         if not (isinstance(item, list) and len(item) == 3 and isinstance(item[1], list)):
             _refuse(where, f"must be [op, [arguments], sync], found {brief(item)}")
@@ -249,18 +228,20 @@ class _Judged:
         for arg, value in self.arguments:
             if arg.kind == "weight":
                 where = f"{self.where} {self.row.name}.{arg.name}"
-                weight = self._weight(where, value, "matrix", [self.values[s] for s in arg.shape])
+                weight = self._weight(where, value, [self.values[s] for s in arg.shape])
                 found.add(layouts.layout_of(weight["type"]).quantized)
         if len(found) > 1:
             _refuse(self.where, f"the matrices of {self.row.name} must all want quantised rows, or none")
         return found == {True}
 
-    def _weight(self, where: str, value: Any, kind: str, shape: list) -> dict:
+    def _weight(self, where: str, value: Any, shape: list) -> dict:
         if not (isinstance(value, list) and len(value) == 2 and value[0] == "weight"):
             _refuse(where, f'must be ["weight", index], found {brief(value)}')
-        weight = self.weights.use(where, value[1], kind)
+        if not COUNT.test(value[1]) or value[1] >= len(self.weights):
+            _refuse(where, f"there is no weight {brief(value[1])}, only {len(self.weights)}")
+        weight = self.weights[value[1]]
         if weight["shape"] != shape:
-            _refuse(where, f"the weight {weight['name']} has the shape {weight['shape']}, but {shape} is read")
+            _refuse(where, f"the weight {brief(weight['name'])} has the shape {weight['shape']}, but {shape} is read")
         return weight
 
     def ranges(self) -> list[Range]:
@@ -275,8 +256,8 @@ class _Judged:
         reads = arg.kind == "in"
         if not (isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)):
             _refuse(where, f"must be [region, offset]{' or 0' * arg.optional}, found {brief(value)}")
-        if value[0] == "weight" and reads and arg.dtype == "f32":
-            self._weight(where, value, "plain", [self._size(s) for s in arg.shape])
+        if value[0] == "weight" and reads and arg.dtype == "f32" and len(arg.shape) == 1:
+            self._weight(where, value, [self._size(s) for s in arg.shape])
             return None
         allowed = ("kv",) if arg.dtype == "kv" else ("arena", "constants") if reads else ("arena",)
         if value[0] not in allowed:

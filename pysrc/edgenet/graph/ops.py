@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from ..formats.types import TYPES
+
 # What a port takes: the dtypes a tensor may have.
 FLOATS = ("f32", "f16", "bf16")
-BLOCKS = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k")
-WEIGHTS = FLOATS + BLOCKS
+WEIGHTS = tuple(TYPES)
 KINDS: dict[str, tuple[str, ...]] = {
     "rows": ("f32",),  # activations
     "matrix": WEIGHTS,  # (out, in), in the type of its file

@@ -90,7 +90,7 @@ class Program:
         return found
 
     def caches(self) -> list[dict[str, int]]:
-        """K and V of each layer: byte `offset` in the region "kv" and `pageBytes`, in the order of their offsets."""
+        """K and V of each layer: byte `offset` in the region "kv" and bytes of a `page`, in the order of their offsets."""
         found: dict[int, int] = {}
         for instruction in self.code:
             row = table.op(instruction.op)
@@ -99,7 +99,7 @@ class Program:
                 if arg.dtype == "kv":
                     sizes = (values[k] for k in ("kv_heads", "page", "head_dim", "kv_type"))
                     found[values[arg.name][1]] = table.kv_page_bytes(*sizes)
-        return [{"offset": offset, "pageBytes": size} for offset, size in sorted(found.items())]
+        return [{"offset": offset, "page": size} for offset, size in sorted(found.items())]
 
     def validate(self) -> None:
         """Judge everything as hostile input. Raises InvalidProgram or one of its kinds."""

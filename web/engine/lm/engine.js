@@ -10,7 +10,7 @@ import { jobsOf, pour } from "./load.js";
 import { fasterThreads } from "./measure.js";
 import { CONTROL, growTo, planMemory, sharedMemory } from "./memory.js";
 import { instantiate, tableOf } from "./module.js";
-import { cacheParts, lower, validate } from "./program.js";
+import { SLOTS, cacheParts, lower, validate } from "./program.js";
 import { HISTORY, WORDS } from "./sampling.js";
 import { TRAPPED, Threads } from "./threads.js";
 
@@ -68,8 +68,8 @@ export class LanguageEngine {
     this.exports = exports;
     this.capacity = program.capacity;
     this.outputs = Object.fromEntries(program.buffers.map((/** @type {any} */ buffer) => [buffer.name, this.#view(buffer)]));
-    this.slots = Object.keys(program.slots);
-    this.caches = cacheParts(program);
+    this.slots = SLOTS;
+    this.caches = cacheParts(program, tableOf(build.module));
     this.words = new Int32Array(memory.buffer, plan.control, CONTROL.bytes / 4);
     /** @type {Threads | null} */ this.team = null;
   }

@@ -339,4 +339,4 @@ def extent(arg: Arg, values: Mapping[str, Any], weight_type: str = "f32") -> int
 def describe() -> dict[str, Any]:
     """Content of the engine module's section `edgenet.lm`, so that JavaScript reads the table from the module itself."""
     rows = [[o.name, [[a.name, a.kind, a.dtype, list(a.shape), int(a.optional)] for a in o.args]] for o in OPS]
-    return {"opset": OPSET, "threads": MAX_THREADS, "ops": rows, "layouts": describe_layouts()}
+    return {"opset": OPSET, "threads": MAX_THREADS, "ops": rows, "layouts": describe_layouts(), "kvBits": list(KV_BITS)}
