@@ -39,8 +39,9 @@ const FAR_HAN = /[\u{20000}-\u{2a6df}\u{2a700}-\u{2ceaf}\u{2f800}-\u{2fa1f}]/gu;
 /**
  * Where the library's normaliser and Hugging Face's Rust one part: a lone surrogate, a capital sigma at a word's end (JavaScript makes it final),
  * Han characters beyond the basic plane (each is a word of its own).
- * @param {string} text
+ * @param {string} text @param {boolean} [lowercase] whether the normaliser lowers capitals
  */
-const prepared = (text) => text.toWellFormed().replaceAll("\u03a3", "\u03c3").replace(FAR_HAN, " $& ");
+export const prepared = (text, lowercase = true) =>
+  (lowercase ? text.toWellFormed().replaceAll("\u03a3", "\u03c3") : text.toWellFormed()).replace(FAR_HAN, " $& ");
 
 const parsed = (value) => (typeof value === "string" ? JSON.parse(value) : value);

@@ -98,6 +98,7 @@ def _unigram(metadata: dict, tokens: Tokens) -> dict:
     unknown = token_id(metadata, "unknown", len(tokens.texts))
     return {
         "normalizer": _sequence("normalizers", steps),
+        "pre_tokenizer": None if any(_SPACE in text[1:] for text in tokens.texts) else _split(f"{_SPACE}[^{_SPACE}]*|[^{_SPACE}]+"),
         "decoder": _sentencepiece_decoder(prefix),
         "model": {"type": "Unigram", "unk_id": unknown, "vocab": vocab, "byte_fallback": False},
     }
