@@ -12,7 +12,7 @@ import { BOOL, COUNT, OBJECT, POSITIVE, TEXT, brief, checkFields, matching } fro
 /**
  * What the engine module says of itself (section `edgenet.lm`).
  * @typedef {{opset: number, threads: number, ops: [string, Arg[]][], kvBits: number[],
- *   layouts: {weights: Record<string, Layout>, types: Record<string, {code: number, layout: string, elements: number, bytes: number}>, quantizedRow: {columns: number, bytes: number}}}} Table
+ *   layouts: {weights: Record<string, Layout>, types: Record<string, {code: number, layout: string, elements: number, bytes: number}>, quantizedRow: {rows: number, columns: number, bytes: number}}}} Table
  */
 /** @typedef {{region: string, start: number, end: number, writes: boolean, key: string, arg: string}} Range */
 
@@ -263,9 +263,9 @@ class Call {
       if (stride) refuse(where, `rows that are not quantised have stride 0, found ${stride}`);
       return { size: 4 * product(dims), stride };
     }
-    const { columns, bytes } = this.table.layouts.quantizedRow;
+    const { rows, columns, bytes } = this.table.layouts.quantizedRow;
     if (dims[1] % columns) refuse(where, `quantised rows have a multiple of ${columns} values, found ${dims[1]}`);
-    const one = dims[0] * (dims[1] / columns) * bytes;
+    const one = Math.ceil(dims[0] / rows) * (dims[1] / columns) * bytes;
     if (!stride) return { size: one, stride };
     if (stride % 16 || stride < one) refuse(where, `stride must be a multiple of 16 and at least the ${one} bytes of one copy, found ${stride}`);
     return { size: (this.table.threads - 1) * stride + one, stride };
