@@ -9,7 +9,7 @@ import pytest
 
 from edgenet.errors import InvalidGguf, NotFinite, UnsupportedTensorType, WrongLength, WrongType
 from edgenet.formats.blocks import BLOCKS, QUANTIZED, dequantize, quantize
-from edgenet.formats.types import TYPES, row_bytes
+from edgenet.formats.types import FILE_TYPES, TYPES, row_bytes
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "gguf" / "blocks.json").read_text("utf-8"))["rows"]
 
@@ -92,6 +92,12 @@ def test_the_table_of_types_is_that_of_the_gguf_package():
     gguf = pytest.importorskip("gguf")
     want = {t.name.lower(): (int(t), *gguf.GGML_QUANT_SIZES[t]) for t in gguf.GGMLQuantizationType}
     assert {t.name: (t.id, t.elements, t.bytes) for t in TYPES.values()} == want
+
+
+def test_the_names_of_mixes_are_those_of_the_gguf_package():
+    gguf = pytest.importorskip("gguf")
+    want = {int(t): t.name.removeprefix("MOSTLY_").removeprefix("ALL_") for t in gguf.LlamaFileType}
+    assert FILE_TYPES == {number: name for number, name in want.items() if name != "GUESSED"}
 
 
 @pytest.mark.parametrize("name", list(BLOCKS))

@@ -56,10 +56,7 @@ def planned(layers, width, kv, ffn, heads, kind, vocabulary):
     metadata = make_gguf_info.sizes(
         "llama", context_length=4096, block_count=layers, embedding_length=width, feed_forward_length=ffn
     )
-    metadata += [
-        ("llama.attention.head_count", "u32", heads),
-        ("llama.attention.head_count_kv", "u32", kv // (width // heads)),
-    ]
+    metadata += make_gguf_info.heads("llama", heads, kv // (width // heads))
     metadata += [("llama.attention.layer_norm_rms_epsilon", "f32", 1e-5), ("tokenizer.ggml.model", "string", "gpt2")]
     metadata += [
         ("tokenizer.ggml.tokens", "[string]", ["a", "b", "ab"]),
