@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import InvalidGraph
@@ -51,8 +52,9 @@ def _judge_port(
             row.name,
             f"{port.name} ({tensor.name}) must be {' or '.join(KINDS[port.kind])}, found {tensor.dtype} {tensor.shape}.",
         )
-    if not match(port.shape, tensor.shape, known):
-        wanted = shown(port.shape, {k: v for k, v in known.items() if k in port.shape})
+    fixed = port.kind in ("rows", "ids") or all(isinstance(size, int) for size in tensor.shape)
+    if not fixed or not match(port.shape, tensor.shape, known):
+        wanted = shown(port.shape, {k: v for k, v in known.items() if k in re.findall(r"\w+", port.shape)})
         _refuse(where, row.name, f"{port.name} ({tensor.name}) must have the shape {wanted}, found {tensor.shape}.")
 
 

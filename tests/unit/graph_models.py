@@ -1,0 +1,158 @@
+"""Small random models for the tests of graphs and Programs, built by hand here so that they do not depend on `edgenet.models`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgenet.formats.blocks import quantize
+from edgenet.graph import Graph
+
+
+@dataclass(frozen=True)
+class Form:
+    """A decoder's features. `dtype`: of its matrices; `norm`: rms or layer."""
+
+    layers: int = 2
+    heads: int = 4
+    kv_heads: int = 2
+    head_dim: int = 16
+    ffn: int = 96
+    vocabulary: int = 50
+    dtype: str = "f32"
+    norm: str = "rms"
+    style: str = "neox"
+    half: int = 8
+    window: int = 0
+    softcap: float = 0.0
+    logit_cap: float = 0.0
+    bias: bool = False
+    qk_norm: bool = False
+    post_norm: bool = False
+    parallel: bool = False
+    gated: bool = True
+    tied: bool = False
+
+    @property
+    def width(self):
+        return self.heads * self.head_dim
+
+
+FORMS = {
+    "llama": Form(style="norm"),
+    "qwen2": Form(bias=True, tied=True),
+    "qwen3": Form(qk_norm=True, kv_heads=1),
+    "gemma2": Form(post_norm=True, window=5, softcap=30.0, logit_cap=20.0, tied=True),
+    "phi2": Form(norm="layer", parallel=True, gated=False, half=3, bias=True, kv_heads=4),
+}
+
+
+class Builder:
+    """Layers of one form on one graph."""
+
+    def __init__(self, form: Form):
+        self.f, self.g = form, Graph("small")
+        self.tokens, self.positions, self.sequences = (
+            self.g.input(n, "i32", ("n",)) for n in ("tokens", "positions", "sequences")
+        )
+        self.rates = self.g.constant("rates", [10.0 ** -(i / form.half) for i in range(form.half)])
+
+    def norm(self, x, name, width=0, heads=1):
+        weight = self.g.weight(name, (width or self.f.width,), "f32")
+        if self.f.norm == "layer":
+            return self.g.layer_norm(x, weight, self.g.weight(name + ".b", (self.f.width,), "f32"), eps=1e-5)
+        return self.g.rms_norm(x, weight, eps=1e-6, heads=heads)
+
+    def linear(self, x, name, out, width):
+        bias = self.g.weight(name + ".bias", (out,), "f32") if self.f.bias else None
+        return self.g.matmul(x, self.g.weight(name, (out, width), self.f.dtype), bias)
+
+    def attention(self, x, i):
+        f, g, places = self.f, self.g, (self.positions, self.sequences)
+        q = self.linear(x, f"{i}.q", f.width, f.width)
+        k, v = (self.linear(x, f"{i}.{n}", f.kv_heads * f.head_dim, f.width) for n in "kv")
+        if f.qk_norm:
+            q, k = self.norm(q, f"{i}.qn", f.head_dim, f.heads), self.norm(k, f"{i}.kn", f.head_dim, f.kv_heads)
+        shape = {"style": f.style, "head_dim": f.head_dim}
+        q = g.rope(q, self.positions, self.rates, heads=f.heads, **shape)
+        k = g.rope(k, self.positions, self.rates, heads=f.kv_heads, **shape)
+        cache = {"layer": i, "kv_heads": f.kv_heads, "head_dim": f.head_dim}
+        g.kv_store(k, v, *places, **cache)
+        y = g.attention(q, *places, heads=f.heads, scale=f.head_dim**-0.5, window=f.window, softcap=f.softcap, **cache)
+        return self.linear(y, f"{i}.o", f.width, f.width)
+
+    def feed_forward(self, x, i):
+        up = self.linear(x, f"{i}.up", self.f.ffn, self.f.width)
+        if self.f.gated:
+            gate = self.g.matmul(x, self.g.weight(f"{i}.gate", (self.f.ffn, self.f.width), self.f.dtype))
+            h = self.g.glu(gate, up, "silu")
+        else:
+            h = self.g.activation(up, "gelu")
+        return self.linear(h, f"{i}.down", self.f.width, self.f.ffn)
+
+    def layer(self, x, i):
+        g, h = self.g, self.norm(x, f"{i}.n1")
+        if self.f.parallel:
+            return g.add(g.add(x, self.attention(h, i)), self.feed_forward(h, i))
+        y = self.attention(h, i)
+        x = g.add(x, self.norm(y, f"{i}.p1") if self.f.post_norm else y)
+        y = self.feed_forward(self.norm(x, f"{i}.n2"), i)
+        return g.add(x, self.norm(y, f"{i}.p2") if self.f.post_norm else y)
+
+
+def decoder(form: Form) -> Graph:
+    b = Builder(form)
+    f, g = form, b.g
+    table = g.weight("table", (f.vocabulary, f.width), f.dtype)
+    x = g.embed(table, b.tokens, scale=0.5)
+    for i in range(f.layers):
+        x = b.layer(x, i)
+    x = b.norm(g.rows(x, g.input("wanted", "i32", ("m",))), "last")
+    logits = g.matmul(x, table if f.tied else g.weight("head", (f.vocabulary, f.width), f.dtype))
+    g.output("logits", g.softcap(logits, f.logit_cap) if f.logit_cap else logits)
+    return g
+
+
+def encoder(mode="mean", dtype="f32", layers=2, heads=2, head_dim=16, ffn=96) -> Graph:
+    """A BERT-like encoder: learned positions, post-norms, GELU, pooled."""
+    b = Builder(Form(norm="layer", bias=True, dtype=dtype, heads=heads, head_dim=head_dim, ffn=ffn, gated=False))
+    g, f = b.g, b.f
+    x = g.embed(g.weight("table", (f.vocabulary, f.width), dtype), b.tokens)
+    x = g.add(x, g.embed(g.weight("places", (32, f.width), dtype), b.positions))
+    x = b.norm(x, "first")
+    for i in range(layers):
+        q, k, v = (b.linear(x, f"{i}.{n}", f.width, f.width) for n in "qkv")
+        shape = {"heads": heads, "kv_heads": heads, "head_dim": head_dim, "scale": head_dim**-0.5}
+        y = g.attention_packed(q, k, v, b.sequences, **shape)
+        x = b.norm(g.add(x, b.linear(y, f"{i}.o", f.width, f.width)), f"{i}.n1")
+        up = g.activation(b.linear(x, f"{i}.up", ffn, f.width), "gelu_erf")
+        x = b.norm(g.add(x, b.linear(up, f"{i}.down", f.width, ffn)), f"{i}.n2")
+    g.output("embedding", g.pool(x, b.sequences, mode))
+    return g
+
+
+def weights(graph: Graph, seed=0):
+    """name -> (type, bytes): random, norms near 1, the same for one seed and name."""
+    rng = np.random.default_rng(seed)
+    made = {}
+    for name, leaf in graph.leaves.items():
+        if leaf.kind == "weight":
+            t = leaf.tensor
+            values = rng.standard_normal(t.shape).astype(np.float32) * (
+                0.1 if len(t.shape) == 1 else t.shape[-1] ** -0.5
+            )
+            values += len(t.shape) == 1 and not name.endswith((".b", ".bias"))
+            made[name] = t.dtype, quantize(t.dtype, values.reshape(-1, t.shape[-1]))
+    return made.__getitem__
+
+
+async def ask(engine, output, **rows):
+    """Write the inputs, run with their lengths, read the output. `s` defaults to 1 + the last sequence."""
+    sizes = {
+        "n": len(rows["tokens"]),
+        "m": len(rows.get("wanted", ())),
+        "s": rows.pop("s", int(max(rows["sequences"])) + 1),
+    }
+    for name, values in rows.items():
+        await engine.write(name, np.asarray(values, np.int32))
+    await engine.run(**sizes)
+    return await engine.read(output)

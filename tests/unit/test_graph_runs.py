@@ -1,0 +1,157 @@
+"""Graphs run as written: rows of many sequences together as each alone, the past only, windows and caps, packed encoders."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from edgenet.errors import Disposed, InvalidOption, InvalidProgram, KernelTrap, NoModel, WrongLength
+from edgenet.graph import Capacity, Graph
+from edgenet.run import GraphEngine
+from tests.unit.graph_models import FORMS, Form, ask, decoder, encoder, weights
+
+CAPACITY = Capacity(rows=24, wanted=24, sequences=3, context=64, page=4, sample=False)
+
+
+def loaded(graph, capacity=CAPACITY):
+    engine = GraphEngine(capacity)
+    asyncio.run(engine.load(graph, weights(graph)))
+    return engine
+
+
+def logits(engine, tokens, positions, sequences):
+    wanted = range(len(tokens))
+    rows = {"tokens": tokens, "positions": positions, "sequences": sequences, "wanted": wanted}
+    return asyncio.run(ask(engine, "logits", **rows))
+
+
+def alone(graph, tokens):
+    return logits(loaded(graph), tokens, range(len(tokens)), [0] * len(tokens))
+
+
+TEXTS = [[7, 3, 9, 11, 2, 5, 30, 8], [1, 49], [4, 4, 4, 8, 15, 16, 23, 42, 6]]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_sequences_mixed_into_runs_anyhow_equal_each_alone(form):
+    graph = decoder(FORMS[form])
+    engine, rng = loaded(graph), np.random.default_rng(1)
+    done, found = [0, 0, 0], [[], [], []]
+    while any(d < len(t) for d, t in zip(done, TEXTS, strict=True)):
+        batch = []
+        for s in rng.permutation(3):
+            take = min(int(rng.integers(0, 4)), len(TEXTS[s]) - done[s])
+            batch += [(TEXTS[s][done[s] + i], done[s] + i, s) for i in range(take)]
+            done[s] += take
+        if batch:
+            for row, (_, _, s) in zip(logits(engine, *zip(*batch, strict=True)), batch, strict=True):
+                found[s].append(row)
+    for text, rows in zip(TEXTS, found, strict=True):
+        np.testing.assert_allclose(rows, alone(graph, text), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_future_is_never_seen(form):
+    graph = decoder(FORMS[form])
+    text = TEXTS[2]
+    for cut in (1, 4, 8):
+        changed = text[:cut] + [(t + 17) % 50 for t in text[cut:]]
+        a, b = alone(graph, text), alone(graph, changed)
+        np.testing.assert_array_equal(a[:cut], b[:cut])
+        assert not np.allclose(a[cut:], b[cut:])
+
+
+def test_a_window_forgets_what_lies_before_it():
+    graph = decoder(Form(layers=1, window=3))
+    text = TEXTS[0]
+    first_changed = [(text[0] + 1) % 50, *text[1:]]
+    differs = ~np.isclose(alone(graph, text), alone(graph, first_changed)).all(axis=1)
+    assert differs.tolist() == [True] * 3 + [False] * 5
+
+
+def test_a_cap_bounds_scores_as_tanh_does():
+    """One head, one query, two keys: the softmax worked out by hand."""
+    g = Graph()
+    q, k, v = (g.input(n, "f32", ("n", 4)) for n in "qkv")
+    places = g.input("positions", "i32", ("n",)), g.input("sequences", "i32", ("n",))
+    g.kv_store(k, v, *places, layer=0, kv_heads=1, head_dim=4)
+    g.output("y", g.attention(q, *places, layer=0, heads=1, kv_heads=1, head_dim=4, scale=2.0, softcap=1.5))
+    engine = loaded(g)
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((2, 4)).astype(np.float32) for _ in range(3))
+
+    async def run():
+        for name, value in (("q", q), ("k", k), ("v", v), ("positions", [0, 1]), ("sequences", [0, 0])):
+            await engine.write(name, value)
+        await engine.run(n=2, s=1)
+        return await engine.read("y")
+
+    scores = 1.5 * np.tanh((2.0 * (k @ q[1])) / 1.5)
+    weight = np.exp(scores) / np.exp(scores).sum()
+    np.testing.assert_allclose(asyncio.run(run()), [v[0], weight @ v], rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["mean", "cls", "last"])
+def test_packed_sentences_equal_each_alone_and_have_unit_length(mode):
+    graph = encoder(mode)
+
+    def embed(texts):
+        flat = {"tokens": sum(texts, []), "positions": sum((list(range(len(t))) for t in texts), [])}
+        flat["sequences"] = sum(([i] * len(t) for i, t in enumerate(texts)), [])
+        return asyncio.run(ask(loaded(graph), "embedding", **flat))
+
+    together = embed(TEXTS)
+    np.testing.assert_allclose(together, np.concatenate([embed([t]) for t in TEXTS]), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose((together**2).sum(axis=1), 1)
+    assert not np.allclose(together[0], together[1])
+
+
+def test_pages_may_lie_anywhere_and_be_shared():
+    graph, text = decoder(FORMS["llama"]), TEXTS[0]
+    engine = loaded(graph)
+    pages = np.zeros((3, 16), np.int32)
+    pages[0, :3], pages[1, :3] = [9, 2, 5], [9, 2, 7]  # sequence 1 shares the first two pages, eight tokens
+
+    async def write():
+        await engine.write("pages", pages)
+
+    asyncio.run(write())
+    logits(engine, text, range(8), [0] * 8)
+    np.testing.assert_allclose(logits(engine, [6], [8], [1]), alone(graph, [*text, 6])[-1:], rtol=1e-9)
+
+
+BAD_ROWS = [
+    ("a token that is not there", {"tokens": [50]}),
+    ("a negative token", {"tokens": [-1]}),
+    ("a position behind the context", {"positions": [64]}),
+    ("a sequence that is not there", {"sequences": [3], "s": 1}),
+    ("a wanted row that is not there", {"wanted": [1]}),
+]
+
+
+@pytest.mark.parametrize("rows", [b[1] for b in BAD_ROWS], ids=[b[0] for b in BAD_ROWS])
+def test_bad_indices_are_refused(rows):
+    good = {"tokens": [1], "positions": [0], "sequences": [0], "wanted": [0]}
+    with pytest.raises(KernelTrap):
+        asyncio.run(ask(loaded(decoder(FORMS["llama"])), "logits", **{**good, **rows}))
+
+
+def test_the_face_refuses_what_it_cannot_do():
+    engine = GraphEngine(CAPACITY)
+    with pytest.raises(NoModel):
+        asyncio.run(engine.run(n=1))
+    engine = loaded(decoder(FORMS["llama"]))
+    for error, call in (
+        (InvalidOption, engine.run(n=25)),
+        (InvalidOption, engine.run(n=-1)),
+        (InvalidOption, engine.run(k=1)),
+        (InvalidProgram, engine.read("nothing")),
+        (WrongLength, engine.write("tokens", [0] * 25)),
+        (WrongLength, engine.write("tokens", [[0]])),
+    ):
+        with pytest.raises(error):
+            asyncio.run(call)
+    asyncio.run(engine.dispose())
+    asyncio.run(engine.dispose())
+    with pytest.raises(Disposed):
+        asyncio.run(engine.read("logits"))
