@@ -34,3 +34,12 @@ def embed():
 def ordinary_pairs():
     """(source, [(one-line description, page text)]) of this machine: see ordinary.py."""
     return helper("ordinary").ordinary_pairs()
+
+
+@pytest.fixture(scope="session")
+def lm_modules(tmp_path_factory):
+    """The engine module's bytes by build, "relaxed" and "simd", compiled now."""
+    from tools.steps.wasm import build_engine
+
+    out = tmp_path_factory.mktemp("engine")
+    return {name: build_engine(name, out).read_bytes() for name in ("relaxed", "simd")}

@@ -104,17 +104,20 @@ def section_json(source: str) -> bytes:
     return json.dumps(getattr(import_module(module), function)(), separators=(",", ":"), sort_keys=True).encode()
 
 
+def build_engine(name: str, out_dir: Path) -> Path:
+    """Write engine.<name>.wasm, one of BUILDS, into `out_dir`; returns its path."""
+    sources = sorted([*(WASM / "ops").glob("*.c"), *(WASM / "lm").glob("*.c")])
+    path = compile_c(sources, out_dir / f"engine.{name}.wasm", BUILDS[name][0], STACK)
+    data = path.read_bytes()
+    for section, source in SECTIONS.items():
+        data = with_section(data, section, section_json(source))
+    path.write_bytes(data)
+    return path
+
+
 def build(out_dir: Path) -> list[Path]:
-    """Write engine.<build>.wasm and ext/<id>.wasm into `out_dir`; returns the paths written, in a fixed order."""
-    made, sources = [], sorted([*(WASM / "ops").glob("*.c"), *(WASM / "lm").glob("*.c")])
-    sections = {name: section_json(source) for name, source in SECTIONS.items()}
-    for name, (flags, _features) in BUILDS.items():
-        path = compile_c(sources, out_dir / f"engine.{name}.wasm", flags, STACK)
-        data = path.read_bytes()
-        for section, payload in sections.items():
-            data = with_section(data, section, payload)
-        path.write_bytes(data)
-        made.append(path)
+    """Write every engine.<build>.wasm and ext/<id>.wasm into `out_dir`; returns the paths written, in a fixed order."""
+    made = [build_engine(name, out_dir) for name in BUILDS]
     made += [
         compile_c([source], out_dir / "ext" / f"{source.stem}.wasm") for source in sorted((WASM / "ext").glob("*.c"))
     ]

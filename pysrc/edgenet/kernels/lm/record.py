@@ -1,0 +1,125 @@
+"""One kernel call as a lowered program of one record: where its arrays lie in engine memory, and the words. For tests and health checks;
+whole programs are lowered by the graph. Pure; runs anywhere with NumPy.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import InvalidParameters, ShapeMismatch
+from .table import CODES, Arg, Op, extent
+
+ALIGN = 64  # also the least gap between two arrays: what is written beside one is found there
+CONTROL_BYTES = 256  # the words that steer a run; see wasm/lm/interpreter.h
+END = 0xFFFFFFFF
+DTYPES = {"f32": np.dtype("<f4"), "u32": np.dtype("<u4"), "i32": np.dtype("<i4")}
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A matrix as the engine keeps it: bytes in the layout of this code; `type` is what the file calls it."""
+
+    data: bytes
+    code: int
+    type: str = "f32"
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An array of the call at `offset`; `data` is None for outputs and scratch."""
+
+    arg: Arg
+    offset: int
+    size: int
+    data: bytes | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`program` (bytes) goes to `program_at`, arrays to their places; the control words lie at `control_at`, zeroed; `end` is free."""
+
+    control_at: int
+    program_at: int
+    program: bytes
+    arrays: tuple[Placed, ...]
+    end: int
+
+    def __getitem__(self, name: str) -> Placed:
+        return next(a for a in self.arrays if a.arg.name == name)
+
+
+def align(offset: int) -> int:
+    """The next multiple of 64."""
+    return -(-offset // ALIGN) * ALIGN
+
+
+def plan(op: Op, values: Mapping[str, Any], base: int) -> Plan:
+    """Lay the call out above `base`. Raises InvalidParameters (no value) and ShapeMismatch (an array of the wrong size)."""
+    program_at = align(base) + CONTROL_BYTES
+    at, words, arrays = align(program_at + 4 * (op.words + 8)) + ALIGN, [], []
+    for arg in op.args:
+        if arg.kind == "value":
+            words.append(_scalar(op, arg, values))
+        elif arg.kind != "scratch" and arg.kind != "out" and values.get(arg.name) is None:
+            words.append(_absent(op, arg))
+        else:
+            data, more = _content(op, arg, values)
+            size = len(data) if arg.kind == "weight" else _extent(op, arg, values)
+            arrays.append(Placed(arg, at, size, data))
+            words.append(struct.pack("<I", at) + more)
+            at = align(at + size) + ALIGN
+    record = struct.pack("<III", CODES[op.name] | op.words << 16, 1, 0) + b"".join(words)
+    program = struct.pack("<I", align(base)) + record + struct.pack("<I", END)
+    return Plan(align(base), program_at, program, tuple(arrays), at)
+
+
+def _scalar(op: Op, arg: Arg, values: Mapping[str, Any]) -> bytes:
+    try:
+        return struct.pack("<f" if arg.dtype == "f32" else "<i", values[arg.name])
+    except (KeyError, struct.error, TypeError) as error:
+        found = values.get(arg.name, "nothing")
+        raise InvalidParameters(f'{op.name}: "{arg.name}" must be a {arg.dtype}, found {found!r}.') from error
+
+
+def _absent(op: Op, arg: Arg) -> bytes:
+    if not arg.optional:
+        raise InvalidParameters(f'{op.name}: the array "{arg.name}" is missing. It takes {[a.name for a in op.args]}.')
+    return bytes(4)
+
+
+def _extent(op: Op, arg: Arg, values: Mapping[str, Any]) -> int:
+    types = [values[a.name].type for a in op.args if a.kind == "weight"]
+    return extent(arg, values, *types[:1])
+
+
+def _content(op: Op, arg: Arg, values: Mapping[str, Any]) -> tuple[bytes | None, bytes]:
+    """(bytes of the array, None when the kernel makes them; further words)."""
+    if arg.kind == "weight":
+        found = values[arg.name]
+        return found.data, struct.pack("<I", found.code)
+    if arg.kind in ("out", "scratch"):
+        return None, b""
+    data = np.ascontiguousarray(values[arg.name], DTYPES.get(arg.dtype)).tobytes()
+    if len(data) != (want := _extent(op, arg, values)):
+        raise ShapeMismatch(f'{op.name}: "{arg.name}" has {len(data)} bytes, wanted {want} for {list(arg.shape)}.')
+    return data, b""
+
+
+def view(arg: Arg, values: Mapping[str, Any], data: bytes) -> np.ndarray:
+    """An output's bytes as an array of its shape; pages of a cache as what they stand for, f32."""
+    if arg.dtype == "kv":
+        from .cache import unpack_pages
+
+        return unpack_pages(data, values)
+    if arg.dtype in DTYPES:
+        return np.frombuffer(data, DTYPES[arg.dtype]).reshape(
+            [values[s] if isinstance(s, str) else s for s in arg.shape]
+        )
+    from .quantize import unpack_rows
+
+    return unpack_rows(data, values)
