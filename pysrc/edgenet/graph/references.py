@@ -78,7 +78,7 @@ def rows(run, x, wanted):
 
 
 def rms_norm(run, x, weight, *, eps, heads):
-    parts = x.reshape(len(x), heads, -1)
+    parts = x.reshape(len(x), heads, x.shape[1] // heads)  # -1 has no answer for no rows
     parts = parts / np.sqrt((parts**2).mean(axis=-1, keepdims=True) + eps)
     return (parts if weight is None else parts * weight).reshape(x.shape).astype(x.dtype)
 
