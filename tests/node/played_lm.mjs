@@ -1,5 +1,5 @@
 /** Played loader, Python and language workers: the protocol of docs/engine.md without a model. A language worker answers with the prompt's words, one at a time. */
-import { toData } from "../../web/sdk/errors.js";
+import { ProgramTooLarge, toData } from "../../web/sdk/errors.js";
 import { ModelLoader } from "../../web/sdk/loader.js";
 import { PlayedIndexedDB } from "./played_idb.mjs";
 
@@ -7,7 +7,7 @@ export const MANIFEST = { id: "m", name: "M", version: "1", type: "text-generati
 const INFO = { name: "M", architecture: "qwen2", parameters: 7, context: 64, vocabulary: 100, threads: 1, build: "simd", isolated: false, why: [], chat: true };
 export const MEMORY = { modelBytes: 70, kvCacheBytes: 16, arenaBytes: 8, wasmBytes: 128, pages: { total: 4, used: 1, shared: 0 } };
 export const COMPILED = {
-  program: { regions: { arena: 100, kv: 200 }, weights: [{ bytes: 300 }], buffers: [{ name: "logits" }] }, tokenizer: { model: {} },
+  program: { weights: [{ bytes: 300 }], buffers: [{ name: "logits" }] }, tokenizer: { model: {} },
   generation: { architecture: "qwen2", name: "Mine", quantization: "Q8_0" },
 };
 
@@ -21,6 +21,7 @@ export class Stage {
   /** @type {string[]} */ said = [];
   manifest = MANIFEST;
   compiled = COMPILED;
+  tooLarge = false;
   /** Answers of `lm.load` beyond the usual. */
   load = {};
 
@@ -85,10 +86,12 @@ class LoaderWorker extends Played {
 }
 
 class PythonWorker extends Played {
-  /** Wants the first bytes of the file before it answers. */
-  compile({ parts, ...rest }) {
-    this.stage.compiles.push({ parts, ...rest });
-    return parts.length ? this.stage.compiled : { wanted: [0, 4] };
+  /** Wants the first bytes of every file before it answers. */
+  compile({ files, ranges, context }) {
+    this.stage.compiles.push({ files, ranges, context });
+    if (this.stage.tooLarge) throw new ProgramTooLarge("it needs 5000000300 bytes", { needed: 5000000300 });
+    const unread = files[ranges.length];
+    return unread ? { wanted: [unread[0], 0, 4] } : { ...this.stage.compiled, names: files.map(([name]) => name).sort() };
   }
 }
 

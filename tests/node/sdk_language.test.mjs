@@ -150,6 +150,7 @@ test("language: a worker that says nothing for as long as patience lasts is ende
   await assert.rejects(session.generate("never"), { code: "engine_deadline" });
   assert.equal(await session.generate("again"), "again");
   assert.equal(stage.alive.length, 1);
+  assert.deepEqual(stage.workers[1].loaded.without, ["simd"], "the build that hung is not tried again");
 });
 
 test("language: a load that fails, or is given up, leaves no worker behind", async (t) => {

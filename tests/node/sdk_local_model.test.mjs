@@ -16,12 +16,12 @@ const ROOT = digest(Uint8Array.of(1), digest(Uint8Array.of(1), a, b), c).toStrin
 test("local: a dropped GGUF is compiled by the ranges that Python wants, named by its content, and runs unsigned", async (t) => {
   const stage = new Stage(t);
   const session = await stage.loader.load({ file: fileOf() }, { context: 512 });
-  assert.deepEqual(stage.compiles.map(({ size, name, context, parts }) => [size, name, context, parts.map(([at, bytes]) => [at, [...bytes]])]),
-    [[BYTES.length, "mine.gguf", 512, []], [BYTES.length, "mine.gguf", 512, [[0, [0, 1, 2, 3]]]]]);
+  assert.deepEqual(stage.compiles.map(({ files, context, ranges }) => [files, context, ranges.map(([name, at, bytes]) => [name, at, [...bytes]])]),
+    [[[["mine.gguf", BYTES.length]], 512, []], [[["mine.gguf", BYTES.length]], 512, [["mine.gguf", 0, [0, 1, 2, 3]]]]]);
   const { manifest, trust, type } = session;
-  assert.deepEqual([manifest.id, manifest.artifacts.model.merkleRoot, manifest.name, trust, type], [`local-${ROOT.slice(0, 12)}`, ROOT, "Mine", "unsigned", "text-generation"]);
+  assert.deepEqual([manifest.id, manifest.merkleRoot, manifest.name, trust, type], [`local-${ROOT.slice(0, 12)}`, ROOT, "Mine", "unsigned", "text-generation"]);
   const { files, program, context } = stage.workers[0].loaded;
-  assert.deepEqual([files.model.size, program, context], [BYTES.length, COMPILED.program, 512]);
+  assert.deepEqual([files.model.size, program, context], [BYTES.length, COMPILED.program, undefined], "the Program holds the context");
   assert.equal(await session.generate("one"), "one");
 });
 
@@ -77,7 +77,7 @@ test("local: of an address the header comes first, then the whole with its progr
   const seen = [];
   const session = await stage.loader.load({ url }, { onProgress: ({ phase, loaded, total, name }) => phase === "download" && seen.push([name, loaded <= total, total]) });
   assert.deepEqual(asked, ["HEAD", "GET bytes=0-0", "GET bytes=0-3", "GET"]);
-  assert.deepEqual([session.manifest.artifacts.model.merkleRoot, seen.at(-1)], [ROOT, ["far.gguf", true, BYTES.length]]);
+  assert.deepEqual([session.manifest.merkleRoot, seen.at(-1)], [ROOT, ["far.gguf", true, BYTES.length]]);
 });
 
 test("local: a server that gives no parts is asked for the whole at once", async (t) => {
@@ -88,9 +88,19 @@ test("local: a server that gives no parts is asked for the whole at once", async
 
 test("local: a model too large for memory is refused before its weights are fetched, with the numbers", async (t) => {
   const [stage, { asked, url }] = [new Stage(t), await serving(t)];
-  stage.compiled = { ...COMPILED, program: { ...COMPILED.program, weights: [{ bytes: 5e9 }] } };
-  await assert.rejects(stage.loader.load({ url }), (/** @type {any} */ error) => error.code === "model_too_large" && error.details.needed === 5000000300);
-  assert.deepEqual(asked.at(-1), "GET bytes=0-3");
+  stage.tooLarge = true;
+  await assert.rejects(stage.loader.load({ url }), { code: "program_too_large", message: /5000000300/ });
+  assert.deepEqual(asked, ["HEAD", "GET bytes=0-0"]);
+});
+
+test("local: a model in several files is loaded whole, whatever their order, and is known by all of them", async (t) => {
+  const stage = new Stage(t);
+  const names = [1, 2, 3].map((i) => `mine-0000${i}-of-00003.gguf`);
+  const files = names.map((name, i) => new File([BYTES.subarray(i << 20, (i + 1) << 20)], name, { lastModified: 1 }));
+  const session = await stage.loader.load({ files });
+  assert.deepEqual([Object.keys(stage.workers[0].loaded.files), session.manifest.merkleRoot], [["model", "model-2", "model-3"], ROOT]);
+  await stage.loader.load({ files });
+  assert.equal(stage.compiles.length, 4);
 });
 
 test("local: an address that answers an error says which", async (t) => {

@@ -172,7 +172,7 @@ test("wllama: load from blobs, complete, chat, stream by iterator and by onData,
   const stage = new Stage(t);
   const wllama = new Wllama({ default: "/esm/wasm/wllama.wasm" }, { loader: stage.loader });
   await wllama.loadModel([new Blob(["GGUF"])], { n_ctx: 256, n_threads: 1, n_gpu_layers: 0, seed: 9 });
-  assert.equal(stage.workers[0].loaded.context, 256);
+  assert.deepEqual([stage.compiles[0].context, stage.workers[0].loaded.threads], [256, 1]);
   const done = await wllama.createCompletion({ prompt: "one two three", max_tokens: 2, temp: 0.5, penalty_repeat: 1.1, cache_prompt: true });
   assert.equal(done.choices[0].text, "one two ");
   const { options } = stage.workers[0].asked[0];

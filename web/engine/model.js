@@ -6,32 +6,13 @@ import { FeatureMissing, ModelInvalid, NotCached, NotSupported, named } from "..
 import { holdUse } from "../loader/locks.js";
 import { modelKey, openArtifact, readKey } from "../loader/store.js";
 import { createEmbedder } from "./embedder.js";
+import { ort } from "./ort.js";
 
 /**
  * @typedef {object} Model
  * @property {any} manifest @property {any} embedder see `createEmbedder` @property {number} modelBytes @property {number} dimensions @property {number} maxTokens
  * @property {() => Promise<void>} dispose
  */
-
-/** @type {Promise<any> | null} */ let runtime = null;
-let runtimeThreads = 0;
-
-/**
- * onnxruntime-web, once per worker; its threads are fixed by the first model.
- * @param {string} folder @param {number} threads @param {(event: any) => void} emit
- */
-async function ort(folder, threads, emit) {
-  if (runtime && threads !== runtimeThreads) {
-    emit({ status: "fallback", code: "threads_fixed", reason: `The engine runs on ${runtimeThreads} threads since its first model; ${threads} cannot be had until it is restarted.` });
-  }
-  runtimeThreads = runtime ? runtimeThreads : threads;
-  runtime ??= import(/* @vite-ignore */ `${folder}ort.wasm.min.mjs`).then((loaded) => {
-    Object.assign(loaded.env.wasm, { wasmPaths: folder, numThreads: threads, proxy: false });
-    loaded.env.logLevel = "error";
-    return loaded;
-  }).catch((error) => { runtime = null; throw error; });
-  return runtime;
-}
 
 /**
  * @param {{id: string, version: string, threads: number}} which @param {{ort: string}} urls @param {(event: any) => void} emit

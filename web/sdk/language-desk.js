@@ -45,7 +45,8 @@ export class LanguageDesk {
     const { id, version, type } = manifest;
     const source = local ? local.load : { id, version };
     const wish = runtime === "onnx" ? { threads: pickThreads(threads), dtype } : { threads: threads === "auto" ? undefined : pickThreads(threads) };
-    /** @type {Model} */ const model = { runtime, manifest, load: { ...source, ...wish, context }, live: null, info: null };
+    const load = { ...source, ...wish, context: local ? undefined : context }; // a model of the user's own was compiled for the context already
+    /** @type {Model} */ const model = { runtime, manifest, load, live: null, info: null };
     this.#models.set(session, model);
     try {
       await this.#live(model, options);
@@ -93,8 +94,10 @@ export class LanguageDesk {
     const before = model.live;
     const known = await before?.catch(() => null);
     if (known && !known.patience.connection.closed) return known;
-    if (model.live === before) model.live = this.#start(model, options); // else another caller came first
-    return /** @type {Promise<Live>} */ (model.live);
+    if (model.live !== before) return /** @type {Promise<Live>} */ (model.live); // another caller came first
+    if (known?.patience.over) model.load.without = [...(model.load.without ?? []), model.info.build]; // a build that hung is not tried again
+    model.live = this.#start(model, options);
+    return model.live;
   }
 
   /** @param {Model} model @param {CallOptions} options @returns {Promise<Live>} */

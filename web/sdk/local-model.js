@@ -1,18 +1,18 @@
 /**
- * A model of the user's own: a GGUF file, dropped or by its address, or the files of an ONNX decoder. Page. It becomes an unsigned manifest and what
- * its worker loads. Python compiles a GGUF's header the first time; the result is remembered, so the next time needs no Python.
+ * A model of the user's own: GGUF files, dropped or by their address, or the files of an ONNX decoder. Page. It becomes an unsigned manifest and
+ * what its worker loads. Python compiles a GGUF's header the first time; the result is remembered, so the next time needs no Python.
  */
 import { del, entries, get, set } from "idb-keyval";
 import { durableStore } from "../loader/durable.js";
 import { sha256, toHex } from "../trust/bytes.js";
 import { CHUNK_SIZE, chunkCount, leafHash, merkleRoot } from "../trust/merkle.js";
 import { blobAt, openUrl } from "./download.js";
-import { InvalidOption, ModelTooLarge } from "./errors.js";
+import { InvalidOption } from "./errors.js";
 import { VERSION } from "./version.js";
 
-/** @typedef {import("../workers/rpc.js").CallOptions} CallOptions @typedef {(offset: number, length: number) => Promise<Uint8Array>} Read */
-/** @typedef {{program: any, tokenizer: any, generation: any}} Compiled @typedef {Compiled & {root: string, at: number}} Remembered `root` of the weights; `at` in ms */
-/** @typedef {(args: any, options: CallOptions) => Promise<Compiled | {wanted: [number, number]}>} Compile Python: the answer, or the range of the file it must see first */
+/** @typedef {import("../workers/rpc.js").CallOptions} CallOptions @typedef {{name: string, size: number, read: (offset: number, length: number) => Promise<Uint8Array>}} Readable */
+/** @typedef {{program: any, tokenizer: any, generation: any, names: string[]}} Compiled `names`: files in the order of the Program's artifacts @typedef {Compiled & {root: string, at: number}} Remembered `root` of the weights; `at` in ms */
+/** @typedef {(args: any, options: CallOptions) => Promise<Compiled | {wanted: [string, number, number]}>} Compile Python: the answer, or the range of a file that it must see first */
 /** @typedef {ReturnType<typeof durableStore>} Store @typedef {{store: Store, context?: number, compile: Compile, signal?: AbortSignal, onEvent: (event: any) => void}} How */
 /** @typedef {{manifest: any, load: {files: Record<string, Blob>, program?: any, tokenizer?: any, generation?: any}}} LocalModel */
 
@@ -21,46 +21,47 @@ const DATABASE = "edgenet-local-v1";
 const REMEMBERED = 8;
 /** Where compiled models are remembered; opens nothing yet. */
 export const localStore = () => durableStore(DATABASE, "models");
-/** What 32-bit WebAssembly can hold. */
-const MEMORY_LIMIT = 65535 * 65536;
 
 /**
  * @param {import("./session.js").LocalSource} source
- * @param {How} how @returns {Promise<LocalModel>} @throws InvalidOption, InvalidGguf, ModelTooLarge
+ * @param {How} how @returns {Promise<LocalModel>} @throws InvalidOption, InvalidGguf, ProgramTooLarge
  */
 export async function prepareLocal(source, how) {
   const given = /** @type {any} */ (source);
   if (given.url !== undefined) return fromUrl(new URL(given.url, globalThis.document?.baseURI).href, how);
-  if (given.file instanceof Blob) return fromFile(given.file, given.name ?? given.file.name ?? "model.gguf", how);
-  const files = given.files && byPath(given.files);
-  if (files && Object.keys(files).some((path) => path.endsWith(".onnx"))) return fromFolder(files);
-  throw new InvalidOption("A model is an id of the site, {file: a GGUF file}, {url: the address of one}, or {files: those of an ONNX decoder's folder}.", { found: Object.keys(given) });
+  const files = given.file instanceof Blob ? { [sourceName(given)]: given.file } : given.files && byPath(given.files);
+  const paths = Object.keys(files ?? {});
+  if (paths.some((path) => path.endsWith(".onnx"))) return fromFolder(files);
+  if (paths.length && (given.file || paths.every((path) => path.endsWith(".gguf")))) return fromFiles(files, how);
+  throw new InvalidOption("A model is an id of the site, {file: a GGUF file}, {url: the address of one}, or {files: all parts of one, or those of an ONNX decoder's folder}.", { found: paths.length ? paths : Object.keys(given) });
 }
 
 /** What a person reads of where it came from. @param {any} source @returns {string} */
 export const sourceName = ({ file, name, url }) => name ?? file?.name ?? (url ? new URL(url, globalThis.document?.baseURI).pathname.split("/").pop() : "local model");
 
 /**
- * A file is known again by name, size and time of its last change. @param {Blob & {lastModified?: number}} file @param {string} name @param {How} how
+ * Files are known again by name, size and time of their last change. @param {Record<string, Blob & {lastModified?: number}>} files by name @param {How} how
  * @param {Compiled} [compiled] @returns {Promise<LocalModel>}
  */
-async function fromFile(file, name, how, compiled) {
-  const key = [name, file.size, file.lastModified, how.context, VERSION].join(":");
+async function fromFiles(files, how, compiled) {
+  const list = Object.entries(files);
+  const key = [...list.map(([name, file]) => [name, file.size, file.lastModified]), how.context, VERSION].join(":");
   const known = await get(key, how.store).catch(() => undefined); // a browser without storage remembers nothing
-  if (known) return localModel(name, file, known);
-  const [made, root] = await Promise.all([compiled ?? compiledFrom(blobAt(file), file.size, name, how), rootOf(file, how)]);
+  if (known) return localModel(files, known);
+  const readable = list.map(([name, file]) => ({ name, size: file.size, read: blobAt(file) }));
+  const [made, root] = await Promise.all([compiled ?? compiledFrom(readable, how), rootOf(new Blob(list.map(([, file]) => file)), how)]);
   const fresh = { ...made, root, at: Date.now() };
-  if (file.lastModified !== undefined) await remember(key, fresh, how.store);
-  return localModel(name, file, fresh);
+  if (list.every(([, { lastModified }]) => lastModified !== undefined)) await remember(key, fresh, how.store);
+  return localModel(files, fresh);
 }
 
 /** The header first: a model that does not fit is refused before its weights are fetched. @param {string} url @param {How} how @returns {Promise<LocalModel>} */
 async function fromUrl(url, how) {
   const name = sourceName({ url });
   const remote = await openUrl(url, how.signal);
-  const compiled = remote.size === null ? undefined : await compiledFrom(remote.read, remote.size, name, how);
+  const compiled = remote.size === null ? undefined : await compiledFrom([{ name, size: remote.size, read: remote.read }], how);
   const file = await remote.download((loaded, total) => how.onEvent({ status: "progress", phase: "download", file: name, loaded, total }));
-  return fromFile(file, name, how, compiled);
+  return fromFiles({ [name]: file }, how, compiled);
 }
 
 /** @param {Record<string, Blob>} files by path below the folder @returns {Promise<LocalModel>} */
@@ -75,40 +76,34 @@ async function fromFolder(files) {
   return { manifest, load: { files } };
 }
 
-/** @param {string} name @param {Blob} file @param {Remembered} made @returns {LocalModel} */
-function localModel(name, file, { program, tokenizer, generation, root }) {
+/** @param {Record<string, Blob>} files @param {Remembered} made @returns {LocalModel} */
+function localModel(files, { program, tokenizer, generation, names, root }) {
   const type = program.buffers.some((/** @type {any} */ buffer) => buffer.name === "embedding") ? "embedding" : "text-generation";
+  const parts = names.map((name, i) => /** @type {const} */ ([i ? `model-${i + 1}` : "model", name, files[name]]));
+  const artifacts = Object.fromEntries(parts.map(([artifact, filename, { size }]) => [artifact, { filename, size }]));
   const manifest = {
-    schemaVersion: 1, id: `local-${root.slice(0, 12)}`, name: generation.name || name, version: "1", type, family: generation.architecture, sources: [],
-    artifacts: { model: { filename: name, size: file.size, merkleRoot: root, chunkSize: CHUNK_SIZE }, program: { filename: "program.json" } },
-    optimization: { format: "gguf", quantization: generation.quantization, optimizedSize: file.size },
+    schemaVersion: 1, id: `local-${root.slice(0, 12)}`, name: generation.name || names[0], version: "1", type, family: generation.architecture, sources: [],
+    artifacts: { ...artifacts, program: { filename: "program.json" } },
+    optimization: { format: "gguf", quantization: generation.quantization, optimizedSize: parts.reduce((sum, [, , { size }]) => sum + size, 0) },
+    merkleRoot: root,
   };
-  return { manifest, load: { files: { model: file }, program, tokenizer, generation } };
+  return { manifest, load: { files: Object.fromEntries(parts.map(([artifact, , file]) => [artifact, file])), program, tokenizer, generation } };
 }
 
-/** Python asks for the ranges it must see, one by one: the header in growing windows, then perhaps a few short tensors. @param {Read} read @param {number} size @param {string} name @param {How} how @returns {Promise<Compiled>} */
-async function compiledFrom(read, size, name, { context, compile, signal, onEvent }) {
-  onEvent({ status: "progress", phase: "compile", file: name });
-  /** @type {[number, Uint8Array][]} */ const parts = [];
+/** Python asks for the ranges it must see, one by one: headers in growing windows, then perhaps a few short tensors. @param {Readable[]} files @param {How} how @returns {Promise<Compiled>} */
+async function compiledFrom(files, { context, compile, signal, onEvent }) {
+  onEvent({ status: "progress", phase: "compile", file: files[0].name });
+  /** @type {[string, number, Uint8Array][]} */ const ranges = [];
   for (;;) {
-    const answer = await compile({ size, parts, name, context }, { signal, onEvent });
-    if (!("wanted" in answer)) {
-      requireFit(answer.program, name);
-      return answer;
-    }
-    const [offset, length] = answer.wanted;
-    parts.push([offset, await read(offset, length)]);
+    const answer = await compile({ files: files.map(({ name, size }) => [name, size]), ranges, context }, { signal, onEvent });
+    if (!("wanted" in answer)) return answer;
+    const [name, offset, length] = answer.wanted;
+    const file = /** @type {Readable} */ (files.find((one) => one.name === name));
+    ranges.push([name, offset, await file.read(offset, length)]);
   }
 }
 
-/** @param {any} program @param {string} name */
-function requireFit({ regions, weights }, name) {
-  const bytes = [...Object.values(regions), ...weights.map((/** @type {any} */ weight) => weight.bytes)].reduce((sum, n) => sum + n, 0);
-  if (bytes <= MEMORY_LIMIT) return;
-  throw new ModelTooLarge(`${name} needs ${bytes} bytes of memory; a browser's WebAssembly holds ${MEMORY_LIMIT}. Take a smaller quantization, or a smaller context.`, { needed: bytes, limit: MEMORY_LIMIT });
-}
-
-/** Content identity: the Merkle root over chunks of 1 MiB, as a manifest has it. @param {Blob} file @param {{signal?: AbortSignal, onEvent: (event: any) => void}} how */
+/** Content identity: the Merkle root over chunks of 1 MiB, as a manifest has it; of several files, over one after the other. @param {Blob} file @param {{signal?: AbortSignal, onEvent: (event: any) => void}} how */
 async function rootOf(file, { signal, onEvent }) {
   const leaves = [];
   for (let i = 0; i < chunkCount(file.size, CHUNK_SIZE); i++) {

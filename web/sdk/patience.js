@@ -9,6 +9,8 @@ import { EngineDeadline } from "./errors.js";
 export class Patience {
   /** Signs of life so far. */
   #signs = 0;
+  /** Whether it ended the worker. */
+  over = false;
 
   /** @param {Connection} connection @param {{name: string, limit: number}} options `limit` in ms of silence */
   constructor(connection, { name, limit }) {
@@ -39,6 +41,7 @@ export class Patience {
       silent = this.#signs === seen ? silent + step : 0; // ticks, not the clock: a machine that slept has not been waiting
       seen = this.#signs;
       if (silent < this.limit) return;
+      this.over = true;
       this.connection.close(new EngineDeadline(`The ${this.name} said nothing for ${this.limit / 1000} s and was stopped. It is started again from the cache.`, { limit: this.limit }));
     }, step);
   }

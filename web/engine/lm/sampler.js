@@ -1,0 +1,51 @@
+/**
+ * The engine's own sampling for logits that another engine computed: a Program of one instruction, so that equal seeds draw equal tokens whatever
+ * ran the model. Worker and Node.
+ */
+import { LanguageEngine } from "./engine.js";
+import { tableOf } from "./module.js";
+import { HISTORY, WORDS, rowOf } from "./sampling.js";
+
+const ONE = { n: 1, m: 1, s: 1 };
+
+/** Buffers of the instruction, in the order of its arguments: name, dtype, columns. @type {(vocabulary: number) => [string, string, number][]} */
+const parts = (vocabulary) => [["logits", "f32", vocabulary], ["sampling", "u32", WORDS], ["history", "i32", HISTORY], ["picked", "i32", 1], ["scratch", "u32", vocabulary]];
+
+/** @param {number} opset @param {number} vocabulary */
+export function samplingProgram(opset, vocabulary) {
+  let end = 0;
+  const buffers = parts(vocabulary).map(([name, dtype, columns]) => {
+    const offset = end;
+    end += Math.ceil(columns / 16) * 64;
+    return { name, region: "arena", offset, dtype, shape: columns === 1 ? ["m"] : ["m", columns] };
+  });
+  const args = [...buffers.map(({ offset }) => ["arena", offset]), ["slot", "m"], vocabulary];
+  return {
+    format: "edgenet-program", version: 1, opset, name: "sampling", capacity: { rows: 1, wanted: 1, sequences: 1, context: 1, page: 1, pages: 1, kv: "f32", sample: true },
+    slots: ONE, regions: { arena: end, kv: 0, constants: 0 }, constants: "", weights: [], buffers, code: [["sample", args, 1]],
+  };
+}
+
+export class Sampler {
+  /** @param {import("./engine.js").Build} build one that has its own memory @param {number} vocabulary @returns {Promise<Sampler>} */
+  static async open(build, vocabulary) {
+    const program = samplingProgram(tableOf(build.module).opset, vocabulary);
+    return new Sampler(await LanguageEngine.open({ program, sources: {}, build, fixed: 1 }));
+  }
+
+  /** @param {LanguageEngine} engine */
+  constructor(engine) {
+    this.engine = engine;
+  }
+
+  /** @param {Float32Array} logits one row @param {import("./sampling.js").Sampling} sampling @param {number} step tokens drawn before @param {number[]} tokens prompt and answer so far */
+  pick(logits, sampling, step, tokens) {
+    const { engine, engine: { outputs, plan } } = this;
+    const { words, history } = rowOf(sampling, step, tokens);
+    outputs.logits.set(logits);
+    outputs.sampling.set(words);
+    outputs.history.set(history);
+    engine.execute(plan.program, 1, ONE);
+    return outputs.picked[0];
+  }
+}
