@@ -69,22 +69,35 @@ INLINE int interleave(const int layout, const int per, const int bytes, part_fun
   return bad ? INVALID_INPUT : OK;
 }
 
-// Copies n numbers of `size` bytes; INVALID_INPUT when all bits of `exponent` (in each 16 or 32 bits) are set somewhere: NaN or Inf.
+// Whether all bits of `exponent` (of each 16 or 32 bits) are set in some of four or eight numbers: NaN or Inf.
+INLINE v128_t not_finite(v128_t v, int size, uint32_t exponent) {
+  v128_t mask = wasm_i32x4_splat((int32_t)exponent), e = wasm_v128_and(v, mask);
+  return size == 4 ? wasm_i32x4_eq(e, mask) : wasm_i16x8_eq(e, mask);
+}
+
+// Copies n numbers of `size` bytes; INVALID_INPUT when one is NaN or Inf.
 INLINE int copy(const uint8_t *from, uint8_t *to, size_t n, int size, uint32_t exponent) {
-  v128_t bad = wasm_i32x4_const_splat(0), mask = wasm_i32x4_splat((int32_t)exponent);
+  v128_t bad = wasm_i32x4_const_splat(0);
+  uint8_t last[16] = {0};
   size_t bytes = n * (size_t)size, i = 0;
   for (; i + 16 <= bytes; i += 16) {
-    v128_t v = LOAD(from + i), e = wasm_v128_and(v, mask);
-    bad = wasm_v128_or(bad, size == 4 ? wasm_i32x4_eq(e, mask) : wasm_i16x8_eq(e, mask));
+    v128_t v = LOAD(from + i);
+    bad = wasm_v128_or(bad, not_finite(v, size, exponent));
     wasm_v128_store(to + i, v);
   }
-  uint32_t tail = 0;
-  for (; i < bytes; i++) to[i] = from[i];
-  for (i = bytes & ~(size_t)15; i < bytes; i += size) {
-    uint32_t v = size == 4 ? *(const uint32_t *)(from + i) : *(const uint16_t *)(from + i);
-    tail |= (v & exponent & (size == 4 ? ~0u : 0xffff)) == (size == 4 ? exponent : exponent & 0xffff);
+  for (size_t k = 0; i + k < bytes; k++) to[i + k] = last[k] = from[i + k];
+  return wasm_v128_any_true(wasm_v128_or(bad, not_finite(LOAD(last), size, exponent))) ? INVALID_INPUT : OK;
+}
+
+// f16 or bfloat16 to f32, for vectors such as biases, which kernels read as f32.
+static int widen(uint32_t form, const uint8_t *from, uint8_t *to, size_t n) {
+  uint32_t bad = 0, exponent = form == LAYOUT_F16 ? 0x7c00 : 0x7f80;
+  for (size_t i = 0; i < n; i++) {
+    uint16_t h = read_half(from + 2 * i);
+    bad |= (h & exponent) == exponent;
+    ((float *)to)[i] = form == LAYOUT_F16 ? half_value(h) : bits_float((uint32_t)h << 16);
   }
-  return tail || wasm_v128_any_true(bad) ? INVALID_INPUT : OK;
+  return bad ? INVALID_INPUT : OK;
 }
 
 // X(number of the type in GGUF, layout, blocks of 32 columns in the file's block, bytes of it, part)
@@ -100,13 +113,13 @@ INLINE int copy(const uint8_t *from, uint8_t *to, size_t n, int size, uint32_t e
 EXPORT(repack) int repack(uint32_t type, uint32_t layout, const uint8_t *source, uint8_t *destination, int rows, int columns, int first_row, int count) {
   if (rows <= 0 || columns <= 0 || first_row < 0 || count < 0 || count > rows - first_row || layout >= LAYOUT_COUNT) return INVALID_PARAMS;
   int whole = first_row % GROUP == 0 && (count % GROUP == 0 || first_row + count == rows), unit = layout_bytes[layout];
-  size_t units = is_quantized(layout) ? (size_t)(first_row / GROUP) * (columns / BLOCK) : (size_t)first_row * columns;
+  size_t n = (size_t)count * columns, units = is_quantized(layout) ? (size_t)(first_row / GROUP) * (columns / BLOCK) : (size_t)first_row * columns;
   uint8_t *to = destination + units * unit;
   switch (type) {
 #define QUANTIZED_CASE(number, form, per, bytes, part) \
   case number: return layout != form || columns % (BLOCK * per) || !whole ? INVALID_PARAMS : interleave(form, per, bytes, part, source, to, columns, count);
 #define PLAIN_CASE(number, form, bytes, exponent) \
-  case number: return layout != form ? INVALID_PARAMS : copy(source, to, (size_t)count * columns, bytes, exponent);
+  case number: return layout == form ? copy(source, to, n, bytes, exponent) : layout == LAYOUT_F32 ? widen(form, source, to, n) : INVALID_PARAMS;
     QUANTIZED_TYPES(QUANTIZED_CASE)
     PLAIN_TYPES(PLAIN_CASE)
     default: return INVALID_PARAMS;
