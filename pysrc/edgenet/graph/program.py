@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import InvalidProgram
 from ..fields import load_object, to_base64
 from ..kernels.lm import table
+from ..kernels.lm.layouts import layout_of
 from .capacity import Capacity
 
 FORMAT, VERSION = "edgenet-program", 1
@@ -29,6 +30,11 @@ class Weight:
     bytes: int
     type: str
     shape: tuple[int, ...]
+
+    @property
+    def quantised(self) -> bool:
+        """Whether a matmul by it takes quantised rows."""
+        return layout_of(self.type).quantized
 
     def to_data(self) -> dict:
         return {**self.__dict__, "shape": list(self.shape)}

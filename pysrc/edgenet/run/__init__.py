@@ -2,5 +2,6 @@
 
 from .face import Engine, Weights
 from .graph_engine import GraphEngine
+from .numpy_engine import NumpyEngine
 
-__all__ = ["Engine", "GraphEngine", "Weights"]
+__all__ = ["Engine", "GraphEngine", "NumpyEngine", "Weights"]

@@ -1,0 +1,214 @@
+"""What compiling makes of a graph: fused kernels, few barriers, memory that nobody else touches, judged by checkers of their own."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from edgenet.errors import InvalidGraph, InvalidProgram, UnsupportedFeature
+from edgenet.graph import Capacity, Graph, Program, compile
+from edgenet.graph.schedule import Life, place
+from edgenet.kernels.lm import table
+from tests.unit.graph_models import FORMS, Form, decoder, encoder
+
+CAPACITY = Capacity(rows=24, wanted=3, sequences=3, context=64, page=4)
+DTYPES = ("f32", "f16", "q8_0", "q4_0")
+QUANTISED = {name: Form(**{**form.__dict__, "dtype": "q4_0"}) for name, form in FORMS.items()}
+GRAPHS = {
+    f"{name} {dtype}": decoder(Form(**{**form.__dict__, "dtype": dtype}))
+    for name, form in FORMS.items()
+    for dtype in DTYPES
+}
+GRAPHS |= {f"encoder {dtype}": encoder(dtype=dtype) for dtype in DTYPES}
+every_graph = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
+
+
+def ops(program):
+    return [i.op for i in program.code]
+
+
+def layer_of(name):
+    """Ops of the second of three layers: what repeats."""
+    code = ops(compile(decoder(Form(**{**QUANTISED[name].__dict__, "layers": 3})), CAPACITY))
+    starts = [i for i, op in enumerate(code) if op in ("rms_norm_quantize", "layer_norm_quantize")]
+    first, second = [i for i, op in enumerate(code) if op == "rope_kv"][1:]
+    return code[max(s for s in starts if s < first) : max(s for s in starts if s < second)]
+
+
+FUSED = {
+    "llama": "rms_norm_quantize matmul matmul matmul rope_kv attention quantize matmul rms_norm_quantize gated quantize matmul",
+    "qwen2": "rms_norm_quantize matmul matmul matmul rope_kv attention quantize matmul"
+    " rms_norm_quantize matmul matmul glu quantize matmul",  # a bias on the gate's partner keeps them apart
+    "qwen3": "rms_norm_quantize matmul matmul matmul rope_kv attention quantize matmul rms_norm_quantize gated quantize matmul",
+    "gemma2": "rms_norm_quantize matmul matmul matmul rope_kv attention quantize matmul rms_norm add"
+    " rms_norm_quantize gated quantize matmul rms_norm add",
+    "phi2": "layer_norm_quantize matmul matmul matmul rope_kv attention quantize matmul matmul quantize matmul",
+}
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_a_layer_becomes_these_kernels(name):
+    assert " ".join(layer_of(name)) == FUSED[name]
+
+
+@pytest.mark.parametrize("dtype", ["q8_0", "q4_0"])
+@pytest.mark.parametrize("name", ["llama", "qwen3"])
+def test_a_layer_of_the_llama_family_has_at_most_six_barriers(name, dtype):
+    counts = [
+        sum(
+            i.sync
+            for i in compile(decoder(Form(**{**FORMS[name].__dict__, "dtype": dtype, "layers": layers})), CAPACITY).code
+        )
+        for layers in (1, 2, 3, 4)
+    ]
+    assert all(b - a <= 6 for a, b in pairwise(counts)), counts
+
+
+def test_angles_are_computed_once_and_for_all_layers():
+    assert ops(compile(decoder(FORMS["llama"]), CAPACITY)).count("rope_table") == 1
+
+
+def touched(program):
+    """For each instruction: (argument, region, first byte, bytes, writes, private) at the largest sizes, from the kernels' table."""
+    slots, weights = program.capacity.slots, program.weights
+    for instruction in program.code:
+        row = table.op(instruction.op)
+        named = list(zip(row.args, instruction.arguments, strict=True))
+        values = {a.name: slots[v[1]] if isinstance(v, tuple) else v for a, v in named if a.kind == "value"}
+        types = [weights[v[1]].type for a, v in named if a.kind == "weight"] or ["f32"]
+        found = []
+        for arg, value in named:
+            if arg.kind not in ("value", "weight") and isinstance(value, tuple) and value[0] in ("arena", "kv"):
+                size = table.extent(arg, values, types[0])
+                private = bool(values.get("stride")) and arg.dtype in ("q8", "rows")
+                found.append((arg.name, *value, size, arg.kind, private))
+        yield instruction, found
+
+
+@every_graph
+def test_what_is_read_is_whole_and_was_written_as_it_is_read(graph):
+    """Each byte remembers who wrote it last: a read must find one writer, of just its first byte and at least its length."""
+    program = compile(graph, CAPACITY)
+    sizes = {name: np.full(size, -1) for name, size in program.regions.items() if name != "constants"}
+    sizes["kv"][:] = -2  # caches hold what earlier runs stored
+    starts = {-2: None}
+    for i, buffer in enumerate(program.buffers):
+        count = int(np.prod([program.capacity.slots.get(s, s) for s in buffer.shape])) * 4
+        sizes["arena"][buffer.offset : buffer.offset + count] = 10**6 + i
+        starts[10**6 + i] = buffer.offset
+    for number, (instruction, arrays) in enumerate(touched(program)):
+        for name, region, start, size, kind, _ in arrays:
+            if kind in ("in", "inout") and region == "arena":
+                writers = np.unique(sizes[region][start : start + size])
+                assert len(writers) == 1 and starts[writers[0]] == start, (number, instruction.op, name)
+        for _, region, start, size, kind, _ in arrays:
+            if kind != "in" and region == "arena":
+                sizes[region][start : start + size] = number * 100 + int(start % 97 != 0)
+                starts[number * 100 + int(start % 97 != 0)] = start
+
+
+@every_graph
+def test_threads_between_two_barriers_never_meet(graph):
+    """Byte by byte: what one instruction writes no other of the same phase touches, but for private copies of one thread."""
+    program = compile(graph, CAPACITY)
+    size = program.regions["arena"]
+    writer, reader = np.full(size, -1), np.full(size, -1)
+    for number, (instruction, arrays) in enumerate(touched(program)):
+        for name, region, start, count, kind, private in arrays:
+            part = slice(start, start + count)
+            mark = 10**6 + start if private else number
+            if region == "arena":
+                assert set(np.unique(writer[part])) <= {-1, mark}, (number, instruction.op, name)
+                assert kind == "in" or set(np.unique(reader[part])) <= {-1, mark}, (number, instruction.op, name)
+        for _, region, start, count, kind, private in arrays:
+            if region == "arena":
+                (reader if kind == "in" else writer)[start : start + count] = 10**6 + start if private else number
+        if instruction.sync:
+            writer[:], reader[:] = -1, -1
+
+
+@every_graph
+def test_a_program_survives_its_json(graph):
+    program = compile(graph, CAPACITY)
+    assert Program.from_json(program.to_json()) == program
+
+
+def test_memory_is_shared_between_what_never_lives_together():
+    """Twelve layers need no more than three."""
+    three, twelve = (compile(decoder(Form(layers=n, dtype="q8_0")), CAPACITY).peak for n in (3, 12))
+    assert twelve == three
+
+
+def test_places_never_overlap_in_a_phase_and_are_not_far_above_the_least():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        first = rng.integers(0, 30, 40)
+        lives = {
+            f"t{i}": Life(int(rng.integers(1, 5000)), int(f), int(f + rng.integers(0, 6))) for i, f in enumerate(first)
+        }
+        offsets, peak = place(lives)
+        used = np.zeros((37, peak), np.int8)
+        for name, life in lives.items():
+            used[life.first : life.last + 1, offsets[name] : offsets[name] + life.size] += 1
+        assert used.max() == 1 and all(o % 64 == 0 for o in offsets.values())
+        assert peak <= 1.6 * max(used.sum(axis=1))
+
+
+def test_what_something_else_reads_is_copied_before_it_is_overwritten():
+    g = Graph()
+    x, positions = g.scale(g.input("x", "f32", ("n", 32)), 2.0), g.input("positions", "i32", ("n",))
+    g.output("turned", g.rope(x, positions, g.constant("f", [1, 2]), heads=2, head_dim=16))
+    g.output("kept", x)
+    assert ops(compile(g, CAPACITY)) == ["rope_table", "scale", "scale", "rope"]
+
+
+def test_sampling_is_appended_when_asked():
+    program = compile(decoder(FORMS["llama"]), CAPACITY)
+    assert program.code[-1].op == "sample" and {"sampling", "history", "picked"} <= {b.name for b in program.buffers}
+    silent = compile(decoder(FORMS["llama"]), Capacity(sample=False))
+    assert "sample" not in ops(silent) and "picked" not in {b.name for b in silent.buffers}
+    assert "picked" not in {b.name for b in compile(encoder(), CAPACITY).buffers}
+
+
+def test_weights_lie_where_they_are_said_to_lie():
+    places = {}
+
+    def locate(name):
+        return places.setdefault(name, ("part-2" if "gate" in name else "part-1", 1000 + 64 * len(places)))
+
+    program = compile(decoder(FORMS["llama"]), CAPACITY, locate)
+    assert {w.name: (w.artifact, w.offset) for w in program.weights} == places
+    packed = sorted((w.offset, w.bytes) for w in compile(decoder(FORMS["llama"]), CAPACITY).weights)
+    assert all(a + size <= b < a + size + 32 for (a, size), (b, _) in pairwise(packed))
+
+
+def test_caches_lie_one_after_another_and_fill_their_region():
+    for kv, bits in (("f32", 128 * 4), ("q8", 128 + 8 * 4), ("q4", 64 + 8 * 4)):
+        program = compile(decoder(FORMS["llama"]), Capacity(context=64, page=4, sequences=3, kv=kv))
+        caches = program.caches()
+        assert [c["page"] for c in caches] == [bits] * 4
+        assert all(a["offset"] + 48 * a["page"] <= b["offset"] for a, b in pairwise(caches))
+        assert caches[-1]["offset"] + 48 * bits <= program.regions["kv"] < caches[-1]["offset"] + 48 * bits + 64
+
+
+def _head_norm(g):
+    x = g.input("x", "f32", ("n", 32))
+    return g.rms_norm(x, g.weight("w", (16,), "f32"), eps=1, heads=2)
+
+
+REFUSED = [
+    ("a head norm that no rope follows", _head_norm, InvalidGraph),
+    ("logits of all rows", lambda g: g.matmul(g.input("x", "f32", ("n", 32)), g.weight("w", (9, 32), "f32")), InvalidGraph),
+    ("a type no kernel multiplies", lambda g: g.matmul(g.input("x", "f32", ("m", 256)), g.weight("w", (9, 256), "q2_k")), UnsupportedFeature),
+    ("LoRA factors of the file", lambda g: g.lora(*[g.input("x", "f32", ("m", 8))] * 2, g.weight("a", (2, 8), "f32"), g.weight("b", (8, 2), "f32"), 1.0), InvalidGraph),
+    ("a name of the compiler's own", lambda g: g.scale(g.input("history", "f32", ("m", 8)), 2.0), InvalidGraph),
+    ("a model beyond 4 GiB", lambda g: g.matmul(g.input("x", "f32", ("m", 1 << 16)), g.weight("w", (1 << 15, 1 << 16), "f32")), InvalidProgram),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("build", "error"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])
+def test_what_no_kernel_can_run_is_refused(build, error):
+    graph = Graph()
+    graph.output("logits", build(graph))
+    with pytest.raises(error):
+        compile(graph, CAPACITY)

@@ -1,0 +1,121 @@
+"""Programs in NumPy equal the graphs they were compiled from: fused, planned, on small random models of every form."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from edgenet.errors import KernelTrap, WrongLength
+from edgenet.graph import Capacity, compile
+from edgenet.kernels.lm import table
+from edgenet.run import GraphEngine, NumpyEngine
+from tests.unit.graph_models import FORMS, Form, ask, decoder, encoder, weights
+
+CAPACITY = Capacity(rows=24, wanted=24, sequences=3, context=32, page=4, sample=False)
+SILENT = Capacity(**{**CAPACITY.to_data(), "kv": "q8"})
+
+
+def program_engine(graph, capacity=CAPACITY):
+    engine = NumpyEngine()
+    asyncio.run(engine.load(compile(graph, capacity), weights(graph)))
+    return engine
+
+
+def graph_engine(graph):
+    engine = GraphEngine(CAPACITY)
+    asyncio.run(engine.load(graph, weights(graph)))
+    return engine
+
+
+def pages(rng):
+    """Every sequence's pages anywhere."""
+    return rng.permutation(24).reshape(3, 8)
+
+
+def batches(seed):
+    """Runs of mixed sequences: (tokens, positions, sequences) until each has 9 tokens; the last run wants only some rows."""
+    rng, done = np.random.default_rng(seed), [0, 0, 0]
+    while min(done) < 9:
+        batch = []
+        for s in rng.permutation(3):
+            take = min(int(rng.integers(0, 5)), 9 - done[s])
+            batch += [(int(rng.integers(50)), done[s] + i, int(s)) for i in range(take)]
+            done[s] += take
+        if batch:
+            yield [list(column) for column in zip(*batch, strict=True)]
+
+
+def together(graph, capacity=CAPACITY, seed=0):
+    """(of the graph, of the Program): all logits of the same runs."""
+    rng = np.random.default_rng(seed)
+    engines, table_of_pages = (graph_engine(graph), program_engine(graph, capacity)), pages(rng)
+    answers = ([], [])
+    for engine, found in zip(engines, answers, strict=True):
+        asyncio.run(engine.write("pages", table_of_pages))
+        for tokens, positions, sequences in batches(seed):
+            wanted = np.random.default_rng(len(tokens)).permutation(len(tokens))[: 1 + len(tokens) // 2]
+            rows = {"tokens": tokens, "positions": positions, "sequences": sequences, "wanted": wanted}
+            found.append(asyncio.run(ask(engine, "logits", **rows)))
+    return [np.concatenate(a) for a in answers]
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16"])
+@pytest.mark.parametrize("name", FORMS)
+def test_a_fused_decoder_equals_its_graph(name, dtype):
+    exact, found = together(decoder(Form(**{**FORMS[name].__dict__, "dtype": dtype})))
+    np.testing.assert_allclose(found, exact, atol=2e-5 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_quantised_decoder_is_near_its_graph(name):
+    exact, found = together(decoder(Form(**{**FORMS[name].__dict__, "dtype": "q8_0"})), SILENT)
+    cosines = (exact * found).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(found, axis=1)
+    assert cosines.min() > 0.999
+
+
+@pytest.mark.parametrize("mode", ["mean", "cls", "last"])
+@pytest.mark.parametrize(("dtype", "error"), [("f32", 1e-5), ("q8_0", 0.03)])
+def test_a_packed_encoder_equals_its_graph(mode, dtype, error):
+    graph = encoder(mode, dtype)
+    rng = np.random.default_rng(3)
+    sequences = [0] * 5 + [1] + [2] * 9
+    positions = [*range(5), 0, *range(9)]
+    rows = {"tokens": rng.integers(0, 50, 15), "positions": positions, "sequences": sequences}
+    exact, found = (asyncio.run(ask(e, "embedding", **rows)) for e in (graph_engine(graph), program_engine(graph)))
+    np.testing.assert_allclose(found, exact, atol=error * np.abs(exact).max())
+
+
+def test_memory_left_by_earlier_runs_changes_nothing():
+    """The arena and unused cache full of NaN: a Program reads only what it has written."""
+    graph = decoder(FORMS["gemma2"])
+    clean, dirty = program_engine(graph), program_engine(graph)
+    for engine in (clean, dirty):
+        rows = {"tokens": [3, 1, 4, 1], "positions": [0, 1, 2, 3], "sequences": [1] * 4, "wanted": [3]}
+        if engine is dirty:
+            hosted = {n: engine.buffers[n][0].copy() for n in ("pages",)}
+            for region in ("arena", "kv"):
+                engine.regions[region][:] = 255
+            engine.buffers["pages"][0][:] = hosted["pages"]
+        asyncio.run(ask(engine, "logits", **rows))
+    np.testing.assert_array_equal(*(asyncio.run(e.read("logits")) for e in (clean, dirty)))
+
+
+def test_greedy_sampling_picks_the_best_logit():
+    graph = decoder(FORMS["llama"])
+    engine = program_engine(graph, Capacity(rows=8, wanted=4, sequences=2, context=32, page=4))
+    params = np.zeros((3, table.SAMPLING_WORDS), np.uint32)
+    params[:, [0, 4]] = np.float32(1).view(np.uint32)  # temperature, repetition penalty
+    params[:, 11] = table.GREEDY
+    asyncio.run(engine.write("sampling", params))
+    rows = {"tokens": [3, 1, 4], "positions": [0, 1, 2], "sequences": [0] * 3, "wanted": [0, 1, 2]}
+    picked = asyncio.run(ask(engine, "picked", **rows))
+    assert picked.tolist() == asyncio.run(engine.read("logits")).argmax(axis=1).tolist()
+
+
+def test_wrong_weights_and_bad_tokens_are_refused():
+    graph = decoder(FORMS["llama"])
+    engine = NumpyEngine()
+    with pytest.raises(WrongLength, match="must be"):
+        asyncio.run(engine.load(compile(graph, CAPACITY), lambda name: ("f32", b"1234")))
+    with pytest.raises(KernelTrap):
+        asyncio.run(ask(program_engine(graph), "logits", tokens=[50], positions=[0], sequences=[0], wanted=[0]))
