@@ -74,8 +74,15 @@ def tokenizer_metadata(tokenizer: dict) -> dict:
 
 def metadata(config: dict, tokenizer: dict) -> dict:
     """GGUF metadata of a training folder's config.json and tokenizer.json."""
-    general = {"general.architecture": "qwen2", "general.type": "model", "general.name": NAME, "general.languages": ["code"]}
-    return general | {f"qwen2.{ours}": config[theirs] for ours, theirs in CONFIG.items()} | tokenizer_metadata(tokenizer)
+    general = {
+        "general.architecture": "qwen2",
+        "general.type": "model",
+        "general.name": NAME,
+        "general.languages": ["code"],
+    }
+    return (
+        general | {f"qwen2.{ours}": config[theirs] for ours, theirs in CONFIG.items()} | tokenizer_metadata(tokenizer)
+    )
 
 
 def export(folder: Path, output: Path, kind: str) -> tuple[int, int]:

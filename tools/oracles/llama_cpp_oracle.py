@@ -10,7 +10,8 @@ import llama_cpp as api
 import numpy as np
 from gguf.quants import quantize
 
-from tools.oracles.small_models import ENCODERS, is_quantised, vocabulary
+from tools.gguf_file import is_quantised
+from tools.oracles.small_models import ENCODERS, vocabulary
 
 TYPES = ("F32", "Q8_0", "Q4_0")
 GREEDY = 12  # tokens drawn after the first prompt

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import torch
 
-from tools.oracles import llama_cpp_oracle
+from tools.oracles import llama_cpp_oracle, rope
 from tools.oracles.hugging_face import logits_of, vectors_of
 from tools.oracles.small_models import ENCODERS, MODELS, PROMPTS, ROWS
 from tools.paths import ROOT
@@ -27,15 +27,22 @@ def record(name: str) -> dict:
     return {"why": small.why, "logits": answers, "llama.cpp": llama_cpp_oracle.answers(small, PROMPTS)}
 
 
+def answer(name: str) -> dict:
+    """A file's content."""
+    if name == "rope":
+        return {"cases": {title: rope.record(case) for title, case in rope.CASES.items()}}
+    return record(name)
+
+
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("names", nargs="*", default=list(MODELS))
+    ask.add_argument("names", nargs="*", default=[*MODELS, "rope"])
     torch.set_num_threads(1)
     versions = {p: version(p) for p in ("torch", "transformers", "llama-cpp-python")}
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in ask.parse_args().names:
-        data = {"oracle": versions} | record(name)
-        (FOLDER / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
+        data = {"oracle": versions} | answer(name)
+        (FOLDER / f"{name}.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
         print(name, (FOLDER / f"{name}.json").stat().st_size, flush=True)
 
 

@@ -144,11 +144,6 @@ def draw(name: str, shape: tuple[int, ...], tied: bool) -> np.ndarray:
     return values * np.float32(shape[1] ** -0.5 * (1.5 if "attn_q" in name or "attn_k" in name else 1))
 
 
-def is_quantised(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether a tensor takes the file's type: matrices that are multiplied, and the token embedding."""
-    return len(shape) == 2 and not name.startswith(("position_embd", "token_types"))
-
-
 def vocabulary(small: Small) -> dict:
     """Tokenizer metadata that a reader needs to open the file: the bytes as GPT-2 writes them, then made-up pieces, four special ones."""
     if small.architecture in ENCODERS:
@@ -255,7 +250,7 @@ MODELS: dict[str, Small] = {
         _PHI3
         | {
             "rope.scaling.original_context_length": 32,
-            "rope.scaling.attn_factor": (1 + np.log(4) / np.log(32)) ** 0.5,
+            "rope.scaling.attn_factor": float((1 + np.log(4) / np.log(32)) ** 0.5),
             "attention.sliding_window": 0,
         },
         "two sets of divisors by the context's length, and a magnitude",

@@ -12,7 +12,7 @@ def embeddings(b: Build) -> Tensor:
         kinds = b.header.tensors["token_types.weight"].shape[0]
         x = g.add(x, g.embed(weight(b, "token_types.weight", kinds, c.width), b.ids("types")))
     if b.has("position_embd.weight"):
-        x = g.add(x, g.embed(weight(b, "position_embd.weight", c.context, c.width), b.ids("positions")))
+        x = g.add(x, g.embed(weight(b, "position_embd.weight", b.context, c.width), b.ids("positions")))
     return layer_norm(b, x, "token_embd_norm")
 
 

@@ -143,7 +143,9 @@ def gated(b: Build, x: Tensor, at: str, act: str) -> Tensor:
 def plain(b: Build, x: Tensor, at: str, act: str) -> Tensor:
     """down(act(up x))."""
     c = b.config
-    return linear(b, b.graph.activation(linear(b, x, f"{at}ffn_up", c.ffn, c.width), act), f"{at}ffn_down", c.width, c.ffn)
+    return linear(
+        b, b.graph.activation(linear(b, x, f"{at}ffn_up", c.ffn, c.width), act), f"{at}ffn_down", c.width, c.ffn
+    )
 
 
 # --- the whole

@@ -1,6 +1,6 @@
-"""A GGUF header made into what runs: Program, tokenizer and generation settings, and the memory they ask for. Imports no NumPy; runs anywhere.
+"""A GGUF header made into what runs: Program, tokenizer, generation settings, and the memory they ask for. Runs anywhere; imports no NumPy.
 
-The numbers of at most three short tensors are needed beside the header (`values_needed`, `read_values`); no weight is read.
+Beside the header only the numbers of a few short tensors are needed (`values_needed`, `read_values`); no weight is read.
 """
 
 import re
@@ -12,6 +12,7 @@ from math import prod
 from ..errors import InvalidOption, NotSupported
 from ..graph import Capacity, Program, compile
 from ..kernels.lm import layouts
+from ..kernels.lm.table import MAX_HEAD_DIM
 from ..text.generation import generation_json
 from ..text.gguf_tokenizer import tokenizer_json
 from . import config
@@ -32,7 +33,9 @@ class Compiled:
     memory: dict[str, int]
 
 
-def compile_gguf(header, capacity: Capacity | None = None, values: Mapping[str, Sequence[float]] | None = None) -> Compiled:
+def compile_gguf(
+    header, capacity: Capacity | None = None, values: Mapping[str, Sequence[float]] | None = None
+) -> Compiled:
     """The Program of a GGUF header for `capacity` (default: `default_capacity`), and what goes beside it.
 
     `values`: the numbers of `values_needed(header)`. Raises what `build`, `graph.compile` and `tokenizer_json` raise; InvalidOption
@@ -40,8 +43,8 @@ def compile_gguf(header, capacity: Capacity | None = None, values: Mapping[str, 
     """
     capacity = capacity or default_capacity(header)
     made = config.read(header)
-    if capacity.context > made.context:
-        raise InvalidOption(f"A context of {capacity.context} tokens was asked for; the model was made for {made.context}.")
+    _judge_context(made, capacity.context)
+    _judge_head(made.head, capacity.kv)
     graph = build(header, values, capacity.context)
     program = compile(graph, capacity, lambda name: locate(header, name))
     parameters = sum(prod(t.shape) for t in header.tensors.values())
@@ -55,14 +58,30 @@ def default_capacity(header, context: int = 0, kv: str = "f32") -> Capacity:
     32 texts and 512 tokens (or what one text may have).
     """
     made = config.read(header)
-    asked = context or min(CONTEXT, made.context)
-    if made.context < PAGE:
-        raise NotSupported(f"The model's context of {made.context} tokens is shorter than one page of {PAGE}.")
-    length = asked // PAGE * PAGE or PAGE
+    _judge_context(made, context)
+    length = (context or min(CONTEXT, made.context)) // PAGE * PAGE or PAGE
     if made.architecture.endswith("bert"):
         rows = min(ENCODER_ROWS, length)
-        return Capacity(rows=rows, wanted=1, sequences=min(ENCODER_TEXTS, rows), context=length, page=PAGE, sample=False)
+        return Capacity(
+            rows=rows, wanted=1, sequences=min(ENCODER_TEXTS, rows), context=length, page=PAGE, sample=False
+        )
     return Capacity(context=length, page=PAGE, kv=kv)
+
+
+def _judge_context(made: config.Config, asked: int) -> None:
+    if made.context < PAGE:
+        raise NotSupported(f"The model's context of {made.context} tokens is shorter than one page of {PAGE}.")
+    if asked > made.context:
+        raise InvalidOption(f"A context of {asked} tokens was asked for; the model was made for {made.context}.")
+
+
+def _judge_head(width: int, kv: str) -> None:
+    step = 4 if kv == "f32" else 16  # what one SIMD step of the attention kernels takes
+    if width % step or width > MAX_HEAD_DIM:
+        raise NotSupported(
+            f"The model's attention heads are {width} values wide; with keys and values in {kv} the engine takes multiples of {step}"
+            f" up to {MAX_HEAD_DIM}."
+        )
 
 
 def locate(header, name: str) -> tuple[str, int]:

@@ -37,7 +37,10 @@ def read(header) -> Config:
         raise NotSupported(
             f"This {m.architecture} model is a mixture of experts, which the engine does not run yet; choose a dense model."
         )
-    width, heads = m.integer("{arch}.embedding_length", 1, 1 << 16), m.integer("{arch}.attention.head_count", 1, 1 << 10)
+    width, heads = (
+        m.integer("{arch}.embedding_length", 1, 1 << 16),
+        m.integer("{arch}.attention.head_count", 1, 1 << 10),
+    )
     head = m.integer("{arch}.attention.key_length", 2, 1 << 10, 0) or _share(m, width, heads)
     return Config(
         architecture=m.architecture,
@@ -75,9 +78,14 @@ def _kv_heads(m: Metadata, heads: int) -> int:
 
 
 def _rotary(m: Metadata, head: int) -> int:
-    value, rotary = m.integer("{arch}.attention.value_length", 1, 1 << 10, head), m.integer("{arch}.rope.dimension_count", 0, head, head)
+    value, rotary = (
+        m.integer("{arch}.attention.value_length", 1, 1 << 10, head),
+        m.integer("{arch}.rope.dimension_count", 0, head, head),
+    )
     if value != head:
-        raise NotSupported(f"Keys of {head} and values of {value} numbers per head: the engine runs models where they agree.")
+        raise NotSupported(
+            f"Keys of {head} and values of {value} numbers per head: the engine runs models where they agree."
+        )
     if rotary % 2:
         raise MetadataContradicts(f"{m.key('{arch}.rope.dimension_count')} is {rotary}; rotary values come in pairs.")
     return rotary
@@ -87,7 +95,9 @@ def _vocabulary(header) -> int:
     """Rows of the embedding: the files' own `vocab_size` is often absent, and padded vocabularies are longer than the token list."""
     table = header.tensors.get("token_embd.weight")
     if table is None or len(table.shape) != 2:
-        raise MissingTensor("The file has no matrix 'token_embd.weight' (the token embeddings): this is no language model.")
+        raise MissingTensor(
+            "The file has no matrix 'token_embd.weight' (the token embeddings): this is no language model."
+        )
     return table.shape[0]
 
 
@@ -100,5 +110,7 @@ def _pooling(m: Metadata) -> str:
     """Absent, it is the mean: what sentence-transformers does when a model does not say."""
     kind = m.integer("{arch}.pooling_type", 0, 1 << 16, 1)
     if kind not in POOLINGS and m.architecture.endswith("bert"):
-        raise NotSupported(f"Pooling type {kind} gives no embedding; the engine knows {POOLINGS} of {m.key('{arch}.pooling_type')}.")
+        raise NotSupported(
+            f"Pooling type {kind} gives no embedding; the engine knows {POOLINGS} of {m.key('{arch}.pooling_type')}."
+        )
     return POOLINGS.get(kind, "mean")

@@ -1,4 +1,4 @@
-"""One model's metadata, read key by key and judged: what is missing, of another type or out of its limits is said by name. Runs anywhere."""
+"""A model's metadata, read key by key: what is missing, of another type or out of its limits is said by name. Runs anywhere."""
 
 from array import array
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ class Metadata:
     """`metadata` of a header, with `{arch}` in keys standing for its architecture."""
 
     def __init__(self, values: Mapping[str, Any]):
-        self.values = values
+        self.values, self.architecture = values, ""
         self.architecture = self._typed("general.architecture", str, "text", _REQUIRED)
 
     def key(self, key: str) -> str:
@@ -61,7 +61,7 @@ class Metadata:
         return value
 
     def _found(self, key: str, default: Any) -> Any:
-        name = self.key(key) if "{arch}" in key else key
+        name = self.key(key)
         if name in self.values:
             return self.values[name]
         if default is _REQUIRED:

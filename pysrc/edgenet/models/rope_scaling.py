@@ -107,5 +107,7 @@ SCALINGS: dict[str, Callable[[Rope], Scaled]] = {f.__name__: f for f in (none, l
 def _divided(rates: list[float], name: str, values: Mapping[str, Sequence[float]]) -> list[float]:
     divisors = values[name]
     if len(divisors) != len(rates) or not all(0 < d < math.inf for d in divisors):
-        raise MetadataContradicts(f"{name} must hold {len(rates)} positive numbers, found {len(divisors)}: {list(divisors)[:4]}.")
+        raise MetadataContradicts(
+            f"{name} must hold {len(rates)} positive numbers, found {len(divisors)}: {list(divisors)[:4]}."
+        )
     return [f / d for f, d in zip(rates, divisors, strict=True)]

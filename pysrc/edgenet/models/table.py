@@ -43,11 +43,15 @@ def build(header, values: Mapping[str, Sequence[float]] | None = None, context: 
     name = Metadata(header.metadata).architecture
     if name not in ARCHITECTURES:
         raise UnknownArchitecture(
-            f"The file's architecture is {name[:60]!r}; EdgeNet builds {', '.join(ARCHITECTURES)}.", known=list(ARCHITECTURES)
+            f"The file's architecture is {name[:60]!r}; EdgeNet builds {', '.join(ARCHITECTURES)}.",
+            known=list(ARCHITECTURES),
         )
     missing = [n for n in values_needed(header) if n not in (values or {})]
     if missing:
-        raise TensorValuesNeeded(f"The graph depends on the numbers of {', '.join(missing)}; read them and pass them as values.", tensors=missing)
+        raise TensorValuesNeeded(
+            f"The graph depends on the numbers of {', '.join(missing)}: pass them as values.",
+            tensors=missing,
+        )
     b = Build(Graph(name), header, config.read(header), context, values or {})
     ARCHITECTURES[name](b)
     return b.graph
