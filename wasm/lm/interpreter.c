@@ -24,16 +24,15 @@ static void fail(control *c, int code) {
 // After a failure a thread executes nothing more, but still goes to the next barrier, where all learn of it and leave together.
 int walk(const program *p, int thread, int threads) {
   control *c = p->control;
+  uint32_t run = c->run;
   int code = OK;
   for (const uint32_t *record = p->records; *record != END; record += 3 + (*record >> 16)) {
     if (code == OK && (code = execute(c, record, thread, threads))) fail(c, code);
     if (!record[1]) continue;
-    int outcome = meet(c, threads);
-    if (outcome == OK) continue;
-    if (outcome != STALLED) meet(c, threads);  // nobody is gone before all have read the outcome: the next run will write its own
-    return outcome;
+    int outcome = meet(c, run, threads);
+    if (outcome) return outcome;
   }
-  return meet(c, threads);
+  return meet(c, run, threads);
 }
 
 // Runs a program on `threads` threads as thread 0 (the others wait in thread_main) and answers 0, a kernel's code, ABORTED or STALLED. After

@@ -34,5 +34,5 @@ typedef struct {
 #define END 0xffffffffu
 
 int walk(const program *p, int thread, int threads);  // executes a program as one of its threads; answers the common outcome
-int meet(control *c, int threads);                    // a barrier; answers what all leave it with, 0: go on
+int meet(control *c, uint32_t run, int threads);      // a barrier; answers what all leave it with, 0: go on
 int start_threads(control *c, const program *p, int threads);  // 0, or STALLED when one of them is not there

@@ -31,13 +31,6 @@ typedef struct {
   int32_t m, v;
 } sample_args;
 
-// What a filter keeps: tokens heavier than `weight`, and the first `ties` of those that weigh as much.
-typedef struct {
-  uint32_t weight, ties;
-} cut;
-
-static cut tighter(cut a, cut b) { return a.weight > b.weight || (a.weight == b.weight && a.ties < b.ties) ? a : b; }
-
 // Word 0 of Philox4x32-10 (Salmon et al. 2011) for the key `seed` and the counter (step, 0, 0, 0)
 static uint32_t philox(const uint32_t *seed, uint32_t step) {
   uint32_t c[4] = {step, 0, 0, 0}, k0 = seed[0], k1 = seed[1];
@@ -105,32 +98,63 @@ static int first_equal(const float *z, int v, float value) {
   return i;
 }
 
+// Weights of some tokens, rising by number; `token` 0: of all.
+typedef struct {
+  const uint32_t *weight;
+  const int32_t *token;
+  int count;
+  uint64_t total;
+} list;
+
 // Logits to weights, in place. e^x is the polynomial of math.h without fused operations; 2^31 e^x is then cut to an integer.
-static void weigh(uint32_t *w, int v, float most) {
+static list weigh(uint32_t *w, int v, float most) {
+  v128_t total = wasm_i64x2_const_splat(0);
   for (int i = 0; i < v; i += 4) {
     float *z = (float *)w + i;
     v128_t e = exp_with(wasm_f32x4_sub(load_some(z, v - i), wasm_f32x4_splat(most)), 0);
     store_some(z, wasm_u32x4_trunc_sat_f32x4(wasm_f32x4_mul(e, SPLAT(2147483648.0f))), v - i);
+    v128_t x = load_some(z, v - i);
+    total = wasm_i64x2_add(total, wasm_i64x2_add(wasm_u64x2_extend_low_u32x4(x), wasm_u64x2_extend_high_u32x4(x)));
   }
+  return (list){w, 0, v, (uint64_t)wasm_i64x2_extract_lane(total, 0) + (uint64_t)wasm_i64x2_extract_lane(total, 1)};
 }
 
-// Calls `body` with the weight `x` of every token `i` that may be kept; most weights are 0, and four of them are one look.
-#define EACH_WEIGHT(body)                                                          \
-  for (int i = 0; i < v; i++) {                                                    \
-    while (i + 4 <= v && !wasm_v128_any_true(LOAD(w + i))) i += 4;                 \
-    if (i >= v) break;                                                             \
-    uint32_t x = w[i];                                                             \
-    body                                                                           \
+// Tokens of weight FLOOR and more, or an empty list when there are more than ROOM: filters mostly end among those few.
+#define FLOOR (ONE >> 16)
+#define ROOM 4096
+static list heavy(list all, uint32_t *weights, int32_t *tokens) {
+  list found = {weights, tokens, 0, 0};
+  v128_t floor = wasm_u32x4_const_splat(FLOOR);
+  for (int i = 0; i < all.count; i++) {
+    while (i + 4 <= all.count && !wasm_v128_any_true(wasm_u32x4_ge(LOAD(all.weight + i), floor))) i += 4;
+    if (i == all.count || all.weight[i] < FLOOR) continue;
+    if (found.count == ROOM) return (list){0};
+    weights[found.count] = all.weight[i];
+    tokens[found.count++] = i;
+    found.total += all.weight[i];
   }
+  return found;
+}
 
-// The shortest beginning whose tokens (`by_weight` 0) or weights add up to `target`, which is at most what all have: the byte where it ends is
-// found among the tokens that share the bytes above.
-static cut beginning(const uint32_t *w, int v, uint64_t target, int by_weight) {
+// What a filter keeps: tokens heavier than `weight`, and the first `ties` of those that weigh as much.
+typedef struct {
+  uint32_t weight, ties;
+} cut;
+
+static cut tighter(cut a, cut b) { return a.weight > b.weight || (a.weight == b.weight && a.ties < b.ties) ? a : b; }
+
+// The shortest beginning whose tokens (`by_weight` 0) or weights add up to `target`, at most what the list has: the byte of the weight where it
+// ends is found among the tokens that share the bytes above.
+static cut beginning(list l, uint64_t target, int by_weight) {
   uint64_t above = 0;
   uint32_t known = 0;
   for (int shift = 24; shift >= 0; shift -= 8) {
     uint64_t amounts[256] = {0};
-    EACH_WEIGHT(if (x && (uint64_t)x >> (shift + 8) == (uint64_t)known >> (shift + 8)) amounts[x >> shift & 255] += by_weight ? x : 1;)
+    uint32_t above_mask = shift == 24 ? 0 : 0xffffffffu << (shift + 8);
+    for (int i = 0; i < l.count; i++) {
+      uint32_t x = l.weight[i];
+      if ((x & above_mask) == known) amounts[x >> shift & 255] += by_weight ? x : x > 0;
+    }
     uint32_t byte = 255;
     while (above + amounts[byte] < target) above += amounts[byte--];
     known |= byte << shift;
@@ -139,38 +163,53 @@ static cut beginning(const uint32_t *w, int v, uint64_t target, int by_weight) {
   return (cut){known, (uint32_t)((target - above + each - 1) / each)};
 }
 
-static uint64_t weight_of(const uint32_t *w, int v, cut c) {
+static uint64_t kept_weight(list l, cut c) {
+  if (!c.weight) return l.total;
   uint64_t total = (uint64_t)c.weight * c.ties;
-  EACH_WEIGHT(if (x > c.weight) total += x;)
+  for (int i = 0; i < l.count; i++) total += l.weight[i] > c.weight ? l.weight[i] : 0;
   return total;
 }
 
-static int count(const uint32_t *w, int v) {
+static uint64_t part(uint64_t total, float top_p) {
+  uint64_t target = (uint64_t)__builtin_ceil((double)total * (top_p > 0 ? top_p : 0));
+  return target ? target : 1;
+}
+
+static int count_tokens(list l) {
   int found = 0;
-  EACH_WEIGHT(found += x > 0;)
+  for (int i = 0; i < l.count; i++) found += l.weight[i] > 0;
   return found;
 }
 
-static cut filter(const sampling *p, const uint32_t *w, int v) {
+// `few` instead of `all`, when what the filters keep is certainly among the few
+static list shortest(const sampling *p, list all, list few) {
+  if (p->top_k > 0) return p->top_k <= few.count ? few : all;
+  return few.count && ((p->top_p < 1 && part(all.total, p->top_p) <= few.total) || (double)p->min_p * ONE >= FLOOR) ? few : all;
+}
+
+static cut filter(const sampling *p, list l, uint64_t total) {
   cut kept = {0, 0};
-  if (p->top_k > 0 && p->top_k < count(w, v)) kept = beginning(w, v, (uint64_t)p->top_k, 0);
-  if (p->top_p < 1) {
-    uint64_t target = (uint64_t)__builtin_ceil((double)weight_of(w, v, kept) * (p->top_p > 0 ? p->top_p : 0));
-    kept = tighter(kept, beginning(w, v, target ? target : 1, 1));
+  if (p->top_k > 0 && p->top_k < count_tokens(l)) {
+    kept = beginning(l, (uint64_t)p->top_k, 0);
+    total = kept_weight(l, kept);
   }
+  if (p->top_p < 1 && part(total, p->top_p) <= l.total) kept = tighter(kept, beginning(l, part(total, p->top_p), 1));
   if (p->min_p > 0) kept = tighter(kept, (cut){(uint32_t)__builtin_ceil((double)(p->min_p < 1 ? p->min_p : 1) * ONE) - 1, 0});
   return kept;
 }
 
 // The kept token, in order of number, at 24 random bits of the way through their weight
-static int draw(const sampling *p, const uint32_t *w, int v, cut kept) {
-  uint64_t total = weight_of(w, v, kept), u = philox(p->seed, p->step) >> 8;
+static int draw(const sampling *p, list l, cut kept) {
+  uint64_t total = kept_weight(l, kept), u = philox(p->seed, p->step) >> 8;
   uint64_t target = (total >> 24) * u + (((total & 0xffffff) * u) >> 24), sum = 0;  // total * u / 2^24 without overflow
   uint32_t ties = kept.ties;
-  EACH_WEIGHT(if (x > kept.weight || (x && x == kept.weight && ties && ties--)) {
+  for (int i = 0; i < l.count; i++) {
+    uint32_t x = l.weight[i];
+    if (x < kept.weight || (x == kept.weight && !ties)) continue;
+    ties -= x == kept.weight;
     sum += x;
-    if (sum > target) return i;
-  })
+    if (sum > target) return l.token ? l.token[i] : i;
+  }
   return -1;
 }
 
@@ -190,8 +229,10 @@ static int pick(const sampling *p, const float *logits, const int32_t *history, 
     *picked = first_equal(z, v, most);
     return OK;
   }
-  weigh(scratch, v, most);
-  *picked = draw(p, scratch, v, filter(p, scratch, v));
+  uint32_t weights[ROOM];
+  int32_t tokens[ROOM];
+  list all = weigh(scratch, v, most), l = shortest(p, all, heavy(all, weights, tokens));
+  *picked = draw(p, l, filter(p, l, all.total));
   return OK;
 }
 

@@ -23,7 +23,7 @@ static int wait_change(uint32_t *word, uint32_t old, uint32_t spin, int64_t pati
 
 static void wake(uint32_t *word) { __builtin_wasm_memory_atomic_notify((int *)word, MAX_THREADS); }
 
-int meet(control *c, int threads) {
+int meet(control *c, uint32_t run, int threads) {
   if (threads == 1) return (int)outcome(c);
   uint32_t passed = READ(c->passed);
   if (__atomic_add_fetch(&c->arrived, 1, __ATOMIC_ACQ_REL) == (uint32_t)threads) {
@@ -34,7 +34,8 @@ int meet(control *c, int threads) {
   } else if (wait_change(&c->passed, passed, c->spin, WAIT_NS)) {
     return STALLED;
   }
-  return (int)c->outcome;
+  int found = (int)READ(c->outcome);
+  return READ(c->run) == run ? found : ABORTED;  // so late that the next run has begun, perhaps without this thread: this one has ended
 }
 
 int start_threads(control *c, const program *p, int threads) {
@@ -63,7 +64,7 @@ EXPORT(thread_main) void thread_main(control *c, int thread) {
 
 #else
 
-int meet(control *c, int threads) { return (int)outcome(c); }
+int meet(control *c, uint32_t run, int threads) { return (int)outcome(c); }
 
 int start_threads(control *c, const program *p, int threads) { return STALLED; }
 
