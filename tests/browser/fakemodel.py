@@ -79,10 +79,21 @@ class FakeSite:
     def mirror_path(self, model, filename="model.bin"):
         return f"/mirror/{model}/{filename}"
 
-    def add(self, model="fake", size=2 << 20, version="1.0.0", seed=1, chunk=CHUNK, signer=None, change=None, **fields):
-        """Publishes a model; `change(manifest)` alters it after signing. Answers its manifest."""
+    def add(
+        self,
+        model="fake",
+        size=2 << 20,
+        version="1.0.0",
+        seed=1,
+        chunk=CHUNK,
+        signer=None,
+        change=None,
+        files=None,
+        **fields,
+    ):
+        """Publishes a model; `change(manifest)` alters it after signing; `files`: artifact → (filename, bytes). Answers its manifest."""
         small = content(10_000, seed + 1)
-        files = {"model": ("model.bin", content(size, seed)), "tokenizer": ("tokenizer.json", small)}
+        files = files or {"model": ("model.bin", content(size, seed)), "tokenizer": ("tokenizer.json", small)}
         artifacts = {}
         for name, (filename, data) in files.items():
             artifacts[name], leaves = describe(io.BytesIO(data), filename, chunk)

@@ -169,6 +169,30 @@ test("scheduler: an aborted request ends at the next run and gives its pages bac
   assert.equal(house.pages.leases.size, 0);
 });
 
+test("scheduler: a request aborted before it begins, or while it waits, draws nothing", async () => {
+  const house = played({ wanted: 1 });
+  const controller = new AbortController();
+  const [first, waits] = [generate(house), generate(house, { signal: controller.signal })];
+  controller.abort();
+  assert.deepEqual([(await waits).reason, (await waits).drawn], ["abort", []]);
+  assert.deepEqual((await generate(house, { signal: AbortSignal.abort() })).drawn, []);
+  assert.deepEqual((await first).drawn, alone[0]);
+});
+
+test("scheduler: a listener that aborts others, and itself at the end of a context, leaves nothing behind", async () => {
+  const house = played();
+  const [own, others] = [new AbortController(), new AbortController()];
+  const requests = [
+    generate(house, { tokens: prompt(63), contextPolicy: "shift", maxTokens: 50, signal: own.signal, onToken: (_, drawn) => { if (drawn.length === 2) own.abort(); others.abort(); } }),
+    generate(house, { ...REQUESTS[1], signal: others.signal }),
+    generate(house, REQUESTS[0]),
+  ];
+  const outcomes = await Promise.all(requests);
+  assert.deepEqual(outcomes.map(({ reason }) => reason), ["abort", "abort", "length"]);
+  assert.deepEqual(outcomes[2].drawn, alone[0]);
+  assert.equal(house.pages.leases.size, 0);
+});
+
 test("scheduler: a run that was aborted counts for nothing", async () => {
   const house = played();
   let runs = 0;

@@ -17,6 +17,8 @@ BUNDLES = {
     "web/loader/worker.js": [("workers/loader.js", "esm")],
     "web/engine/worker.js": [("workers/engine.js", "esm")],
     "web/engine/kernel-worker.js": [("workers/kernel.js", "esm")],
+    "web/engine/lm/worker.js": [("workers/lm.js", "esm")],
+    "web/engine/lm/thread-worker.js": [("workers/lm-thread.js", "esm")],
     "web/python/worker.js": [("workers/python.js", "esm")],
     "service-worker.js": [("service-worker.js", "iife")],
 }

@@ -104,6 +104,7 @@ export async function openArtifact(root, { partial = false } = {}) {
   if (!record || !(record.complete || partial)) {
     throw new NotCached(`Artifact ${root.slice(0, 12)}… is ${record ? "not complete" : "not"} in this browser's storage. Pull the model first.`, { root });
   }
+  /** @type {{read: Function, close: () => void, into?: Function}} */
   const { read, close, into = async (offset, view) => view.set(await read(offset, view.length)) } = await READERS[record.place](root, record);
   return {
     size: record.size,

@@ -6,6 +6,7 @@ import { KernelTrap, OutputNotFinite, WorkerDied } from "../../sdk/errors.js";
 import { fromBase64 } from "../../trust/bytes.js";
 import { CODES, trapError } from "../kernels/traps.js";
 import { breather } from "./breath.js";
+import { checkFace } from "./face.js";
 import { jobsOf, pour } from "./load.js";
 import { fasterThreads } from "./measure.js";
 import { CONTROL, growTo, planMemory, sharedMemory } from "./memory.js";
@@ -40,6 +41,7 @@ export class LanguageEngine {
   static async open({ program, sources, build, threads = 1, fixed, threadUrl, emit = () => {}, signal }) {
     const table = tableOf(build.module);
     validate(program, table);
+    checkFace(program);
     const most = build.shared ? Math.max(1, Math.min(fixed ?? threads, table.threads)) : 1;
     const { exports, memory } = await instantiate(build.module, build.shared ? sharedMemory() : undefined);
     const plan = planMemory(program, table, { base: exports.__heap_base.value, threads: most });

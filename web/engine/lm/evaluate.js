@@ -11,7 +11,7 @@ const GREEDY = readOptions({ temperature: 0, seed: 0 });
  */
 export async function evaluate({ engine, pages, breath }, tokens, { signal } = {}) {
   const { capacity: { rows, wanted, context }, vocabulary } = engine;
-  const lease = /** @type {import("./pages.js").Pages} */ (pages).open(`evaluate ${crypto.randomUUID()}`, tokens); // a prefix of its own: every row is computed
+  const lease = /** @type {import("./pages.js").Pages} */ (pages).open("", []); // finds no prefix and, never advanced, leaves none
   try {
     if (tokens.length > context || !lease.reserve(tokens.length)) throw new ContextFull(`${tokens.length} tokens do not fit now: the context holds ${context}, and other requests hold pages.`, { tokens: tokens.length, context });
     const logits = new Float32Array(tokens.length * vocabulary);
@@ -21,7 +21,6 @@ export async function evaluate({ engine, pages, breath }, tokens, { signal } = {
       const part = tokens.slice(at, at + Math.min(rows, wanted));
       if (!engine.run(batchOf(part, at, lease.pages))) continue; // another request was stopped in it
       logits.set(engine.logits(part.length), at * vocabulary);
-      lease.advance(part);
       at += part.length;
     }
     return logits;

@@ -89,6 +89,8 @@ export class Scheduler {
       const sequence = new Sequence(request, this.now(), resolve, reject);
       this.#check(sequence);
       this.#waiting.push(sequence);
+      request.signal?.addEventListener("abort", () => this.#finish(sequence, "abort"), { once: true });
+      if (request.signal?.aborted) return this.#finish(sequence, "abort");
       this.#start();
     });
   }
@@ -149,7 +151,6 @@ export class Scheduler {
   }
 
   async #turn() {
-    for (const sequence of [...this.#active, ...this.#waiting]) if (sequence.request.signal?.aborted) this.#finish(sequence, "abort");
     this.#admit();
     const shares = this.#plan();
     if (!shares.length) return;
@@ -188,15 +189,16 @@ export class Scheduler {
     }
   }
 
-  /** @param {Share[]} shares @param {Int32Array} picked @param {number} ms */
+  /** Books first, listeners after: they may abort anybody. @param {Share[]} shares @param {Int32Array} picked @param {number} ms */
   #settle(shares, picked, ms) {
-    let row = 0;
-    for (const { sequence, count } of shares) {
-      sequence.lease?.advance(sequence.tokens.slice(sequence.computed, sequence.computed + count));
-      if (!sequence.drawn) sequence.request.onPrefill?.(Math.min(sequence.computed, sequence.request.tokens.length), sequence.request.tokens.length);
-      if (!sequence.left) this.#accept(sequence, picked[row++]);
+    const complete = shares.filter(({ sequence, count }) => count === sequence.left).map(({ sequence }) => sequence);
+    for (const { sequence, count } of shares) sequence.lease?.advance(sequence.tokens.slice(sequence.computed, sequence.computed + count));
+    if (complete.length) this.#rate = this.#rate ? 0.9 * this.#rate + 0.1 * (complete.length / ms) : complete.length / ms;
+    for (const { sequence } of shares) {
+      const { request: { onPrefill, tokens }, computed, drawn } = sequence;
+      if (!drawn && this.#active.includes(sequence)) onPrefill?.(Math.min(computed, tokens.length), tokens.length);
     }
-    if (row) this.#rate = this.#rate ? 0.9 * this.#rate + 0.1 * (row / ms) : row / ms;
+    complete.forEach((sequence, row) => { if (this.#active.includes(sequence)) this.#accept(sequence, picked[row]); });
   }
 
   /** @param {Sequence} sequence @param {number} token */
@@ -213,6 +215,7 @@ export class Scheduler {
       this.#leave(sequence);
       return sequence.reject(error);
     }
+    if (!this.#active.includes(sequence)) return; // aborted by its own listener
     if (sequence.drawn >= options.maxTokens) return this.#finish(sequence, "length");
     if (sequence.tokens.length <= context) return;
     if (options.contextPolicy === "stop") return this.#finish(sequence, "context");

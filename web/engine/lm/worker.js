@@ -4,8 +4,7 @@
  */
 import { InvalidOption, NoModel, NotSupported } from "../../sdk/errors.js";
 import { serve, transferring } from "../../workers/rpc.js";
-import { createChat } from "../../text/chat.js";
-import { createTokenizer } from "../../text/tokenizer.js";
+import { TextTokenizer } from "../../text/tokenizer.js";
 import { embed } from "./embed.js";
 import { evaluate } from "./evaluate.js";
 import { generate } from "./generate.js";
@@ -46,9 +45,9 @@ const handlers = {
     const files = await openFiles(which);
     try {
       checkContext(files, context);
-      const tokenizer = createTokenizer(files.tokenizer);
+      const tokenizer = new TextTokenizer(files.tokenizer);
       const model = await Model.open({ files, urls: config.urls, threads, without, emit, signal });
-      loaded = { model, tokenizer, generation: files.generation, chat: files.generation.chatTemplate ? createChat(files.generation, tokenizer) : null };
+      loaded = { model, tokenizer, generation: files.generation, chat: null };
     } catch (error) {
       files.release();
       throw error;
