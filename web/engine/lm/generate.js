@@ -1,11 +1,12 @@
 /** One answer: prompt to tokens, tokens to pieces of text, stop sequences across their borders. Worker and Node; the scheduler does the rest. */
 import { InvalidOption } from "../../sdk/errors.js";
+import { tokenizeChat } from "../../text/chat.js";
 import { StopSequences } from "../../text/stops.js";
 import { readOptions } from "./sampling.js";
 
 /**
  * @typedef {{prompt: string} | {messages: {role: string, content: string}[]} | {tokens: number[]}} Input
- * @typedef {{tokenizer: any, chat: ((messages: any[]) => number[]) | null, generation: any, key: string, scheduler: import("./scheduler.js").Scheduler}} Speaker
+ * @typedef {{tokenizer: import("../../text/tokenizer.js").TextTokenizer, generation: any, key: string, scheduler: Pick<import("./scheduler.js").Scheduler, "generate">}} Speaker
  */
 
 /**
@@ -41,10 +42,7 @@ export async function generate(speaker, { options: given, ...input }, { signal, 
 /** What a prompt may be → its tokens. @type {Record<string, (speaker: Speaker, value: any) => number[]>} */
 const PROMPTS = {
   prompt: ({ tokenizer, generation: { addBos, bos } }, text) => [...(addBos && bos !== null ? [bos] : []), ...tokenizer.encode(text)],
-  messages({ chat }, messages) {
-    if (!chat) throw new InvalidOption("This model has no chat template: it goes on with texts and answers no messages. Give a prompt.", { option: "messages" });
-    return chat(messages);
-  },
+  messages: ({ tokenizer, generation }, messages) => tokenizeChat(tokenizer, generation, { messages }),
   tokens: (_speaker, tokens) => Array.from(tokens),
 };
 

@@ -11,7 +11,7 @@ import { generate } from "./generate.js";
 import { Model, openFiles } from "./model.js";
 
 /** @type {any} */ let config = null;
-/** @type {{model: Model, tokenizer: any, generation: any, chat: any} | null} */ let loaded = null;
+/** @type {{model: Model, tokenizer: TextTokenizer, generation: any} | null} */ let loaded = null;
 /** What happens outside of one call's own work is said in the latest call that is under way. @type {Set<(event: any) => void>} */
 const listeners = new Set();
 const emit = (/** @type {any} */ event) => [...listeners].at(-1)?.(event);
@@ -29,11 +29,11 @@ function able(part, what) {
 }
 
 function describe() {
-  const { model, model: { engine }, generation, chat } = current();
+  const { model, model: { engine }, generation } = current();
   return {
     name: generation.name ?? engine.program.name, architecture: generation.architecture, parameters: generation.parameters, context: engine.capacity.context,
     vocabulary: engine.vocabulary, dimensions: engine.dimensions, threads: engine.threads, build: engine.build.name, isolated: globalThis.crossOriginIsolated === true, why: model.why,
-    memory: model.memory(), chat: Boolean(chat), abort: engine.build.shared ? engine.abortWord : undefined,
+    memory: model.memory(), chat: Boolean(generation.chatTemplate), abort: engine.build.shared ? engine.abortWord : undefined,
   };
 }
 
@@ -47,7 +47,7 @@ const handlers = {
       checkContext(files, context);
       const tokenizer = new TextTokenizer(files.tokenizer);
       const model = await Model.open({ files, urls: config.urls, threads, without, emit, signal });
-      loaded = { model, tokenizer, generation: files.generation, chat: null };
+      loaded = { model, tokenizer, generation: files.generation };
     } catch (error) {
       files.release();
       throw error;
