@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edgenet.errors import InvalidGraph, InvalidProgram, UnsupportedFeature
+from edgenet.errors import InvalidGraph, ProgramTooLarge, UnsupportedFeature
 from edgenet.graph import Capacity, Graph, Program, compile
 from edgenet.graph.schedule import Life, place
 from edgenet.kernels.lm import table
@@ -192,18 +192,26 @@ def test_caches_lie_one_after_another_and_fill_their_region():
 
 
 def _head_norm(g):
-    x = g.input("x", "f32", ("n", 32))
-    return g.rms_norm(x, g.weight("w", (16,), "f32"), eps=1, heads=2)
+    return g.rms_norm(g.input("x", "f32", ("m", 32)), g.weight("w", (16,), "f32"), eps=1, heads=2)
+
+
+def _product(g, rows, dtype, out, width):
+    return g.matmul(g.input("x", "f32", (rows, width)), g.weight("w", (out, width), dtype))
+
+
+def _lora(g):
+    x, a, b = g.input("x", "f32", ("m", 8)), g.weight("a", (2, 8), "f32"), g.weight("b", (8, 2), "f32")
+    return g.lora(g.scale(x, 2.0), x, a, b, 1.0)
 
 
 REFUSED = [
     ("a head norm that no rope follows", _head_norm, InvalidGraph),
-    ("logits of all rows", lambda g: g.matmul(g.input("x", "f32", ("n", 32)), g.weight("w", (9, 32), "f32")), InvalidGraph),
-    ("a type no kernel multiplies", lambda g: g.matmul(g.input("x", "f32", ("m", 256)), g.weight("w", (9, 256), "q2_k")), UnsupportedFeature),
-    ("LoRA factors of the file", lambda g: g.lora(*[g.input("x", "f32", ("m", 8))] * 2, g.weight("a", (2, 8), "f32"), g.weight("b", (8, 2), "f32"), 1.0), InvalidGraph),
+    ("logits of all rows", lambda g: _product(g, "n", "f32", 9, 32), InvalidGraph),
+    ("a type no kernel multiplies", lambda g: _product(g, "m", "q2_k", 9, 256), UnsupportedFeature),
+    ("LoRA factors of the file", _lora, InvalidGraph),
     ("a name of the compiler's own", lambda g: g.scale(g.input("history", "f32", ("m", 8)), 2.0), InvalidGraph),
-    ("a model beyond 4 GiB", lambda g: g.matmul(g.input("x", "f32", ("m", 1 << 16)), g.weight("w", (1 << 15, 1 << 16), "f32")), InvalidProgram),
-]  # fmt: skip
+    ("a model beyond 4 GiB", lambda g: _product(g, "m", "f32", 1 << 15, 1 << 16), ProgramTooLarge),
+]
 
 
 @pytest.mark.parametrize(("build", "error"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])

@@ -20,7 +20,7 @@ from .schedule import IN_PLACE
 
 MAX_MEMORY = 1 << 32  # bytes of wasm32's address space
 MAX_ELEMENTS = 1 << 40  # of a weight: beyond it sizes are no longer worth being exact about
-MAX_INSTRUCTIONS, MAX_WEIGHTS, MAX_BUFFERS = 1 << 16, 1 << 16, 256
+MAX_INSTRUCTIONS, MAX_WEIGHTS, MAX_BUFFERS = 1 << 16, 1 << 14, 256
 MAX_PENDING = 256  # accesses between two barriers; far beyond any real program
 INT_LIMIT, F32_LIMIT = 1 << 31, 3.4028234663852886e38
 SLOTS = ("n", "m", "s")

@@ -18,7 +18,7 @@ import { BOOL, COUNT, OBJECT, POSITIVE, TEXT, brief, checkFields, matching } fro
 
 const MAX_MEMORY = 2 ** 32;
 const MAX_ELEMENTS = 2 ** 40;
-const [MAX_INSTRUCTIONS, MAX_WEIGHTS, MAX_BUFFERS, MAX_PENDING] = [65536, 65536, 256, 256];
+const [MAX_INSTRUCTIONS, MAX_WEIGHTS, MAX_BUFFERS, MAX_PENDING] = [65536, 16384, 256, 256];
 const [INT_LIMIT, F32_LIMIT] = [2 ** 31, 3.4028234663852886e38];
 /** Names of the slots, in the order of their numbers, and the capacity each is bounded by. */
 export const SLOTS = Object.freeze(["n", "m", "s"]);

@@ -1,0 +1,260 @@
+"""Write tests/vectors/program/: `python tests/make_program_vectors.py`, by hand when the kernels' table or a rule of Programs changes.
+
+`table.json`: what an engine module says of itself. `good.json`: Programs with addresses and the records they are lowered to (one of them
+is written out by hand in tests/unit/test_program_judge.py). `hostile.json`: changes to good ones, each with the code it must be refused by,
+said here by a person and not by the code under test.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "pysrc")]
+
+from edgenet.graph import Capacity, Graph, compile  # noqa: E402
+from edgenet.kernels.lm import layouts, table  # noqa: E402
+from tests.unit.graph_models import FORMS, decoder, encoder  # noqa: E402
+
+FOLDER = ROOT / "tests" / "vectors" / "program"
+CAPACITY = {"rows": 8, "wanted": 2, "sequences": 2, "context": 32, "page": 4}
+
+
+def elements() -> Graph:
+    """What no model above uses: rows of a fixed number, rope alone, LoRA, products, a copy before what is overwritten."""
+    g = Graph("elements")
+    x, a, b = (g.input(n, "f32", s) for n, s in (("x", ("n", 16)), ("a", (4, 16)), ("b", (16, 4))))
+    y = g.lora(g.mul(x, g.scale(x, -0.5)), x, a, b, 0.25)
+    turned = g.rope(
+        y, g.input("positions", "i32", ("n",)), g.constant("rates", [1, 0.1]), heads=2, head_dim=8, magnitude=1.5
+    )
+    g.output("y", g.softcap(g.add(turned, y), 30.0))
+    return g
+
+
+def models() -> dict:
+    """name -> Program."""
+    one = {name: replace(form, layers=1) for name, form in FORMS.items()}
+    graphs = {
+        "llama": (decoder(replace(one["llama"], dtype="q4_0")), {"kv": "q4"}),
+        "qwen3": (decoder(replace(one["qwen3"], dtype="q8_0")), {"kv": "q8"}),
+        "gemma2": (decoder(replace(one["gemma2"], dtype="f16")), {"sample": False}),
+        "phi2": (decoder(replace(one["phi2"], dtype="bf16")), {}),
+        "encoder": (encoder(dtype="q5_k", layers=1, heads=8, head_dim=32, ffn=256), {"sample": False}),
+        "elements": (elements(), {"sample": False}),
+    }
+    return {name: compile(graph, Capacity(**CAPACITY, **more)) for name, (graph, more) in graphs.items()}
+
+
+def good(program) -> dict:
+    """A Program, made-up addresses, and its records."""
+    weights = [(1 << 20) + 4096 * i for i in range(len(program.weights))]
+    addresses = {"constants": 1024, "arena": 65536, "kv": 1 << 19, "weights": weights}
+    codes = [layouts.layout_of(w.type).code for w in program.weights]
+    words = program.lower(addresses, codes)
+    return {
+        "program": program.to_data(),
+        "addresses": addresses,
+        "layouts": codes,
+        "caches": program.caches(),
+        "words": [int.from_bytes(words[i : i + 4], "little") for i in range(0, len(words), 4)],
+    }
+
+
+BAD, LARGE, OP, OPSET = "program_invalid", "program_too_large", "program_unknown_op", "program_opset"
+WEIGHT = {"name": "w", "artifact": "model", "offset": 0, "bytes": 4, "type": "f32", "shape": [1]}
+BUFFER = {"name": "b", "region": "arena", "offset": 0, "dtype": "f32", "shape": [1]}
+SCALE = ["scale", [["arena", 0], ["arena", 0], ["slot", "n"], 1, 2.0], 0]
+GONE = object()  # the value is taken away
+# reason, base, path, value, code. A path's parts are joined by "/"; under "code", an op's name is its first instruction and an
+# argument's name its place.
+HOSTILE = [
+    ("another format", "llama", "format", "edgenet-model", BAD),
+    ("a later version", "llama", "version", 2, BAD),
+    ("a version that is true", "llama", "version", True, BAD),
+    ("an older table of kernels", "llama", "opset", 0, OPSET),
+    ("a table of kernels that is true", "llama", "opset", True, OPSET),
+    ("no table of kernels", "llama", "opset", GONE, OPSET),
+    ("a name that is a number", "llama", "name", 7, BAD),
+    ("no capacity", "llama", "capacity", GONE, BAD),
+    ("a capacity that is a list", "llama", "capacity", [], BAD),
+    ("no rows", "llama", "capacity/rows", 0, BAD),
+    ("too many rows", "llama", "capacity/rows", 5000, BAD),
+    ("rows that are true", "llama", "capacity/rows", True, BAD),
+    ("half a row", "llama", "capacity/rows", 7.5, BAD),
+    ("a context of no whole pages", "llama", "capacity/context", 30, BAD),
+    ("an unknown cache", "llama", "capacity/kv", "f16", BAD),
+    ("a cache named after a property", "llama", "capacity/kv", "constructor", BAD),
+    ("sampling that is a number", "llama", "capacity/sample", 1, BAD),
+    ("a slot larger than the capacity", "llama", "slots/n", 9, BAD),
+    ("a slot that is true where it is 1", "llama", "slots/m", True, BAD),
+    ("a slot too many", "llama", "slots/k", 1, BAD),
+    ("a slot missing", "llama", "slots/m", GONE, BAD),
+    ("an arena of 4 GiB", "llama", "regions/arena", 1 << 32, LARGE),
+    ("an arena of less than nothing", "llama", "regions/arena", -1, BAD),
+    ("a cache of 1.5 bytes", "llama", "regions/kv", 1.5, BAD),
+    ("a cache whose size is text", "llama", "regions/kv", "1", BAD),
+    ("regions that make 4 GiB together", "llama", "regions/kv", (1 << 32) - 4096, LARGE),
+    ("constants that are not base64", "llama", "constants", "AAA*", BAD),
+    ("constants with white space", "llama", "constants", "AAAA ", BAD),
+    ("constants without padding", "llama", "constants", "AAA", BAD),
+    ("constants shorter than said", "llama", "constants", "AAAA", BAD),
+    ("constants that are a list", "llama", "constants", [0], BAD),
+    ("weights that are an object", "llama", "weights", {}, BAD),
+    ("a weight that is null", "llama", "weights/0", None, BAD),
+    ("a weight without a name", "llama", "weights/0/name", "", BAD),
+    ("a weight of no file", "llama", "weights/0/artifact", GONE, BAD),
+    ("a weight of an unknown type", "llama", "weights/0/type", "q9_9", BAD),
+    ("a weight of a type that no kernel reads", "llama", "weights/0/type", "q2_k", BAD),
+    ("a weight of a type named after a property", "llama", "weights/0/type", "__proto__", BAD),
+    ("a weight of no axes", "llama", "weights/0/shape", [], BAD),
+    ("a weight of three axes", "llama", "weights/0/shape", [1, 50, 64], BAD),
+    ("a weight of no rows", "llama", "weights/0/shape", [0, 64], BAD),
+    ("a weight of 2^106 numbers", "llama", "weights/0/shape", [2**53 - 1, 2**53 - 1], LARGE),
+    ("a weight that lies about its bytes", "llama", "weights/0/bytes", 1801, BAD),
+    ("a weight of no whole blocks", "llama", "weights/0/shape", [50, 65], BAD),
+    ("a weight before its file", "llama", "weights/0/offset", -32, BAD),
+    ("100 GB of weights", "llama", "weights/0", {**WEIGHT, "bytes": 1 << 37, "shape": [1 << 20, 1 << 15]}, LARGE),
+    ("16385 weights", "llama", "weights", [WEIGHT] * 16385, LARGE),
+    ("257 buffers", "llama", "buffers", [BUFFER] * 257, LARGE),
+    ("a buffer in the cache", "llama", "buffers/0/region", "kv", BAD),
+    ("a buffer behind the end", "llama", "buffers/0/offset", 1 << 30, BAD),
+    ("a buffer between words", "llama", "buffers/0/offset", 2, BAD),
+    ("a buffer of f64", "llama", "buffers/0/dtype", "f64", BAD),
+    ("a buffer of an unknown slot", "llama", "buffers/0/shape", ["k"], BAD),
+    ("a buffer of 2^40 words", "llama", "buffers/0/shape", [1 << 40], BAD),
+    ("two buffers of one name", "llama", "buffers/0/name", "positions", BAD),
+    ("a buffer that is null", "llama", "buffers/0", None, BAD),
+    ("code that is an object", "llama", "code", {}, BAD),
+    ("an instruction that is text", "llama", "code/0", "embed", BAD),
+    ("an instruction without a barrier's bit", "llama", "code/0", ["embed", []], BAD),
+    ("an op nobody knows", "llama", "code/0/0", "exec", OP),
+    ("an op named after a property", "llama", "code/0/0", "__proto__", OP),
+    ("an op that is a number", "llama", "code/0/0", 3, OP),
+    ("an argument too few", "llama", "code/embed/1", [["weight", 0]], BAD),
+    ("arguments that are an object", "llama", "code/embed/1", {}, BAD),
+    ("a barrier's bit of 2", "llama", "code/embed/2", 2, BAD),
+    ("a barrier's bit that is true", "llama", "code/embed/2", True, BAD),
+    ("a width that is a slot", "llama", "code/embed/1/d", ["slot", "n"], BAD),
+    ("rows of an unknown slot", "llama", "code/embed/1/n", ["slot", "k"], BAD),
+    ("rows of a slot named after a property", "llama", "code/embed/1/n", ["slot", "toString"], BAD),
+    ("rows that are an address", "llama", "code/embed/1/n", ["arena", 0], BAD),
+    ("more rows than the arena holds", "llama", "code/embed/1/n", 1 << 20, BAD),
+    ("less than no rows", "llama", "code/embed/1/n", -1, BAD),
+    ("2^31 rows", "llama", "code/embed/1/n", 1 << 31, BAD),
+    ("half a row of a kernel", "llama", "code/embed/1/n", 1.5, BAD),
+    ("rows that are text", "llama", "code/embed/1/n", "8", BAD),
+    ("rows that are null", "llama", "code/embed/1/n", None, BAD),
+    ("a scale beyond f32", "llama", "code/embed/1/scale", 1e39, BAD),
+    ("a scale that is true", "llama", "code/embed/1/scale", True, BAD),
+    ("a scale that is an object", "llama", "code/embed/1/scale", {}, BAD),
+    ("rows written behind the arena", "llama", "code/embed/1/y", ["arena", 1 << 20], BAD),
+    ("rows written before the arena", "llama", "code/embed/1/y", ["arena", -64], BAD),
+    ("rows written between words", "llama", "code/embed/1/y", ["arena", 30], BAD),
+    ("rows written at half a byte", "llama", "code/embed/1/y", ["arena", 0.5], BAD),
+    ("rows written into constants", "llama", "code/embed/1/y", ["constants", 0], BAD),
+    ("rows written into the cache", "llama", "code/embed/1/y", ["kv", 0], BAD),
+    ("rows written into a weight", "llama", "code/embed/1/y", ["weight", 0], BAD),
+    ("rows written nowhere", "llama", "code/embed/1/y", 0, BAD),
+    ("rows in a region named after a property", "llama", "code/embed/1/y", ["__proto__", 0], BAD),
+    ("rows in a region that is a number", "llama", "code/embed/1/y", [7, 0], BAD),
+    ("an offset that is a list", "llama", "code/embed/1/y", ["arena", [0]], BAD),
+    ("token ids read from the cache", "llama", "code/embed/1/ids", ["kv", 0], BAD),
+    ("token ids read from a weight", "llama", "code/embed/1/ids", ["weight", 1], BAD),
+    ("rows written over the ids they come from", "llama", "code/embed/1/y", ["arena", "tokens"], BAD),
+    ("a table of more tokens than the weight has", "llama", "code/embed/1/vocab", 51, BAD),
+    ("a weight that is not there", "llama", "code/embed/1/table", ["weight", 99], BAD),
+    ("a weight before the first", "llama", "code/embed/1/table", ["weight", -1], BAD),
+    ("half a weight", "llama", "code/embed/1/table", ["weight", 0.5], BAD),
+    ("a matrix in the arena", "llama", "code/embed/1/table", ["arena", 0], BAD),
+    ("a matrix left out", "llama", "code/embed/1/table", 0, BAD),
+    ("a matrix that is a norm's vector", "llama", "code/embed/1/table", ["weight", 1], BAD),
+    ("a vector that is a matrix", "llama", "code/rms_norm_quantize/1/weight", ["weight", 0], BAD),
+    ("an absent vector that is false", "llama", "code/rms_norm_quantize/1/weight", False, BAD),
+    ("rows of no whole blocks", "llama", "code/quantize/1/d", 33, BAD),
+    ("copies that overlap", "llama", "code/quantize/1/stride", 16, BAD),
+    ("copies at odd places", "llama", "code/quantize/1/stride", 100001, BAD),
+    ("copies behind the arena", "llama", "code/quantize/1/stride", 1 << 24, BAD),
+    ("copies of rows that are not quantised", "gemma2", "code/matmul/1/stride", 1 << 12, BAD),
+    ("a gate quantised and its partner not", "llama", "weights/gate", {"type": "f32", "bytes": 96 * 64 * 4}, BAD),
+    ("keys in the arena", "llama", "code/rope_kv/1/kcache", ["arena", 0], BAD),
+    ("values behind the cache", "llama", "code/rope_kv/1/vcache", ["kv", 1 << 20], BAD),
+    ("more pages than the cache has", "llama", "code/rope_kv/1/cache_pages", 1 << 20, BAD),
+    ("a cache of f32 in the bytes of q4", "llama", "code/rope_kv/1/kv_type", 0, BAD),
+    ("a cache of no known type", "llama", "code/rope_kv/1/kv_type", 3, BAD),
+    ("keys and values in one place", "llama", "code/rope_kv/1/vcache", ["kv", 0], BAD),
+    ("a page table wider than its buffer", "llama", "code/attention/1/max_pages", 1 << 28, BAD),
+    ("more heads than a row has", "llama", "code/attention/1/heads", 1 << 20, BAD),
+    ("angles behind the constants", "llama", "code/rope_table/1/frequencies", ["constants", 64], BAD),
+    ("a product written over its own rows", "gemma2", "code/matmul/1/y", ["arena", "x"], BAD),
+    ("a barrier missing before rows are read", "llama", "code/embed/2", 0, BAD),
+    ("a barrier missing before the cache is read", "llama", "code/rope_kv/2", 0, BAD),
+    ("a barrier missing before another's rows are overwritten", "llama", "code/attention/2", 0, BAD),
+    ("hundreds of instructions without a barrier", "llama", "code", [SCALE] * 200, BAD),
+    ("hundreds of reads without a barrier", "elements", "code", [["argmax", [["constants", 0], ["arena", 64], 0, 1], 0]] * 257, LARGE),
+    ("the document is a list", "llama", "", [], BAD),
+    ("the document is null", "llama", "", None, BAD),
+]  # fmt: skip
+TEXTS = [  # reason, text: what is not even JSON
+    ("nothing", ""),
+    ("half a document", '{"format": "edgenet-program"'),
+    ("not a number", '{"format": "edgenet-program", "version": NaN}'),
+    ("a number beyond 2^53", '{"format": "edgenet-program", "version": 1, "opset": 90071992547409921}'),
+    ("a number beyond all", '{"format": "edgenet-program", "version": 1, "opset": 1e999}'),
+    ("a lone surrogate", '{"format": "edgenet-program", "name": "\\ud800"}'),
+    ("100,000 lists in one another", "[" * 100_000),
+]
+
+
+def step(at, part: str):
+    """The key of one part of a path, at this place of the document."""
+    if isinstance(at, dict):
+        return part
+    if part.isdigit():
+        return int(part)
+    if at and isinstance(at[0], dict):  # weights by the end of their name
+        return next(i for i, item in enumerate(at) if item["name"].endswith(part))
+    return next(i for i, item in enumerate(at) if item[0] == part)
+
+
+def resolved(program: dict, row: tuple) -> dict:
+    """The row with a path of keys and numbers; `times`: the value is a list of so many of its first item."""
+    reason, base, path, value, code = row
+    at, keys, named = program, [], {}
+    for part in filter(None, path.split("/")):
+        if len(keys) == 3 and keys[0] == "code" and not part.isdigit():
+            args = [a.name for a in table.op(program["code"][keys[1]][0]).args]
+            named = dict(zip(args, at, strict=True))
+            keys.append(args.index(part))
+        else:
+            keys.append(step(at, part))
+        at = at[keys[-1]] if not isinstance(at, dict) or keys[-1] in at else None
+    if isinstance(value, list) and value[:1] == ["arena"] and isinstance(value[1], str):
+        buffer = next((b for b in program["buffers"] if b["name"] == value[1]), None)
+        value = ["arena", buffer["offset"]] if buffer else named[value[1]]
+    if isinstance(value, dict) and isinstance(at, dict) and value and path.startswith("weights/gate"):
+        value = {**at, **value}
+    found = {"reason": reason, "base": base, "path": keys, "code": code}
+    if value is GONE:
+        return found
+    if isinstance(value, list) and len(value) > 100:
+        return {**found, "value": value[0], "times": len(value)}
+    return {**found, "value": value}
+
+
+def write(name: str, value) -> None:
+    rows = ",\n".join(json.dumps(v, separators=(",", ":")) for v in value) if isinstance(value, list) else None
+    text = f"[\n{rows}\n]\n" if rows else json.dumps(value, separators=(",", ":")) + "\n"
+    (FOLDER / name).write_text(text, encoding="utf-8")
+    print(name, len(text))
+
+
+if __name__ == "__main__":
+    programs = models()
+    write("table.json", table.describe())
+    write("good.json", [{"name": name, **good(p)} for name, p in programs.items()])
+    rows = [resolved(programs[row[1]].to_data(), row) for row in HOSTILE]
+    short = [(r, t) if len(t) < 1000 else (r, t[:1], len(t)) for r, t in TEXTS]
+    texts = [{"reason": r, "text": t, "code": BAD, **({"times": n[0]} if n else {})} for r, t, *n in short]
+    write("hostile.json", rows + texts)
