@@ -19,6 +19,7 @@ BUNDLES = {
     "web/engine/kernel-worker.js": [("workers/kernel.js", "esm")],
     "web/engine/lm/worker.js": [("workers/lm.js", "esm")],
     "web/engine/lm/thread-worker.js": [("workers/lm-thread.js", "esm")],
+    "web/engine/lm/onnx-worker.js": [("workers/onnx.js", "esm")],
     "web/python/worker.js": [("workers/python.js", "esm")],
     "service-worker.js": [("service-worker.js", "iife")],
 }
