@@ -15,7 +15,9 @@ from edgenet.kernels.lm.table import OPS, op
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILDS = ("simd", "relaxed")
-OWN = tuple(m for m in cases.MODULES if m not in ("matmul", "quantize"))  # weights need repacking first: test_lm_matmul.py
+OWN = tuple(
+    m for m in cases.MODULES if m not in ("matmul", "quantize")
+)  # weights need repacking first: test_lm_matmul.py
 CASES = list(cases.all_cases(OWN))
 
 

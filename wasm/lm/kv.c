@@ -1,4 +1,4 @@
-// Writing and reading rows of the cache, and copying a page.
+// Writing and reading rows of the cache.
 #include "kv.h"
 
 static float largest(const float *x, int n, float *size) {
@@ -88,15 +88,5 @@ OP(kv_store) {
     kv_put(&c, kv_rows(&c, c.k, page, head), at % c.page, a->k + (size_t)item * c.head_dim);
     kv_put(&c, kv_rows(&c, c.v, page, head), at % c.page, a->v + (size_t)item * c.head_dim);
   }
-  return OK;
-}
-
-// Copies a page of every layer's K and V: layer l has its K pages at kv + 2 * l * cache_pages * page_bytes, its V pages behind them. For a host
-// that shares pages between sequences and must write to one.
-EXPORT(kv_copy) int kv_copy(uint8_t *kv, int layers, int cache_pages, uint32_t page_bytes, int source, int target) {
-  if ((uint32_t)source >= (uint32_t)cache_pages || (uint32_t)target >= (uint32_t)cache_pages || layers < 0) return INVALID_INPUT;
-  if (source == target) return OK;
-  for (int side = 0; side < 2 * layers; side++, kv += (size_t)cache_pages * page_bytes)
-    __builtin_memcpy(kv + (size_t)target * page_bytes, kv + (size_t)source * page_bytes, page_bytes);
   return OK;
 }
