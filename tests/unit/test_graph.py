@@ -9,6 +9,7 @@ import pytest
 
 from edgenet.errors import InvalidGraph
 from edgenet.graph import Capacity, Graph, Node, compile
+from edgenet.graph.cost import cost, total
 from edgenet.graph.ops import OPS
 from tests.unit.graph_models import FORMS, decoder, encoder
 
@@ -160,6 +161,7 @@ def test_a_capacity_out_of_its_limits_is_refused(fields):
         Capacity(**fields)
 
 
+@pytest.mark.skipif(sys.platform == "emscripten", reason="a browser starts no process")
 def test_compiling_imports_no_numpy():
     code = (
         "import sys; sys.modules['numpy'] = None\n"
@@ -175,3 +177,30 @@ def test_compiling_imports_no_numpy():
 def test_encoders_and_decoders_of_every_form_are_valid():
     for graph in (*map(decoder, FORMS.values()), encoder()):
         graph.validate()
+
+
+def test_the_cost_of_a_run_is_counted_by_hand():
+    g = Graph()
+    x = g.embed(g.weight("e", (9, 32), "q8_0"), ids(g, "tokens"))
+    x = g.matmul(x, g.weight("w", (64, 32), "q4_0"), g.weight("b", (64,), "f32"))
+    places = ids(g), ids(g, "sequences")
+    g.kv_store(g.scale(x, 2.0), x, *places, layer=0, kv_heads=2, head_dim=32)
+    g.output("y", g.attention(x, *places, layer=0, heads=2, kv_heads=2, head_dim=32, scale=1))
+    found = {node.op: tuple(c) for node, c in cost(g, {"n": 3}, context=10)}
+    assert found == {
+        "embed": (3 * 32, 3 * 34, 4 * 3 * 32 + 4 * 3),
+        "matmul": (2 * 3 * 32 * 64, 64 * 18 + 4 * 64, 4 * 3 * (32 + 64)),
+        "scale": (3 * 64, 0, 2 * 4 * 3 * 64),
+        "kv_store": (0, 0, 2 * 4 * 3 * 64 + 2 * 4 * 3),
+        "attention": (4 * 3 * 10 * 64, 0, 2 * 4 * 3 * 64 + 2 * 4 * 3 + 2 * 4 * 3 * 10 * 64),
+    }
+    assert total(cost(g, {"n": 3}, 10)) == tuple(map(sum, zip(*found.values(), strict=True)))
+
+
+def test_every_op_of_every_form_has_a_cost():
+    g = Graph()
+    g.output("y", lora(g, 4, 4))
+    assert total(cost(g, {"n": 2})).flops == 2 * 2 * 4 * (64 + 64)
+    for graph in (*map(decoder, FORMS.values()), encoder()):
+        for node, (flops, weights, moved) in cost(graph, {"n": 4, "m": 2, "s": 1}, 8):
+            assert flops >= 0 and weights >= 0 and (moved > 0 or node.op == "kv_store"), node.op

@@ -43,7 +43,8 @@ class Attribute(NamedTuple):
 
 @dataclass(frozen=True)
 class Op:
-    """A row of the table. `result` is the shape pattern of the output; `flops` a product of the sizes in the patterns."""
+    """A row of the table. `result` is the shape pattern of the output; `flops` a sum of
+    products of the sizes in the patterns and `context`, the tokens a row attends to."""
 
     name: str
     ports: tuple[Port, ...]
@@ -191,7 +192,7 @@ OPS: dict[str, Op] = {
             ),
             "r out",
             (_SCALE,),
-            flops="2*r*rank*in",
+            flops="2*r*rank*in + 2*r*rank*out",
         ),
     )
 }
