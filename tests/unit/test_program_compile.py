@@ -204,7 +204,15 @@ def _lora(g):
     return g.lora(g.scale(x, 2.0), x, a, b, 1.0)
 
 
+def _heads(g, width):
+    q = g.input("q", "f32", ("n", 2 * width))
+    shape = {"heads": 2, "kv_heads": 2, "head_dim": width, "scale": 1}
+    return g.attention_packed(q, q, q, g.input("sequences", "i32", ("n",)), **shape)
+
+
 REFUSED = [
+    ("heads of odd width", lambda g: _heads(g, 6), InvalidGraph),
+    ("heads wider than a kernel holds", lambda g: _heads(g, 320), InvalidGraph),
     ("a head norm that no rope follows", _head_norm, InvalidGraph),
     ("logits of all rows", lambda g: _product(g, "n", "f32", 9, 32), InvalidGraph),
     ("a type no kernel multiplies", lambda g: _product(g, "m", "q2_k", 9, 256), UnsupportedFeature),
@@ -220,3 +228,10 @@ def test_what_no_kernel_can_run_is_refused(build, error):
     graph.output("logits", build(graph))
     with pytest.raises(error):
         compile(graph, CAPACITY)
+
+
+def test_narrow_heads_need_a_cache_of_f32():
+    graph = decoder(Form(head_dim=24, heads=2, kv_heads=1))
+    compile(graph, CAPACITY)
+    with pytest.raises(InvalidGraph, match='Keep K and V as "f32"'):
+        compile(graph, Capacity(kv="q4"))

@@ -34,7 +34,7 @@ def compile(graph: Graph, capacity: Capacity | None = None, locate: Locate | Non
     graph.validate()
     kept = {t.name for t in graph.outputs.values()}
     nodes = fuse(graph.order(), kept)
-    judge_kernels(nodes)
+    judge_kernels(nodes, capacity.kv)
     nodes = share_angles(add_quantize(nodes, kept))
     nodes = _with_sampling(graph, spare_inputs(nodes, kept, set(graph.leaves)), capacity)
     program = _Compiler(graph, nodes, capacity, locate or _Packed(graph)).program()

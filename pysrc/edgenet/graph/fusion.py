@@ -223,12 +223,24 @@ def spare_inputs(nodes: list[Node], kept: set[str], leaves: set[str]) -> list[No
     return done
 
 
-def judge_kernels(nodes: list[Node]) -> None:
-    """Raises InvalidGraph for an op that no kernel runs by itself."""
+MAX_HEAD = 256  # values of one head that the kernels take
+HEAD_STEP = {"f32": 4, "q8": 16, "q4": 16}  # what a head's values must be a multiple of, by the type of the cache
+
+
+def judge_kernels(nodes: list[Node], kv: str) -> None:
+    """Raises InvalidGraph for what no kernel runs. `kv`: how K and V are kept."""
     for node in nodes:
         if node.op == "rms_norm" and node.attributes["heads"] != 1:
             raise InvalidGraph(
                 f"{node.where}: rms_norm with heads={node.attributes['heads']} runs only between the matmul and the rope of q and k,"
                 " whose results nothing else reads; give both q and k a norm with weights and one eps.",
+                where=node.where,
+            )
+        step = HEAD_STEP["f32" if node.op == "attention_packed" else kv]
+        width = node.attributes.get("head_dim", step)
+        if node.op != "rope" and (width % step or width > MAX_HEAD):
+            raise InvalidGraph(
+                f"{node.where}: {node.op} takes heads of up to {MAX_HEAD} values, a multiple of {step}; found {width}."
+                + ' Keep K and V as "f32".' * (step > 4 and width % 4 == 0),
                 where=node.where,
             )
