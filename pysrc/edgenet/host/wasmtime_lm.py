@@ -157,7 +157,8 @@ class WasmtimeLm(Hosted):
             code = it.call("repack", FILE_TYPES[kind].id, form.code, staging, address, rows, columns, first, count)
             if code:
                 raise ModelInvalid(
-                    f"Rows {first} to {first + count} of {weight.name} are no finite {kind} weights ({code_name(code)}). Get the file again.",
+                    f"Rows {first} to {first + count} of {weight.name} are no finite {kind} weights ({code_name(code)}). "
+                    "Get the file again.",
                     weight=weight.name,
                 )
 
