@@ -1,11 +1,15 @@
 """The steps in order, and `build.py build`."""
 
+import shutil
+
 from tools import node
 from tools.paths import CACHE, DIST, NODE_MODULES, OUT, ROOT
 from tools.step import Step
 from tools.steps import assets, language, pyodide, site, wasm, web, wheel
 from tools.steps import model as model_step
 from tools.steps.keys import site_key
+
+BUNDLED = ROOT / "pysrc" / "edgenet" / "kernels" / "engine.relaxed.wasm"  # what the CLI runs, inside the wheel
 
 
 def npm():
@@ -22,6 +26,7 @@ def model():
 
 def kernels():
     wasm.build(OUT / "kernels")
+    shutil.copyfile(OUT / "kernels" / BUNDLED.name, BUNDLED)
 
 
 NPM = Step("npm", npm, ["package.json", "package-lock.json"], [NODE_MODULES / "esbuild", NODE_MODULES / "typescript"])
@@ -43,10 +48,15 @@ STEPS = [
     Step(
         "language models",
         lambda: language.build(OUT / "models"),
-        ["models", "manifests/*.json", "tools/steps/language.py", "pysrc/edgenet"],
+        ["models", "manifests/*.json", "tools/steps/language.py", "pysrc/edgenet/**/*.py"],
         [OUT / "models"],
     ),
-    Step("kernels", kernels, ["wasm", "tools/steps/wasm.py", "tools/lock/build.txt"], [OUT / "kernels"]),
+    Step(
+        "kernels",
+        kernels,
+        ["wasm", "tools/steps/wasm.py", "tools/lock/build.txt", "pysrc/edgenet/kernels/**/*.py"],
+        [OUT / "kernels", BUNDLED],
+    ),
     Step(
         "wheel", wheel.run, ["pyproject.toml", "pysrc/edgenet", "README.md", "tools/steps/wheel.py"], [OUT / "wheels"]
     ),

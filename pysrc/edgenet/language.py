@@ -1,7 +1,7 @@
 """LanguageSession: a person's handle on a loaded language model in Python; names as in the JavaScript SDK. Runs anywhere.
 
-The decode loop of Python hosts: one conversation at a time, a prompt that begins like the last one keeps its K and V. Engine, tokenizer
-and chat template are passed in.
+The decode loop of Python hosts: one conversation at a time, a prompt that begins like the last one keeps its K and V. Engine and tokenizer
+are passed in.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .errors import ContextFull, Disposed, EmptyText, InvalidOption, NoChatTemplate, OutputNotFinite
+from .errors import ContextFull, Disposed, EmptyText, InvalidOption, OutputNotFinite
 from .graph import Program
 from .run import Engine
 from .text.encode import TextTokenizer
@@ -47,11 +47,11 @@ class LanguageSession:
         tokenizer: TextTokenizer,
         generation: dict,
         random_seed: Callable[[], int],
-        chat: Callable[[Sequence[dict]], list[int]] | None = None,
     ):
         self._engine: Engine | None = engine
         self.capacity, self.generation, self.tokenizer = program.capacity, generation, tokenizer
-        self._random_seed, self._chat = random_seed, chat
+        self.vocabulary = program.buffer("logits").shape[1]
+        self._random_seed = random_seed
         self._kept: list[int] = []  # tokens whose K and V are in the cache
         self.last: Answer | None = None
         self._tables = np.arange(self.capacity.max_pages, dtype=np.int32)[None]
@@ -65,14 +65,14 @@ class LanguageSession:
         return await self.generate(self.tokens_of(messages), **options)
 
     def tokens_of(self, prompt: str | Sequence) -> list[int]:
-        """The tokens of a text, of messages, or tokens themselves. Raises EmptyText, NoChatTemplate."""
+        """The tokens of a text, of messages, or tokens themselves. Raises EmptyText, and as `tokenize_chat` does."""
         if isinstance(prompt, str):
             bos, wanted = self.generation["bos"], self.generation["addBos"]
             ids = [*([bos] if wanted and bos is not None else []), *self.tokenizer.encode(prompt)]
         elif prompt and isinstance(prompt[0], dict):
-            if self._chat is None:
-                raise NoChatTemplate("This model has no chat template: it goes on with texts and answers no messages.")
-            ids = self._chat(prompt)
+            from .text.chat import Chat, tokenize_chat  # needs jinja2, which completion does not
+
+            ids = tokenize_chat(self.tokenizer, self.generation, Chat(prompt))
         else:
             ids = [int(i) for i in prompt]
         if not ids:
@@ -82,7 +82,7 @@ class LanguageSession:
     async def stream(self, prompt, **options) -> AsyncIterator[str]:
         """Pieces of the answer as they are known, never a broken character; figures in `last`. Options: the fields of `Sampling`.
 
-        Raises InvalidOption, EmptyText, NoChatTemplate, ContextFull, OutputNotFinite, Disposed.
+        Raises InvalidOption, EmptyText, ContextFull, OutputNotFinite, Disposed.
         """
         if unknown := set(options) - set(Sampling.__dataclass_fields__):
             raise InvalidOption(
