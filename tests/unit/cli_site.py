@@ -26,6 +26,8 @@ class Faults:
         default_factory=dict
     )  # one entry per answer: bytes after which the connection ends
     status: dict[str, list[int]] = field(default_factory=dict)  # one entry per answer: status instead of the file
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)  # sent with the answer, or with the redirect
+    redirect: dict[str, str] = field(default_factory=dict)  # to this path
     no_range: bool = False
     silent: threading.Event | None = None  # answers nothing until set
     requests: list[tuple[str, str | None]] = field(default_factory=list)
@@ -47,6 +49,8 @@ class _Handler(BaseHTTPRequestHandler):
         if faults.silent:
             faults.silent.wait(30)
         path = self.cids.get(self.path.rsplit("/", 1)[-1], self.root / self.path.lstrip("/"))
+        if moved := faults.of(faults.redirect, self.path):
+            return self._empty(302, {"Location": moved})
         statuses = faults.of(faults.status, self.path)
         if statuses or not path.is_file():
             return self._empty(statuses.pop(0) if statuses else 404)
@@ -64,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
         if wanted:
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
         self.send_header("Content-Length", str(stop - start))
-        self.end_headers()
+        self._end_headers({})
         cuts = self.faults.of(self.faults.cut, self.path)
         body = data[start:stop][: cuts.pop(0) if cuts else None]
         try:
@@ -74,9 +78,14 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) < stop - start:
             self._hang_up()
 
-    def _empty(self, status: int):
+    def _empty(self, status: int, more: dict[str, str] | None = None):
         self.send_response(status)
         self.send_header("Content-Length", "0")
+        self._end_headers(more or {})
+
+    def _end_headers(self, more: dict[str, str]):
+        for name, value in (more | (self.faults.of(self.faults.headers, self.path) or {})).items():
+            self.send_header(name, value)
         self.end_headers()
 
     def _hang_up(self):

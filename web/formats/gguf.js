@@ -29,7 +29,7 @@ const FIRST = 1 << 20, GROWTH = 4;
  * @returns {Promise<Header>} @throws {InvalidGguf | UnsupportedTensorType}
  */
 export async function readHeader(file, name = "the file") {
-  let window = new Uint8Array(0);
+  let window = /** @type {Uint8Array} */ (new Uint8Array(0));
   let want = Math.min(FIRST, file.size);
   for (;;) {
     const piece = new Uint8Array(await file.slice(window.length, want).arrayBuffer());

@@ -51,22 +51,34 @@ async def pull_model(
         manifest, url = await site.manifest(await site.row(model_id, version))
         verdict = await shell.book.accept(manifest, site, allow_unsigned=allow_unsigned)
         with progress(shell, f"{manifest['id']} {manifest['version']}") as show:
-            puller = Puller(shell.store, http, chosen, _events(shell, show))
+            puller = Puller(shell.store, http, chosen, events(shell, show))
             model, totals = await puller.pull(manifest, url, verdict.state)
     pulled = Pulled(model, totals, {name: str(path) for name, path in shell.store.paths(model).items()})
     if output is not None:
-        text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
-        pulled.output = str(export(shell.store, model, Path(output), shell.disk, text.encode()))
-    if (limit := shell.config.cache_limit) is not None:
-        pulled.evicted = [gone.key for gone in shell.store.evict(limit, keep=model.key)]
-        if pulled.evicted:
-            shell.say(
-                f"notice: removed from the cache to stay under {shell.config['cache.maxSize']}: {', '.join(pulled.evicted)}"
-            )
+        pulled.output = export_to(shell, model, output)
+    pulled.evicted = make_room(shell, model)
     return pulled
 
 
-def _events(shell, show):
+def export_to(shell, model, output: str) -> str:
+    """Copy a complete model with its manifest to `output`; the folder that it lies in then."""
+    text = json.dumps(model.manifest, indent=1, ensure_ascii=False) + "\n"
+    return str(export(shell.store, model, Path(output), shell.disk, text.encode()))
+
+
+def make_room(shell, model) -> list[str]:
+    """Remove the longest unused models beyond the cache's limit, never `model`; keys of those gone."""
+    if (limit := shell.config.cache_limit) is None:
+        return []
+    evicted = [gone.key for gone in shell.store.evict(limit, keep=model.key)]
+    if evicted:
+        shell.say(f"notice: removed from the cache to stay under {shell.config['cache.maxSize']}: {', '.join(evicted)}")
+    return evicted
+
+
+def events(shell, show):
+    """What to call with each event of a pull: progress to `show`, notices to the user."""
+
     def emit(event):
         if "loaded" in event:
             show(event["loaded"], event["total"], event["file"])
@@ -76,9 +88,16 @@ def _events(shell, show):
 
 
 async def complete_model(shell, model_id: str, version: str | None = None):
-    """The stored model, complete and not revoked: from the cache without any network, else pulled from the site. Raises NotCached."""
+    """The stored model, complete and not revoked: from the cache without any network, else pulled from the site, or, for an address
+    `hf:owner/name/file.gguf`, from the hub. Raises NotCached.
+    """
+    from ..registry.hub_manifest import address_of
     from ..trust import judge_cached
 
+    if model_id.startswith("hf:"):
+        from .hub import hub_model
+
+        return await hub_model(shell, model_id)
     held = shell.store.find(model_id, version)
     if held and shell.store.complete(held):
         site = _site_of(shell, held)
@@ -89,6 +108,8 @@ async def complete_model(shell, model_id: str, version: str | None = None):
             shell.say(f"notice: {notice['message']}")
         shell.store.used(held)
         return held
+    if held and address_of(held):
+        return await pull_again(shell, held)
     if not shell.has_site:
         raise NotCached(
             f"The model {model_id} is not in the cache. Get it first: "
@@ -96,6 +117,14 @@ async def complete_model(shell, model_id: str, version: str | None = None):
             id=model_id,
         )
     return (await pull_model(shell, model_id, version)).model
+
+
+async def pull_again(shell, held):
+    """Fetch what is missing of a stored model from where it came; its manifest is not judged anew. Raises as `Puller.pull`."""
+    async with shell.http() as http:
+        with progress(shell, held.key) as show:
+            puller = Puller(shell.store, http, options(shell, None, None), events(shell, show))
+            return (await puller.pull(held.manifest, held.url, held.state))[0]
 
 
 def _site_of(shell, model) -> str:

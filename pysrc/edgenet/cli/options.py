@@ -82,6 +82,12 @@ def _path(value) -> str:
     return value
 
 
+def _address(value) -> str:
+    if not isinstance(value, str) or not re.match(r"https?://[^/]", value):
+        raise ValueError("an http(s) address")
+    return value
+
+
 def _gateways(value) -> list[str]:
     rows = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
     rows = [row for row in rows or [] if row]
@@ -115,6 +121,12 @@ OPTIONS = (
     Option("cdn.timeout", 30000, _whole(1, 3_600_000), "milliseconds without a byte after which a request fails"),
     Option("cdn.retries", 3, _whole(0, 20), "how often a broken request is tried again at the same source"),
     Option("cdn.parallel", 4, _whole(1, 32), "requests at a time"),
+    Option(
+        "hub.endpoint",
+        "https://huggingface.co",
+        _address,
+        "the model hub, or a mirror of it, that `hf:` addresses mean",
+    ),
     Option("ipfs.gateways", [], _gateways, "IPFS gateways asked after the sources that a manifest names"),
     Option("preferences.preferQuantization", "", _text, "the quantization that `list` shows first"),
     Option("preferences.preferSmallModels", True, _bool, "whether `list` shows small models first, else by name"),

@@ -5,7 +5,7 @@
 
 import re
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -26,6 +26,9 @@ class Answer:
     span: tuple[int, int] | None
     total: int | None  # bytes of the whole file, if the server says
     blocks: object  # async iterator of bytes
+    headers: dict[str, str] = field(
+        default_factory=dict
+    )  # lower-case; what a redirect said counts where the end says nothing
 
 
 class Http:
@@ -76,6 +79,7 @@ class Http:
                         f"{url} answered with status {response.status_code}. Check the address and the site.",
                         url=url,
                         status=response.status_code,
+                        reason=response.headers.get("X-Error-Code", ""),
                     )
                 yield _answer(response)
 
@@ -96,16 +100,19 @@ def _named(url: str):
 def _answer(response: httpx.Response) -> Answer:
     length = response.headers.get("Content-Length", "")
     whole = int(length) if length.isdigit() and "Content-Encoding" not in response.headers else None
-    blocks = response.aiter_bytes(BLOCK)
+    blocks, headers = response.aiter_bytes(BLOCK), {}
+    for step in (*response.history, response):
+        headers |= {name.lower(): value for name, value in step.headers.items()}
     if response.status_code == 200:
-        return Answer(str(response.url), None, whole, blocks)
+        return Answer(str(response.url), None, whole, blocks, headers)
     match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
     if not match:
         raise NetworkError(
             f"{response.url} answered a range without saying which; try another source.", url=str(response.url)
         )
     first, last, total = match.groups()
-    return Answer(str(response.url), (int(first), int(last) + 1), None if total == "*" else int(total), blocks)
+    span = int(first), int(last) + 1
+    return Answer(str(response.url), span, None if total == "*" else int(total), blocks, headers)
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """The local model cache: content-addressed files with a bitset of verified chunks, and the accepted manifests. CPython.
 
 Same design as the browser's store. Below the cache folder: `files/<merkleRoot>` (bytes), `files/<merkleRoot>.json` (size, chunk size,
-verified chunks, last use), `models/<id>@<version>.json` (manifest, where from, signature state, last use), `locks/`.
+verified chunks, last use), `models/<id>@<version>.json` (manifest, where from, signature state, last use), `incoming/`, `locks/`.
 A chunk's bytes are flushed before its bit is set, so whatever stops the program, every set bit is true.
 """
 
@@ -96,6 +96,21 @@ class Store:
         bytes that freed."""
         named = set().union(*(model.roots() for model in self.models()))
         return sum(self._drop(root) for root in (self.roots() if roots is None else roots) - named)
+
+    def incoming(self, name: str) -> Path:
+        """Where a file grows whose hashes are not known yet; its count of flushed bytes lies beside it, with the ending `.json`."""
+        return self.folder / "incoming" / name
+
+    def drop_incoming(self) -> int:
+        """Remove what broken downloads of such files left, but for those being fetched now; says how many bytes that freed."""
+        freed = 0
+        for path in [path for path in self.incoming("").glob("*") if not path.suffix]:
+            with self.disk.if_free(self.folder / "locks" / path.name) as free:
+                if free:
+                    freed += self.disk.size(path)
+                    self.disk.remove(path)
+                    self.disk.remove(path.with_suffix(".json"))
+        return freed
 
     def _drop(self, root: str) -> int:
         with self.disk.if_free(self.folder / "locks" / root) as free:

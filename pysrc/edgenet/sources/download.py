@@ -8,7 +8,15 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
-from ..errors import AllSourcesFailed, EdgeNetError, HashMismatch, HttpStatusError, NetworkError, SizeMismatch
+from ..errors import (
+    AccessRefused,
+    AllSourcesFailed,
+    EdgeNetError,
+    HashMismatch,
+    HttpStatusError,
+    NetworkError,
+    SizeMismatch,
+)
 from ..integrity import leaf_hash
 from .chunks import chunk_length, runs
 from .plan import Candidate
@@ -93,7 +101,7 @@ class Download:
                     await self._request(source, run)
             except (NetworkError, SizeMismatch) as error:
                 failures = 1 if len(self._left(source, chunks)) < len(left) else failures + 1
-                if failures > self._retries or not _transient(error):
+                if failures > self._retries or not transient(error):
                     return self._give_up(source, error)
                 await self._wait(FIRST_WAIT_S * 2 ** (failures - 1))
 
@@ -182,8 +190,8 @@ class Download:
         return AllSourcesFailed(text, file=self._name, chunk=lost[0], attempts=self._attempts)
 
 
-def _transient(error: EdgeNetError) -> bool:
+def transient(error: EdgeNetError) -> bool:
     """Whether asking the same source again can help."""
     if isinstance(error, HttpStatusError):
         return error.details.get("status") in _TRY_AGAIN
-    return isinstance(error, NetworkError)
+    return isinstance(error, NetworkError) and not isinstance(error, AccessRefused)

@@ -72,7 +72,7 @@ def clear(
             freed += shell.store.remove(held)
             gone.append(held.key)
     if model is None and older_than is None:
-        freed += shell.store.sweep()
+        freed += shell.store.sweep() + shell.store.drop_incoming()
         shell.disk.remove(shell.store.folder / "index")
     return _freed(gone, freed)
 
@@ -97,7 +97,7 @@ def prune(ctx: typer.Context, as_json: Json = False):
         if not shell.store.complete(held):
             freed += shell.store.remove(held)
             gone.append(held.key)
-    freed += shell.store.sweep()
+    freed += shell.store.sweep() + shell.store.drop_incoming()
     if shell.config.cache_limit is not None:
         before = shell.store.total()
         gone += [held.key for held in shell.store.evict(shell.config.cache_limit)]

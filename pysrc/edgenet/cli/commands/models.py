@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from ...errors import ModelNotFound
+from .. import gguf_info
 from ..shell import Json, Result, command
 from ..text import megabytes, table
 
@@ -33,6 +34,8 @@ def register(app: typer.Typer) -> None:
         "info minilm-l6-v2-q8",
         "info minilm-l6-v2-q8 --benchmarks",
         "info minilm-l6-v2-q8 --requirements --json",
+        "info ./model-q4_0.gguf --context 4096",
+        "info ./model-q4_0.gguf --tensors --json",
     )(info)
 
 
@@ -93,20 +96,40 @@ def _order(config):
 
 async def info(
     ctx: typer.Context,
-    model: Annotated[str, typer.Argument(help="Id of the model.")],
+    model: Annotated[str, typer.Argument(help="Id of the model, or a GGUF file.")],
     version: Annotated[str | None, typer.Option(help="This version, else the newest.")] = None,
     benchmarks: Annotated[bool, typer.Option("--benchmarks", help="Only the benchmarks.")] = False,
     requirements: Annotated[bool, typer.Option("--requirements", help="Only the requirements.")] = False,
+    tensors: Annotated[bool, typer.Option("--tensors", help="Also every tensor of a GGUF model.")] = False,
+    context: Annotated[
+        int, typer.Option(min=0, help="Tokens that a GGUF model's memory is told for (0: 2048, or fewer).")
+    ] = 0,
+    kv: Annotated[str, typer.Option(help="How keys and values are kept then: f32, q8 or q4.")] = "f32",
     as_json: Json = False,
 ):
-    """Show what a model's manifest says, from the cache or, if it is not there, from the site."""
+    """Show what a model's manifest says, from the cache or, if it is not there, from the site; of a GGUF file, what its header tells."""
     shell = ctx.obj
+    if model.lower().endswith(".gguf") and not model.startswith("hf:"):
+        data, text = _gguf(gguf_info.header_of_file(model), tensors, context, kv)
+        return Result(data, text)
     manifest, url, state = await _manifest(shell, model, version)
     picked = [name for name, wanted in (("benchmarks", benchmarks), ("requirements", requirements)) if wanted]
     if picked:
         data = {name: manifest.get(name, {}) for name in picked}
         return Result(data, "\n".join(_section(name, data[name]) for name in picked))
-    return Result({"manifest": manifest, "url": url, "state": state}, _summary(manifest, url, state))
+    data, text = {"manifest": manifest, "url": url, "state": state}, _summary(manifest, url, state)
+    held = shell.store.find(manifest["id"], manifest["version"])
+    if held and (header := gguf_info.header_of_model(shell, held)):
+        data["gguf"], more = _gguf(header, tensors, context, kv)
+        text += f"\n\n{more}"
+    return Result(data, text)
+
+
+def _gguf(header, tensors: bool, context: int, kv: str) -> tuple[dict, str]:
+    """What a GGUF header tells, as data and as text."""
+    data = gguf_info.told(header, context, kv)
+    rows = gguf_info.tensors(header) if tensors else None
+    return data | ({} if rows is None else {"tensorList": rows}), gguf_info.summary(data, rows)
 
 
 async def _manifest(shell, model: str, version: str | None) -> tuple[dict, str, str]:

@@ -55,8 +55,9 @@ async def verify(
 
 async def _check(shell, http, held, repair: bool) -> tuple[list[dict], int]:
     """Rows of what is wrong at the end, and how many chunks were repaired before."""
+    from ...registry.hub_manifest import address_of
     from ...registry.pull import Puller
-    from ..fetching import options, pull_model
+    from ..fetching import options, pull_again, pull_model
 
     puller = Puller(shell.store, http, options(shell, None, None))
     rows = await puller.check(held)
@@ -64,10 +65,10 @@ async def _check(shell, http, held, repair: bool) -> tuple[list[dict], int]:
     if not (repair and bad):
         return rows, 0
     puller.forget(held, rows)
-    if shell.has_site:
+    if shell.has_site and not address_of(held):
         await pull_model(shell, held.manifest["id"], held.manifest["version"], allow_unsigned=held.state == "unsigned")
     else:
-        await puller.pull(held.manifest, held.url, held.state)
+        await pull_again(shell, held)
     return await puller.check(held), bad
 
 

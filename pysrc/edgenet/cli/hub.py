@@ -1,0 +1,55 @@
+"""Models off a hub (`hf:owner/name/file.gguf`) by the user's configuration. CPython."""
+
+from pathlib import Path
+
+from ..errors import InvalidOption, NotCached
+from .fetching import Pulled, events, export_to, make_room
+from .progress import progress
+
+
+async def hub_files(shell, text: str, address: str | None) -> list[dict]:
+    """The GGUF files of the repository `hf:owner/name`: [{"file", "size"}]. Raises as `Hub.files`."""
+    async with shell.http() as http:
+        hub, place = _hub(shell, http, text, address)
+        return await hub.files(place)
+
+
+async def pull_hub(shell, text: str, address: str | None = None, output: str | None = None) -> Pulled:
+    """Make the model of `hf:owner/name/file.gguf` complete in the cache, and copy it to `output` if asked. Raises any EdgeNetError."""
+    from ..registry.hub import HubPuller
+
+    if output is not None:
+        shell.disk.probe(Path(output))  # before a byte is fetched
+    async with shell.http() as http:
+        hub, place = _hub(shell, http, text, address)
+        if place.file is None:
+            raise InvalidOption(f"{text} names no file. `edge-net-models pull {text}` lists those there are.")
+        with progress(shell, text) as show:
+            puller = HubPuller(shell.store, hub, shell.config["cdn.retries"], events(shell, show))
+            model, totals = await puller.pull(place)
+    pulled = Pulled(model, totals, {name: str(path) for name, path in shell.store.paths(model).items()})
+    if output is not None:
+        pulled.output = export_to(shell, model, output)
+    pulled.evicted = make_room(shell, model)
+    return pulled
+
+
+def _hub(shell, http, text: str, address: str | None):
+    from ..sources.hub import Hub, parse
+
+    return Hub(address or shell.config["hub.endpoint"], http), parse(text)
+
+
+async def hub_model(shell, text: str):
+    """The stored model of `hf:owner/name/file.gguf`: from the cache without any network if it is whole there, else pulled."""
+    from ..registry.hub_manifest import address_of
+    from ..sources.hub import parse
+
+    place = parse(text)
+    if place.file is None:
+        raise NotCached(f"{text} names no file. `edge-net-models pull {text}` lists those there are.")
+    here = (model for model in shell.store.models() if address_of(model) == place.text and shell.store.complete(model))
+    if held := next(here, None):
+        shell.store.used(held)
+        return held
+    return (await pull_hub(shell, text)).model
