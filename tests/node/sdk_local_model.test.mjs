@@ -25,6 +25,15 @@ test("local: a dropped GGUF is compiled by the ranges that Python wants, named b
   assert.equal(await session.generate("one"), "one");
 });
 
+test("local: Python is ended when it has compiled, unless it teaches", async (t) => {
+  const stage = new Stage(t);
+  await stage.loader.load({ file: fileOf() });
+  assert.equal((await stage.loader.status()).python, false);
+  await stage.loader.ask("python.boot");
+  await stage.loader.load({ file: fileOf(2) });
+  assert.equal((await stage.loader.status()).python, true);
+});
+
 test("local: the same file needs no Python the second time; a changed one, or another context, does", async (t) => {
   const stage = new Stage(t);
   const first = await stage.loader.load({ file: fileOf() });

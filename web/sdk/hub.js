@@ -22,6 +22,9 @@ export class Hub {
   /** @type {Map<string, Report>} fallbacks said so far */ #said = new Map();
   #closed = false;
   #restarts = 0;
+  #compiles = 0;
+  /** Python was asked for more than compiling, so it has something to keep. */
+  #pythonStays = false;
 
   /** @param {{urls: import("./place.js").Urls, options: any, framed?: boolean}} config `options` as `readOptions` gives them */
   constructor({ urls, options, framed = false }) {
@@ -44,6 +47,7 @@ export class Hub {
     "hub.kernels": () => this.kernels.list(),
     "hub.kernels.run": (args, options) => this.kernels.run(args, options),
     "hub.kernels.add": (args, options) => this.kernels.add(args, options),
+    "python.compile": (args, options) => this.#compile(args, options),
     "engine.adapter.set": (args, options) => this.#setAdapter(args, options),
     "engine.index.put": (args, options) => this.#indexPut(args, options),
   };
@@ -58,6 +62,7 @@ export class Hub {
     const [name, ...rest] = kind.split(".");
     if (name === "lm") return this.languages.call(kind, args, options);
     // `configure` says whom a worker believes and whose code it imports: that is said here alone, never by a caller.
+    this.#pythonStays ||= name === "python";
     if (!WORKERS.includes(/** @type {any} */ (name)) || rest.join(".") === "configure") throw new UnknownKind(`Nobody answers "${kind}". Workers: ${WORKERS.join(", ")}.`, { kind });
     return this.#ask(name, rest.join("."), args, options);
   }
@@ -196,6 +201,20 @@ export class Hub {
     const known = this.#sessions.get(args.session);
     if (known) known.adapter = args.A ? { A: args.A, B: args.B, alpha: args.alpha } : null;
     return answer;
+  }
+
+  /** Python holds more memory than many a model: when all is compiled, and it has nothing else to keep, it is ended. @param {any} args @param {CallOptions} options */
+  async #compile(args, options) {
+    let wanted = false;
+    this.#compiles++;
+    try {
+      const answer = await this.#ask("python", "compile", args, options);
+      wanted = "wanted" in answer;
+      return answer;
+    } finally {
+      this.#compiles--;
+      if (!wanted && !this.#compiles && !this.#pythonStays) this.#stop("python");
+    }
   }
 
   /** Ends one worker without harm to the others (Python gives its memory back). @param {string} name */

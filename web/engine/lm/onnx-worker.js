@@ -2,8 +2,7 @@
  * The worker of one ONNX decoder: the kinds of `worker.js`, answered by onnxruntime-web. Module worker; it holds one model and fetches no model byte.
  */
 import { InvalidOption, NoModel, NotSupported } from "../../sdk/errors.js";
-import { createChat } from "../../text/chat.js";
-import { createTokenizer } from "../../text/tokenizer.js";
+import { TextTokenizer } from "../../text/tokenizer.js";
 import { serve } from "../../workers/rpc.js";
 import { ort } from "../ort.js";
 import { engineBuilds } from "./builds.js";
@@ -13,7 +12,7 @@ import { OnnxDecoder } from "./onnx.js";
 import { Sampler } from "./sampler.js";
 
 /** @type {any} */ let config = null;
-/** @type {{decoder: OnnxDecoder, tokenizer: any, chat: any, generation: any, about: any, release: () => void} | null} */ let loaded = null;
+/** @type {{decoder: OnnxDecoder, tokenizer: TextTokenizer, generation: any, about: any, release: () => void} | null} */ let loaded = null;
 
 function current() {
   if (!loaded) throw new NoModel("No model is loaded in this worker. Call lm.load first.", {});
@@ -31,11 +30,9 @@ async function open({ dtype, threads = 1, ...which }, emit) {
     emit({ status: "progress", phase: "compile", file: path });
     const decoder = await OnnxDecoder.open({ ort: await ort(config.urls.ort, threads, emit), bytes, external, context: generation.context });
     decoder.sampler = await openSampler(decoder.vocabulary);
-    const tokenizer = createTokenizer(tokenizerJson);
-    const said = { ...generation, quantization: kind };
     const modelBytes = external.reduce((sum, { data }) => sum + data.length, bytes.length);
     const about = { dtype: kind, threads, vocabulary: vocab_size ?? decoder.vocabulary, modelBytes, build: `onnxruntime-web ${kind}` };
-    loaded = { decoder, tokenizer, generation: said, chat: said.chatTemplate ? createChat(said, tokenizer) : null, about, release: folder.release };
+    loaded = { decoder, tokenizer: new TextTokenizer(tokenizerJson), generation: { ...generation, quantization: kind }, about, release: folder.release };
   } catch (error) {
     folder.release();
     throw error;
@@ -60,11 +57,11 @@ function memory() {
 }
 
 function describe() {
-  const { decoder, chat, generation, about: { threads, vocabulary, build, dtype } } = current();
+  const { decoder, generation, about: { threads, vocabulary, build, dtype } } = current();
   const why = [{ code: "onnx_runtime", reason: "An ONNX decoder runs on onnxruntime-web, one answer at a time. A GGUF file of the same model runs on EdgeNet's own engine." }];
   return {
     name: generation.name, architecture: generation.architecture, parameters: generation.parameters, context: decoder.context, vocabulary, dimensions: 0,
-    threads, build, dtype, isolated: globalThis.crossOriginIsolated === true, why, memory: memory(), chat: Boolean(chat),
+    threads, build, dtype, isolated: globalThis.crossOriginIsolated === true, why, memory: memory(), chat: Boolean(generation.chatTemplate),
   };
 }
 
@@ -77,8 +74,8 @@ serve(/** @type {any} */ (self), {
     return describe();
   },
   async "lm.generate"(args, context) {
-    const { decoder, ...rest } = current();
-    return generate({ ...rest, key: "", scheduler: /** @type {any} */ (decoder) }, args, context);
+    const { decoder, tokenizer, generation } = current();
+    return generate({ tokenizer, generation, key: "", scheduler: decoder }, args, context);
   },
   "lm.embed"() { throw new NotSupported("This model generates text; load an encoder to embed.", {}); },
   "lm.encode": ({ text, special = false }) => ({ tokens: current().tokenizer.encode(text, { special }) }),
