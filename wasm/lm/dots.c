@@ -1,24 +1,28 @@
-// Every quantised layout with 1, 4 and 8 rows. Sixteen vector registers hold the sums of eight rows; plain SIMD needs two vectors for each.
+// Every quantised layout with 1, 4 and 8 rows. Eight rows keep a group's sums in registers, so groups come one after the other; plain SIMD
+// needs two registers for a sum, and takes four rows twice.
 #include "dot.h"
-#include "dots.h"
 
-#define DOT(form, name, n) \
-  static void name##_##n(const uint8_t *w, const panel_block *x, int blocks, v128_t *out) { dot_group(form, n, w, x, blocks, out); }
-#define TWICE(name)                                                                                  \
-  static void name##_8(const uint8_t *w, const panel_block *x, int blocks, v128_t *out) {            \
-    name##_4(w, x, blocks, out), name##_4(w, x + blocks, blocks, out + 4);                           \
+#define FUNCTION(name, n) static void name##_##n(const uint8_t *const *w, const panel_block *x, int blocks, tile out)
+#define BY_FOUR(form, name, n) FUNCTION(name, n) { dot_groups(form, STREAMS, n, w, x, blocks, out); }
+#define ONE_BY_ONE(form, name) FUNCTION(name, 8) { for (int g = 0; g < STREAMS; g++) dot_groups(form, 1, 8, w + g, x, blocks, out + g); }
+#define TWICE_FOUR(name)                                                                              \
+  FUNCTION(name, 8) {                                                                                 \
+    tile second;                                                                                      \
+    name##_4(w, x, blocks, out), name##_4(w, x + blocks, blocks, second);                             \
+    for (int g = 0; g < STREAMS; g++) for (int j = 0; j < 4; j++) out[g][4 + j] = second[g][j];       \
   }
 #ifdef __wasm_relaxed_simd__
-#define EIGHT(form, name) DOT(form, name, 8)
+#define EIGHT(form, name) ONE_BY_ONE(form, name)
 #else
-#define EIGHT(form, name) TWICE(name)
+#define EIGHT(form, name) TWICE_FOUR(name)
 #endif
 
-DOT(LAYOUT_Q4, q4, 1) DOT(LAYOUT_Q4, q4, 4) EIGHT(LAYOUT_Q4, q4)
-DOT(LAYOUT_Q4M, q4m, 1) DOT(LAYOUT_Q4M, q4m, 4) EIGHT(LAYOUT_Q4M, q4m)
-DOT(LAYOUT_Q5M, q5m, 1) DOT(LAYOUT_Q5M, q5m, 4) EIGHT(LAYOUT_Q5M, q5m)
-DOT(LAYOUT_Q6, q6, 1) DOT(LAYOUT_Q6, q6, 4) EIGHT(LAYOUT_Q6, q6)
-DOT(LAYOUT_Q8, q8, 1) DOT(LAYOUT_Q8, q8, 4) DOT(LAYOUT_Q8, q8, 8)
+#define BYTES(form, name) BY_FOUR(form, name, 1) BY_FOUR(form, name, 4) EIGHT(form, name)
+BYTES(LAYOUT_Q4, q4)
+BYTES(LAYOUT_Q4M, q4m)
+BYTES(LAYOUT_Q5M, q5m)
+BYTES(LAYOUT_Q6, q6)
+BY_FOUR(LAYOUT_Q8, q8, 1) BY_FOUR(LAYOUT_Q8, q8, 4) ONE_BY_ONE(LAYOUT_Q8, q8)
 
 #define ROW(form, name) [form] = {name##_1, name##_4, name##_8}
 dot_function *const dots[LAYOUT_COUNT][WIDTHS] = {

@@ -14,7 +14,7 @@ INLINE v128_t numbers(const int form, const uint8_t *w, int i, int left) {
   return form == LAYOUT_F16 ? half4(at) : bfloat4(at);
 }
 
-INLINE void products(const int form, const int rows, const int n, const uint8_t *w, size_t stride, const float *x, int in, int i, int left,
+INLINE void add_products(const int form, const int rows, const int n, const uint8_t *w, size_t stride, const float *x, int in, int i, int left,
                      v128_t acc[rows][n]) {
   v128_t v[4];
   UNROLL for (int r = 0; r < rows; r++) v[r] = numbers(form, w + r * stride, i, left);
@@ -24,21 +24,21 @@ INLINE void products(const int form, const int rows, const int n, const uint8_t 
   }
 }
 
-INLINE void tile(const int form, const int rows, const int n, const uint8_t *w, size_t stride, const float *x, int in, float *out) {
+INLINE void product(const int form, const int rows, const int n, const uint8_t *w, size_t stride, const float *x, int in, float *out) {
   v128_t acc[rows][n];
   UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < n; j++) acc[r][j] = wasm_f32x4_const_splat(0);
   int i = 0;
-  for (; i + 4 <= in; i += 4) products(form, rows, n, w, stride, x, in, i, 4, acc);
-  if (i < in) products(form, rows, n, w, stride, x, in, i, in - i, acc);
+  for (; i + 4 <= in; i += 4) add_products(form, rows, n, w, stride, x, in, i, 4, acc);
+  if (i < in) add_products(form, rows, n, w, stride, x, in, i, in - i, acc);
   UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < n; j++) out[4 * j + r] = hsum(acc[r][j]);
 }
 
-#define FLOAT_DOTS(form, name)                                                                            \
-  static void name##_1(const uint8_t *w, size_t stride, const float *x, int in, float *out) {             \
-    tile(form, 4, 1, w, stride, x, in, out);                                                              \
-  }                                                                                                       \
-  static void name##_4(const uint8_t *w, size_t stride, const float *x, int in, float *out) {             \
-    tile(form, 2, 4, w, stride, x, in, out), tile(form, 2, 4, w + 2 * stride, stride, x, in, out + 2);    \
+#define FUNCTION(name, n) static void name##_##n(const uint8_t *w, size_t stride, const float *x, int in, v128_t *out)
+#define FLOAT_DOTS(form, name)                                                            \
+  FUNCTION(name, 1) { product(form, 4, 1, w, stride, x, in, (float *)out); }              \
+  FUNCTION(name, 4) {                                                                     \
+    product(form, 2, 4, w, stride, x, in, (float *)out);                                  \
+    product(form, 2, 4, w + 2 * stride, stride, x, in, (float *)out + 2);                 \
   }
 
 FLOAT_DOTS(LAYOUT_F32, f32) FLOAT_DOTS(LAYOUT_F16, f16) FLOAT_DOTS(LAYOUT_BF16, bf16)

@@ -1,5 +1,5 @@
-// Matrix products: rows times the transpose of a weight. Threads split the groups of four output rows; a group's weights are read from memory
-// once and meet all rows while they are in cache.
+// Matrix products: rows times the transpose of a weight. Threads split the groups of four output rows. A thread walks its share from four
+// places at once; a group's weights are read from memory once and meet all rows while they are in cache.
 #include "dots.h"
 #include "math.h"
 
@@ -8,39 +8,75 @@ typedef struct {
   int n, out, in;
 } rows_in;
 
+// Where a thread's share of outputs is read at one step: the first output of each of four groups. The last `STREAMS - count` only repeat one.
+typedef struct {
+  int count, at[STREAMS];
+} step;
+
 static int bad_shape(const rows_in *x, const weight *w) {
   return x->n < 0 || x->out <= 0 || x->in <= 0 || w->layout >= LAYOUT_COUNT || (is_quantized(w->layout) && x->in % BLOCK);
 }
 
-static int quantized_products(const weight *w, const rows_in *x, int group, int row, v128_t *to) {
-  int blocks = x->in / BLOCK, left = x->n - row, width = left > 4 ? EIGHT_ROWS : left > 1 ? FOUR_ROWS : ONE_ROW;
-  const uint8_t *at = w->at + (size_t)(group / GROUP) * blocks * layout_bytes[w->layout];
-  dots[w->layout][width](at, (const panel_block *)x->x + (size_t)(row / PANEL) * blocks, blocks, to);
-  return left < 8 ? left : 8;
+// Answers the number of steps for outputs begin … end - 1.
+static int steps(int begin, int end) { return (end - begin + STREAMS * GROUP - 1) / (STREAMS * GROUP); }
+
+static step step_at(int i, int begin, int end) {
+  step s = {0};
+  for (int g = 0; g < STREAMS; g++) {
+    int at = begin + (i + g * steps(begin, end)) * GROUP;
+    s.count += at < end;
+    s.at[g] = at < end ? at : s.at[0];
+  }
+  return s;
 }
 
-// A group with fewer than four rows left gets its last row again for the others: nothing behind the weights is read.
-static int float_products(const weight *w, const rows_in *x, int group, int row, v128_t *to) {
-  int four = x->n - row >= 4, rows = x->out - group;
-  size_t stride = (size_t)x->in * layout_bytes[w->layout];
-  const uint8_t *at = w->at + group * stride;
-  const float *from = (const float *)x->x + (size_t)row * x->in;
-  if (rows >= 4) {
-    float_dots[w->layout][four](at, stride, from, x->in, (float *)to);
-    return four ? 4 : 1;
-  }
+static int quantized_products(const weight *w, const rows_in *x, const step *s, int row, tile to) {
+  int blocks = x->in / BLOCK, left = x->n - row, width = left > 4 ? EIGHT_ROWS : left > 1 ? FOUR_ROWS : ONE_ROW;
+  const uint8_t *at[STREAMS];
+  for (int g = 0; g < STREAMS; g++) at[g] = w->at + (size_t)(s->at[g] / GROUP) * blocks * layout_bytes[w->layout];
+  dots[w->layout][width](at, (const panel_block *)x->x + (size_t)(row / PANEL) * blocks, blocks, to);
+  return left < WIDEST ? left : WIDEST;
+}
+
+// A group with fewer than four rows is taken row by row: nothing behind the weights is read.
+static void last_group(const weight *w, const uint8_t *at, size_t stride, int rows, const float *from, int in, int four, v128_t *to) {
   for (int r = 0; r < rows; r++) {
     v128_t one[4];
-    float_dots[w->layout][four](at + r * stride, 0, from, x->in, (float *)one);
-    for (int j = 0; j <= 3 * four; j++) ((float *)to)[4 * j + r] = ((float *)one)[4 * j];
+    float_dots[w->layout][four](at + r * stride, 0, from, in, one);
+    for (int j = 0; j <= 3 * four; j++) ((float *)to)[4 * j + r] = wasm_f32x4_extract_lane(one[j], 0);
+  }
+}
+
+static int float_products(const weight *w, const rows_in *x, const step *s, int row, tile to) {
+  int four = x->n - row >= 4;
+  size_t stride = (size_t)x->in * layout_bytes[w->layout];
+  const float *from = (const float *)x->x + (size_t)row * x->in;
+  for (int g = 0; g < s->count; g++) {
+    const uint8_t *at = w->at + s->at[g] * stride;
+    int rows = x->out - s->at[g];
+    if (rows < GROUP) last_group(w, at, stride, rows, from, x->in, four, to[g]);
+    else float_dots[w->layout][four](at, stride, from, x->in, to[g]);
   }
   return four ? 4 : 1;
 }
 
-// Outputs group … group + 3 of rows row, row + 1, … into `to`; answers how many rows (up to 8).
-static inline int products(const weight *w, const rows_in *x, int group, int row, v128_t *to) {
-  return (is_quantized(w->layout) ? quantized_products : float_products)(w, x, group, row, to);
+// The outputs of a step for rows row, row + 1, … ; answers how many rows (up to 8).
+static inline int products(const weight *w, const rows_in *x, const step *s, int row, tile to) {
+  return (is_quantized(w->layout) ? quantized_products : float_products)(w, x, s, row, to);
 }
+
+// For each step of a thread's share, for each tile of rows: `make` sets `count`, then `each` handles group g (first output `at`), row j of it.
+#define EACH_TILE(make, each)                                             \
+  int begin, end;                                                         \
+  share(a->out, GROUP, thread, threads, &begin, &end);                    \
+  for (int i = 0; i < steps(begin, end); i++) {                           \
+    step s = step_at(i, begin, end);                                      \
+    for (int row = 0, count; row < a->n; row += count) {                  \
+      make;                                                               \
+      for (int g = 0; g < s.count; g++)                                   \
+        for (int j = 0, at = s.at[g]; j < count; j++) each;               \
+    }                                                                     \
+  }
 
 typedef struct {
   const uint8_t *x;       // n x in: f32, or quantised rows
@@ -65,14 +101,8 @@ static void finish(const matmul_args *a, int group, int row, v128_t v) {
 OP(matmul) {
   rows_in x = {a->x + (size_t)thread * a->stride, a->n, a->out, a->in};
   if (bad_shape(&x, &a->w) || a->act > ACT_RELU) return INVALID_PARAMS;
-  int begin, end;
-  share(a->out, GROUP, thread, threads, &begin, &end);
-  for (int group = begin; group < end; group += GROUP)
-    for (int row = 0, count; row < a->n; row += count) {
-      v128_t v[8];
-      count = products(&a->w, &x, group, row, v);
-      for (int j = 0; j < count; j++) finish(a, group, row + j, v[j]);
-    }
+  tile v;
+  EACH_TILE(count = products(&a->w, &x, &s, row, v), finish(a, at, row + j, v[g][j]))
   return OK;
 }
 
@@ -85,22 +115,16 @@ typedef struct {
   int32_t stride;
 } gated_args;
 
+static void finish_gated(const gated_args *a, int group, int row, v128_t gate, v128_t up) {
+  store_some(a->y + (size_t)row * a->out + group, wasm_f32x4_mul(activate(gate, a->act), up), a->out - group);
+}
+
 // act(x gate') * (x up')
 OP(gated) {
   rows_in x = {a->x + (size_t)thread * a->stride, a->n, a->out, a->in};
   if (bad_shape(&x, &a->gate) || bad_shape(&x, &a->up) || a->act > ACT_RELU) return INVALID_PARAMS;
   if (is_quantized(a->gate.layout) != is_quantized(a->up.layout)) return INVALID_PARAMS;
-  int begin, end;
-  share(a->out, GROUP, thread, threads, &begin, &end);
-  for (int group = begin; group < end; group += GROUP)
-    for (int row = 0, count; row < a->n; row += count) {
-      v128_t gate[8], up[8];
-      products(&a->gate, &x, group, row, gate);
-      count = products(&a->up, &x, group, row, up);
-      for (int j = 0; j < count; j++) {
-        v128_t v = wasm_f32x4_mul(activate(gate[j], a->act), up[j]);
-        store_some(a->y + (size_t)(row + j) * a->out + group, v, a->out - group);
-      }
-    }
+  tile gate, up;
+  EACH_TILE((products(&a->gate, &x, &s, row, gate), count = products(&a->up, &x, &s, row, up)), finish_gated(a, at, row + j, gate[g][j], up[g][j]))
   return OK;
 }
