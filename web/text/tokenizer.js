@@ -13,7 +13,12 @@ import { Decoder, StreamDecoder } from "./decode.js";
 import { addedTokens, plainModel } from "./plain.js";
 
 /** @typedef {import("./cut.js").Word} Word */
-/** @typedef {{special?: boolean, around?: boolean}} EncodeOptions `special`: written-out special tokens count as such; `around`: with the tokens a model wants first and last */
+/**
+ * @typedef {object} EncodeOptions
+ * @property {boolean} [special] written-out special tokens count as such
+ * @property {string} [mark] with `special`: what keeps others from counting so, and is left out
+ * @property {boolean} [around] with the tokens a model wants first and last
+ */
 
 export class TextTokenizer {
   /** @param {any} tokenizerJson its content; TokenizerInvalid when it cannot be built */
@@ -31,10 +36,10 @@ export class TextTokenizer {
   }
 
   /** @param {string} text a lone surrogate counts as U+FFFD @param {EncodeOptions} [options] @returns {number[]} token ids */
-  encode(text, { special = false, around = false } = {}) {
+  encode(text, { special = false, mark = "", around = false } = {}) {
     text = text.toWellFormed();
     const pieces = special ? this.cutSpecial(text) : [text];
-    const ids = pieces.flatMap((piece) => (typeof piece === "string" ? this.plain(piece) : [piece.id]));
+    const ids = pieces.flatMap((piece) => (typeof piece === "string" ? this.plain(mark ? piece.replaceAll(mark, "") : piece) : [piece.id]));
     return around ? [...this.first, ...ids, ...this.last] : ids;
   }
 

@@ -34,10 +34,13 @@ class TextTokenizer:
         self._decoder = Decoder(tokenizer_json)
         self.first, self.last = _around(tokenizer_json, self.special)
 
-    def encode(self, text: str, special: bool = False, around: bool = False) -> list[int]:
-        """Token ids of `text`. `special`: written-out special tokens count as such. `around`: with the tokens a model wants first and last."""
+    def encode(self, text: str, special: bool = False, around: bool = False, mark: str = "") -> list[int]:
+        """Token ids of `text`. `special`: written-out special tokens count as such, and `mark`, which keeps others from doing so, is left out.
+
+        `around`: with the tokens a model wants first and last.
+        """
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        ids = [i for piece in (self._pieces(text) if special else [text]) for i in self._ids(piece)]
+        ids = [i for piece in (self._pieces(text, mark) if special else [text]) for i in self._ids(piece)]
         return [*self.first, *ids, *self.last] if around else ids
 
     def count_tokens(self, text: str, special: bool = False, around: bool = False) -> int:
@@ -55,18 +58,19 @@ class TextTokenizer:
     def _ids(self, piece: str | Special) -> list[int]:
         return [piece.id] if isinstance(piece, Special) else self._plain(piece) if piece else []
 
-    def _pieces(self, text: str) -> Iterator[str | Special]:
-        """`text` cut at special tokens, the longest where several fit."""
+    def _pieces(self, text: str, mark: str) -> Iterator[str | Special]:
+        """`text` cut at special tokens, the longest where several fit; `mark` taken out between them."""
         start = 0
         for found in self._cut.finditer(text):
             token = self.special[found[0]]
             before = text[start : found.start()]
+            before = before.replace(mark, "")
             yield before.rstrip() if token.lstrip else before
             yield token
             start = found.end()
             if token.rstrip:
                 start += len(text[start:]) - len(text[start:].lstrip())
-        yield text[start:]
+        yield text[start:].replace(mark, "")
 
 
 def plain_config(tokenizer_json: dict) -> dict:
