@@ -1,0 +1,55 @@
+"""`run` and `bench` of the CLI on a small GGUF file of random weights. CPython."""
+
+import pytest
+
+from tests.unit.cli_site import Cli
+from tests.unit.small_model_runs import opened
+
+
+@pytest.fixture
+def cli(tmp_path):
+    return Cli(tmp_path / "home")
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "small.gguf"
+    path.write_bytes(opened("qwen2", "q8_0").data)
+    return str(path)
+
+
+def test_the_text_is_printed_and_the_figures_are_told_beside_it(cli, model):
+    done = cli("run", model, "hello", "--max-tokens", "6", "--seed", "3")
+    same = cli("run", model, "hello", "--max-tokens", "6", "--seed", "3", "--json").data
+    assert done.out == same["text"] + "\n"
+    assert "6 tokens" in done.err and "ended by length; seed 3" in done.err
+
+
+def test_json_holds_everything(cli, model):
+    data = cli("run", model, "hello", "--max-tokens", "6", "--temperature", "0", "--json").data
+    assert (data["reason"], data["usage"]["completion"]) == ("length", 6)
+    assert data["usage"]["prompt"] > 0 and data["firstTokenSeconds"] > 0 and data["tokensPerSecond"] > 0
+
+
+def test_bench_measures_both_phases(cli, model):
+    data = cli("bench", model, "--prompt", "8", "--tokens", "4", "--repeat", "2", "--json").data
+    assert len(data["prefill"]) == 2 and min(data["prefill"]) > 0
+    assert "prefill" in cli("bench", model, "--prompt", "8", "--tokens", "4", "--repeat", "1").out
+
+
+FAILURES = {
+    "a file that is not there": (("run", "none.gguf", "hello"), "model_not_found"),
+    "an empty prompt": (("run", "MODEL", ""), "empty_text"),
+    "a temperature below zero": (("run", "MODEL", "hello", "--temperature", "-1"), "invalid_option"),
+    "a context beyond the model's": (("run", "MODEL", "hello", "--context", "4096"), "invalid_option"),
+    "an encoder": (("run", "ENCODER", "hello"), "not_supported"),
+}
+
+
+@pytest.mark.parametrize("title", FAILURES)
+def test_failures_are_named(cli, model, tmp_path, title):
+    words, code = FAILURES[title]
+    encoder = tmp_path / "encoder.gguf"
+    encoder.write_bytes(opened("bert", "q8_0").data)
+    done = cli(*({"MODEL": model, "ENCODER": str(encoder)}.get(w, w) for w in words), "--json")
+    assert done.data["error"]["code"] == code

@@ -1,0 +1,103 @@
+"""LanguageSession on the engine module in wasmtime: cached prefixes, seeds, stops, options, full contexts, failures. CPython."""
+
+import asyncio
+
+import pytest
+
+from edgenet.errors import ContextFull, Disposed, EmptyText, InvalidOption, NoChatTemplate
+from edgenet.host.tokenizer import text_tokenizer
+from edgenet.host.wasmtime_engine import WasmtimeRuntime
+from edgenet.host.wasmtime_lm import WasmtimeLm
+from edgenet.language import LanguageSession
+from edgenet.models.compiled import compile_gguf, default_capacity
+from tests.unit.small_model_runs import opened, recorded
+from tools.oracles.small_models import PROMPTS
+
+NAME, SEED = "qwen2", 7
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    with WasmtimeRuntime(tick_ms=5, budget=4000) as it:
+        yield it
+
+
+@pytest.fixture
+def session(runtime, lm_modules):
+    """A session on a small model of random weights, in f32."""
+    model = opened(NAME, "f32")
+    made = compile_gguf(model.header, default_capacity(model.header))
+    engine = WasmtimeLm(runtime, lm_modules["relaxed"])
+    asyncio.run(engine.load(made.program, model.weights))
+    return LanguageSession(engine, made.program, text_tokenizer(made.tokenizer), made.generation, lambda: SEED)
+
+
+def run(session, prompt, **options):
+    asyncio.run(session.generate(prompt, **{"max_tokens": 12, "temperature": 0, **options}))
+    return session.last
+
+
+def test_greedy_tokens_are_those_of_llama_cpp(session):
+    wanted = recorded(NAME)["llama.cpp"]["F32"]["greedy"]
+    assert run(session, PROMPTS[0], max_tokens=len(wanted)).tokens == wanted
+
+
+def test_a_prompt_that_begins_like_the_last_is_cheaper_and_says_the_same(session):
+    first = run(session, [5, 6, 7, 8, 9, 10])
+    again = run(session, [5, 6, 7, 8, 9, 10])
+    assert (first.cached_tokens, again.cached_tokens, again.tokens) == (0, 5, first.tokens)
+    session.clear_kv_cache()
+    assert (run(session, [5, 6, 7, 8, 9, 10]).tokens, session.last.cached_tokens) == (first.tokens, 0)
+
+
+def test_what_was_cached_of_another_prompt_is_not_believed(session):
+    alone = run(session, [5, 6, 40, 41, 42]).tokens
+    run(session, [5, 6, 7, 8, 9, 10])
+    assert (run(session, [5, 6, 40, 41, 42]).tokens, session.last.cached_tokens) == (alone, 2)
+
+
+def test_a_seed_draws_the_same_text_again_and_another_one_another(session):
+    drawn = {seed: run(session, [5, 6], temperature=5, top_k=0, top_p=1, seed=seed).tokens for seed in (1, 2)}
+    assert run(session, [5, 6], temperature=5, top_k=0, top_p=1, seed=1).tokens == drawn[1] != drawn[2]
+    assert run(session, [5, 6], temperature=5).seed == SEED
+
+
+def test_the_pieces_are_the_text_and_a_stop_ends_it(session):
+    whole = run(session, [5, 6, 7], max_tokens=20)
+    stop = whole.text[4:6]
+    ended = run(session, [5, 6, 7], max_tokens=20, stop_sequences=[stop])
+    assert (ended.reason, ended.text) == ("stop", whole.text[: whole.text.index(stop)])
+
+
+def test_an_answer_ends_where_the_context_does(session):
+    full = run(session, list(range(session.capacity.context - 3)), max_tokens=None)
+    assert full.reason == "context" and len(full.tokens) == 4
+
+
+FAILURES = {
+    "no token": ([], {}, EmptyText),
+    "an empty text": ("", {}, EmptyText),
+    "a prompt beyond the context": ([1] * 500, {}, ContextFull),
+    "messages without a template": ([{"role": "user", "content": "hello"}], {}, NoChatTemplate),
+    "an option nobody knows": ([1], {"heat": 1}, InvalidOption),
+    "a share above one": ([1], {"top_p": 1.5}, InvalidOption),
+    "a temperature that is no number": ([1], {"temperature": "hot"}, InvalidOption),
+    "no tokens at most": ([1], {"max_tokens": 0}, InvalidOption),
+    "a stop that is empty": ([1], {"stop_sequences": [""]}, InvalidOption),
+    "a negative seed": ([1], {"seed": -1}, InvalidOption),
+}
+
+
+@pytest.mark.parametrize("title", FAILURES)
+def test_what_cannot_be_done_is_named_and_the_session_goes_on(session, title):
+    prompt, options, error = FAILURES[title]
+    with pytest.raises(error):
+        run(session, prompt, **options)
+    assert len(run(session, [5, 6]).tokens) == 12
+
+
+def test_a_disposed_session_says_so(session):
+    asyncio.run(session.dispose())
+    asyncio.run(session.dispose())
+    with pytest.raises(Disposed):
+        run(session, [1])
