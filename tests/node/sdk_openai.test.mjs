@@ -187,3 +187,16 @@ test("wllama: load from blobs, complete, chat, stream by iterator and by onData,
   await wllama.exit();
   await assert.rejects(wllama.createCompletion({ prompt: "x" }), { code: "no_model" });
 });
+
+test("wllama: version 2's calls, with the prompt first, answer the text", async (t) => {
+  const stage = new Stage(t);
+  const wllama = new Wllama({}, { loader: stage.loader });
+  await wllama.loadModel([new Blob(["GGUF"])]);
+  const heard = [];
+  const text = await wllama.createCompletion("one two three", { nPredict: 2, sampling: { temp: 0.5, top_k: 40, top_p: 0.9 }, useCache: true, onNewToken: (_token, piece, current) => heard.push([piece.length, current]) });
+  assert.deepEqual([text, heard], ["one two ", [[4, "one "], [4, "one two "]]]);
+  assert.deepEqual([stage.workers[0].asked[0].options.temperature, stage.workers[0].asked[0].options.maxTokens], [0.5, 2]);
+  assert.equal(await wllama.createChatCompletion(USER, {}), "one two three");
+  assert.equal((await all(await wllama.createChatCompletion(USER, { stream: true }))).at(-1).currentText, "one two three");
+  await assert.rejects(wllama.createCompletion("x", { stopTokens: [1] }), { message: /stopTokens/ });
+});

@@ -39,14 +39,16 @@ export class Wllama {
     return this.#load({ file: all[0] }, params);
   }
 
-  /** @param {any} options of wllama's createChatCompletion @returns {Promise<any>} */
-  createChatCompletion(options) {
-    return this.#create(this.#api.chat.completions.create, options);
+  /** @param {any} options of wllama's createChatCompletion; the messages themselves in its version 2 @param {any} [older] options of version 2 @returns {Promise<any>} */
+  createChatCompletion(options, older) {
+    const { create } = this.#api.chat.completions;
+    return Array.isArray(options) ? this.#older(create, { messages: options }, older) : this.#create(create, options);
   }
 
-  /** @param {any} options of wllama's createCompletion @returns {Promise<any>} */
-  createCompletion(options) {
-    return this.#create(this.#api.completions.create, options);
+  /** @param {any} options of wllama's createCompletion; the prompt itself in its version 2 @param {any} [older] options of version 2 @returns {Promise<any>} */
+  createCompletion(options, older) {
+    const { create } = this.#api.completions;
+    return typeof options === "string" ? this.#older(create, { prompt: options }, older) : this.#create(create, options);
   }
 
   /** @param {{input: string | string[]}} options @returns {Promise<any>} */
@@ -84,8 +86,30 @@ export class Wllama {
     for await (const chunk of found) onData(chunk);
   }
 
+  /** Version 2: the text itself is answered, or with `stream` an iterator of `{piece, currentText}`. @param {any} create @param {any} input @param {any} [options] */
+  async #older(create, input, { nPredict, sampling, onNewToken, stream, useCache, ...rest } = {}) {
+    const request = { ...input, max_tokens: nPredict, ...sampling, ...rest, stream: true };
+    const chunks = told(await this.#create(create, request), onNewToken);
+    if (stream) return chunks;
+    let text = "";
+    for await (const { currentText } of chunks) text = currentText;
+    return text;
+  }
+
   #open() {
     if (!this.#session) throw new NoModel("No model is loaded. Call loadModelFromUrl or loadModel first.");
     return this.#session;
+  }
+}
+
+/** Chunks as version 2 gave them: bytes of the piece, and the text so far. @param {AsyncIterable<any>} chunks @param {(token: undefined, piece: Uint8Array, text: string) => void} [onNewToken] */
+async function* told(chunks, onNewToken) {
+  let currentText = "";
+  for await (const { choices: [{ delta, text = delta?.content }] } of chunks) {
+    if (!text) continue;
+    currentText += text;
+    const piece = new TextEncoder().encode(text);
+    onNewToken?.(undefined, piece, currentText);
+    yield { piece, currentText };
   }
 }
