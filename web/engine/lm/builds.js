@@ -13,7 +13,10 @@ import { siteTrust } from "../site-trust.js";
  * @returns {Promise<Offer[]>} at least one @throws PackError; FeatureMissing: no WebAssembly SIMD
  */
 export async function engineBuilds(urls, { isolated = globalThis.crossOriginIsolated === true, without = [], fetch: get = fetch } = {}) {
-  const read = reader(urls.kernels, { fetch: get });
+  const fetched = reader(urls.kernels, { fetch: get });
+  const early = new Map(["kernels.json", "kernels.json.sig"].map((path) => [path, fetched(path)])); // beside trust.json, not after it
+  for (const promise of early.values()) promise.catch(() => {}); // thrown where it is asked for
+  const read = (/** @type {string} */ path) => early.get(path) ?? fetched(path);
   const { manifest } = await judgedManifest(read, { ...(await siteTrust(urls)), runtimeVersion: VERSION });
   const features = new Set([...wasmFeatures(), ...(isolated ? ["threads"] : [])]);
   const offers = manifest.modules.engine.filter((build) => build.features.every((feature) => features.has(feature))).map((build) => offer(build, read));

@@ -13,7 +13,9 @@ import { CONTROL, growTo, planMemory, sharedMemory } from "./memory.js";
 import { instantiate, tableOf } from "./module.js";
 import { SLOTS, cacheParts, lower, validate } from "./program.js";
 import { HISTORY, WORDS } from "./sampling.js";
-import { TRAPPED, Threads } from "./threads.js";
+import { TRAPPED } from "./threads.js";
+
+/** @typedef {import("./threads.js").Threads} Threads */
 
 const [ABORTED, STALLED] = [100, 101];
 const VIEWS = { i32: Int32Array, u32: Uint32Array, f32: Float32Array };
@@ -25,8 +27,8 @@ const SPIN = 2000;
  *
  * @typedef {object} OpenOptions
  * @property {any} program @property {Record<string, import("./load.js").Source>} sources @property {Build} build
- * @property {number} [threads] at most; more than 1 needs a shared build @property {number} [fixed] exactly so many, not measured
- * @property {string | URL} [threadUrl] of thread-worker.js @property {(event: any) => void} [emit] progress @property {AbortSignal} [signal]
+ * @property {Threads | null} [team] extra threads, for a shared build; the engine's from now on, also when opening fails
+ * @property {boolean} [fixed] all threads are used, unmeasured @property {(event: any) => void} [emit] progress @property {AbortSignal} [signal]
  */
 
 export class LanguageEngine {
@@ -38,31 +40,30 @@ export class LanguageEngine {
    * @param {OpenOptions} options @returns {Promise<LanguageEngine>}
    * @throws ModelTooLarge, InvalidProgram, ModelInvalid, NotCached, the signal's reason
    */
-  static async open({ program, sources, build, threads = 1, fixed, threadUrl, emit = () => {}, signal }) {
-    const table = tableOf(build.module);
-    validate(program, table);
-    checkFace(program);
-    const most = build.shared ? Math.max(1, Math.min(fixed ?? threads, table.threads)) : 1;
-    const { exports, memory } = await instantiate(build.module, build.shared ? sharedMemory() : undefined);
-    const plan = planMemory(program, table, { base: exports.__heap_base.value, threads: most });
-    growTo(memory, plan.end);
-    const engine = new LanguageEngine({ program, build, exports, memory, plan });
+  static async open({ program, sources, build, team = null, fixed, emit = () => {}, signal }) {
     try {
+      const table = tableOf(build.module);
+      validate(program, table);
+      checkFace(program);
+      const most = 1 + (team?.count ?? 0);
+      const { exports, memory } = await instantiate(build.module, build.shared ? sharedMemory() : undefined);
+      const plan = planMemory(program, table, { base: exports.__heap_base.value, threads: most });
+      growTo(memory, plan.end);
+      const engine = new LanguageEngine({ program, build, exports, memory, plan, table, team });
       engine.#place(table);
-      if (most > 1) engine.team = await Threads.start(/** @type {URL} */ (threadUrl), { module: build.module, memory, plan });
       await engine.#pour(jobsOf(program, table, plan), sources, emit, signal);
-      engine.team?.enter(plan.control);
+      team?.enter(plan.control);
       emit({ status: "progress", phase: "warmup", name: program.name, loaded: 0, total: 1, progress: 100 });
-      engine.threads = fixed ?? fasterThreads(engine, most);
+      engine.threads = fixed ? most : fasterThreads(engine, most);
       return engine;
     } catch (error) {
-      engine.dispose();
+      team?.close();
       throw error;
     }
   }
 
-  /** @param {{program: any, build: Build, exports: any, memory: WebAssembly.Memory, plan: import("./memory.js").Plan}} parts */
-  constructor({ program, build, exports, memory, plan }) {
+  /** @param {{program: any, build: Build, exports: any, memory: WebAssembly.Memory, plan: import("./memory.js").Plan, table: any, team: Threads | null}} parts */
+  constructor({ program, build, exports, memory, plan, table, team }) {
     this.program = program;
     this.build = build;
     this.plan = plan;
@@ -71,9 +72,9 @@ export class LanguageEngine {
     this.capacity = program.capacity;
     this.outputs = Object.fromEntries(program.buffers.map((/** @type {any} */ buffer) => [buffer.name, this.#view(buffer)]));
     this.slots = SLOTS;
-    this.caches = cacheParts(program, tableOf(build.module));
+    this.caches = cacheParts(program, table);
     this.words = new Int32Array(memory.buffer, plan.control, CONTROL.bytes / 4);
-    /** @type {Threads | null} */ this.team = null;
+    this.team = team;
   }
 
   /** Columns of the logits; 0 for an encoder. */
@@ -121,8 +122,10 @@ export class LanguageEngine {
       signal?.throwIfAborted();
     };
     const shared = { jobs, sources, next };
-    await Promise.all([pour(shared, { exports: this.exports, memory: this.wasm, staging }, listen), this.team?.pour(shared)]);
-    new Uint8Array(this.wasm.buffer, staging, stagingBytes * (this.plan.stacks.length + 1)).fill(0); // arena and cache begin as they were given
+    const { team, exports, wasm: memory } = this;
+    const helped = team?.start({ module: this.build.module, memory, plan: this.plan }).then(() => team.pour(shared));
+    await Promise.all([pour(shared, { exports, memory, staging, stagingBytes }, listen), helped]);
+    new Uint8Array(memory.buffer, staging, 2 * stagingBytes * (this.plan.stacks.length + 1)).fill(0); // arena and cache begin as they were given
     say(jobs.length);
   }
 

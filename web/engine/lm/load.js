@@ -18,7 +18,7 @@ import { openArtifact } from "../../loader/store.js";
  */
 
 /** How often a pouring worker listens, ms. */
-const LISTEN = 16;
+const LISTEN = 50;
 
 /** @param {any} program @param {any} table @param {import("./memory.js").Plan} plan @returns {Job[]} */
 export function jobsOf({ weights }, { layouts }, { weights: placed, stagingBytes }) {
@@ -34,21 +34,30 @@ export function jobsOf({ weights }, { layouts }, { weights: placed, stagingBytes
 }
 
 /**
- * Takes jobs until none is left. @param {Pour} pour @param {{exports: any, memory: WebAssembly.Memory, staging: number}} engine `staging`: address of this thread's own
+ * Takes jobs until none is left; while one is repacked the next is being read. @param {Pour} pour
+ * @param {{exports: any, memory: WebAssembly.Memory, staging: number, stagingBytes: number}} engine `staging`: address of this thread's own two buffers
  * @param {(taken: number) => void | Promise<void>} [listen] called now and then; what it throws ends all threads' work
  * @throws {ModelInvalid} bytes that are no such weight; NotCached
  */
-export async function pour({ jobs, sources, next }, { exports, memory, staging }, listen, now = () => performance.now()) {
+export async function pour({ jobs, sources, next }, { exports, memory, staging, stagingBytes }, listen, now = () => performance.now()) {
   const readers = await openAll(sources);
-  let heard = now();
+  let [heard, taken] = [now(), 0];
+  async function read() {
+    const job = jobs[Atomics.add(next, 0, 1)];
+    const at = staging + stagingBytes * (taken++ & 1);
+    await (job && readers[job.artifact].into(job.offset, new Uint8Array(memory.buffer, at, job.bytes)));
+    return { job, at };
+  }
   try {
     requireWhole(jobs, readers);
-    for (let i; (i = Atomics.add(next, 0, 1)) < jobs.length; ) {
-      const job = jobs[i];
-      await readers[job.artifact].into(job.offset, new Uint8Array(memory.buffer, staging, job.bytes));
-      repack(exports, staging, job);
+    for (let ready = read(); ; ) {
+      const { job, at } = await ready;
+      if (!job) return;
+      ready = read();
+      ready.catch(() => {}); // thrown where it is awaited, unless this job fails first
+      repack(exports, at, job);
       if (!listen || now() - heard < LISTEN) continue;
-      await listen(i);
+      await listen(Math.min(Atomics.load(next, 0), jobs.length));
       heard = now();
     }
   } catch (error) {

@@ -8,7 +8,7 @@ import { ModelTooLarge } from "../../sdk/errors.js";
 export const LIMIT = 2 ** 32 - 65536;
 const WASM_PAGE = 65536;
 const STACK = 131072;
-/** Bytes read and repacked at once, by each thread. */
+/** Bytes read and repacked at once; each thread has two such buffers. */
 const STAGING = 1 << 20;
 const align = (/** @type {number} */ n) => Math.ceil(n / 64) * 64;
 
@@ -22,7 +22,7 @@ export const CONTROL = { bytes: 256, run: 0, ready: 2, spin: 3, abort: 16, arriv
  * @typedef {object} Plan addresses
  * @property {number} control @property {number[]} stacks tops, of the threads from 1 on @property {number} program @property {number} probe
  * @property {{constants: number, arena: number, kv: number}} regions @property {Placed[]} weights
- * @property {number} staging lies over arena and cache, which are empty while weights come @property {number} stagingBytes for each thread
+ * @property {number} staging lies over arena and cache, which are empty while weights come: two buffers of `stagingBytes` for each thread @property {number} stagingBytes
  * @property {number} end @property {{weights: number, kv: number, arena: number}} bytes
  */
 
@@ -49,7 +49,7 @@ export function planMemory(program, table, { base, threads }) {
   const stagingBytes = Math.max(STAGING, ...program.weights.map((/** @type {any} */ weight, /** @type {number} */ i) => groupBytes(weight, weights[i], table)));
   const staging = end;
   const [arena, kv] = [place(program.regions.arena), place(program.regions.kv)];
-  end = Math.max(end, align(staging + threads * stagingBytes));
+  end = Math.max(end, align(staging + 2 * threads * stagingBytes));
   const bytes = { weights: weights.reduce((/** @type {number} */ sum, /** @type {Placed} */ weight) => sum + weight.bytes, 0), kv: program.regions.kv, arena: program.regions.arena };
   requireFit(program, end, bytes);
   return { control, stacks, program: code, probe, regions: { constants, arena, kv }, weights, staging, stagingBytes, end, bytes };

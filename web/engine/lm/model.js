@@ -10,8 +10,11 @@ import { engineBuilds } from "./builds.js";
 import { LanguageEngine } from "./engine.js";
 import { Pages } from "./pages.js";
 import { Scheduler } from "./scheduler.js";
+import { Threads } from "./threads.js";
 
 const DESCRIBED = /** @type {const} */ (["program", "tokenizer", "generation"]);
+/** Of wasm/lm/lm.h. */
+const MOST_THREADS = 8;
 /** What another build may do better; everything else is the model's or the caller's. */
 const OF_THE_BUILD = [KernelError, OutputNotFinite, WorkerDied];
 
@@ -108,7 +111,9 @@ export class Model {
     const { files: { program, sources }, urls, threads, emit, signal } = this.setting;
     emit({ status: "notice", code: "engine_build", reason: `The engine build ${offer.name} is started.`, build: offer.name });
     const cores = globalThis.navigator?.hardwareConcurrency ?? 1;
-    const engine = await LanguageEngine.open({ program, sources, build: await offer.open(), threads: cores, fixed: threads, threadUrl: urls.thread, emit, signal });
+    const most = Math.min(threads ?? cores, MOST_THREADS);
+    const team = offer.shared && most > 1 ? new Threads(urls.thread ?? new URL("lm-thread.js", globalThis.location?.href), most - 1) : null;
+    const engine = await LanguageEngine.open({ program, sources, build: await offer.open().catch((error) => { team?.close(); throw error; }), team, fixed: threads !== undefined, emit, signal });
     this.#explain(offer, engine, cores);
     return engine;
   }

@@ -9,7 +9,7 @@ import { CONTROL } from "./memory.js";
 import { instantiate } from "./module.js";
 import { TRAPPED } from "./threads.js";
 
-/** @type {{exports: any, memory: WebAssembly.Memory, staging: number}} */ let engine;
+/** @type {{exports: any, memory: WebAssembly.Memory, staging: number, stagingBytes: number}} */ let engine;
 let number = 0;
 
 /**
@@ -27,8 +27,8 @@ function standIn(words) {
 
 /** @type {Record<string, import("../../workers/rpc.js").Handler>} */
 const handlers = {
-  async start({ module, memory, stack, staging, thread }) {
-    engine = { ...(await instantiate(module, memory)), staging };
+  async start({ module, memory, stack, staging, stagingBytes, thread }) {
+    engine = { ...(await instantiate(module, memory)), staging, stagingBytes };
     engine.exports.__stack_pointer.value = stack;
     number = thread;
   },

@@ -6,22 +6,22 @@ export const TRAPPED = 102;
 
 export class Threads {
   /** Why one of them ended. @type {Error | null} */ death = null;
-  /** @type {import("../../workers/rpc.js").Connection[]} */ #workers = [];
+  /** @type {import("../../workers/rpc.js").Connection[]} */ #workers;
+
+  /** Starts workers, which takes a while: before there is anything for them to do. @param {string | URL} url of thread-worker.js @param {number} count */
+  constructor(url, count) {
+    this.#workers = Array.from({ length: count }, (_, i) => connect(new Worker(url, { type: "module", name: `edgenet thread ${i + 1}` }), `thread ${i + 1} of the engine`));
+  }
+
+  get count() { return this.#workers.length; }
 
   /**
-   * @param {string | URL} url of thread-worker.js @param {{module: WebAssembly.Module, memory: WebAssembly.Memory, plan: import("./memory.js").Plan}} engine
-   * @returns {Promise<Threads>} @throws WorkerDied: no worker could be started
+   * Gives each the module, a stack and staging of its own. @param {{module: WebAssembly.Module, memory: WebAssembly.Memory, plan: import("./memory.js").Plan}} engine
+   * @throws WorkerDied: one could not be started
    */
-  static async start(url, { module, memory, plan: { stacks, staging, stagingBytes } }) {
-    const threads = new Threads();
-    threads.#workers = stacks.map((_, i) => connect(new Worker(url, { type: "module", name: `edgenet thread ${i + 1}` }), `thread ${i + 1} of the engine`));
-    try {
-      await Promise.all(threads.#workers.map((worker, i) => worker.call("start", { module, memory, stack: stacks[i], staging: staging + (i + 1) * stagingBytes, thread: i + 1 })));
-      return threads;
-    } catch (error) {
-      threads.close();
-      throw error;
-    }
+  async start({ module, memory, plan: { stacks, staging, stagingBytes } }) {
+    const own = (/** @type {number} */ i) => ({ module, memory, stack: stacks[i], staging: staging + 2 * (i + 1) * stagingBytes, stagingBytes, thread: i + 1 });
+    await Promise.all(this.#workers.map((worker, i) => worker.call("start", own(i))));
   }
 
   /** All of them take jobs until none is left. @param {import("./load.js").Pour} shared */

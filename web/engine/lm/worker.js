@@ -45,8 +45,10 @@ const handlers = {
     const files = await openFiles(which);
     try {
       checkContext(files, context);
-      const tokenizer = new TextTokenizer(files.tokenizer);
-      const model = await Model.open({ files, urls: config.urls, threads, without, emit, signal });
+      const opening = Model.open({ files, urls: config.urls, threads, without, emit, signal });
+      opening.catch(() => {}); // thrown below, unless the tokenizer is broken
+      const tokenizer = await tokenizerOf(files, opening);
+      const model = await opening;
       loaded = { model, tokenizer, generation: files.generation };
     } catch (error) {
       files.release();
@@ -82,6 +84,16 @@ const handlers = {
     loaded = null;
   },
 };
+
+/** Built while the engine's files are on their way. @param {any} files @param {Promise<Model>} opening */
+async function tokenizerOf({ tokenizer }, opening) {
+  try {
+    return new TextTokenizer(tokenizer);
+  } catch (error) {
+    opening.then((model) => model.dispose(), () => {});
+    throw error;
+  }
+}
 
 /** A context is planned by the Program; it can only be known here, not changed. @param {any} files @param {number} [context] */
 function checkContext({ program: { capacity } }, context) {
