@@ -11,6 +11,8 @@ import pytest
 from edgenet.cli.commands.configure import _text
 from edgenet.cli.options import OPTIONS
 from edgenet.errors import EXIT_STATUS
+from tests import make_gguf_info
+from tests.gguf_bytes import padded
 from tests.unit import tiny_model
 from tests.unit.cli_site import Cli, Server
 
@@ -36,6 +38,7 @@ def test_the_commands_of_the_page_run_as_they_stand(tmp_path):
         "--output",
         str(tmp_path / "host"),
     )
+    _hub(tmp_path / "host")
     (tmp_path / "bin").mkdir()
     (tmp_path / "work").mkdir()
     program = tmp_path / "bin" / "edge-net-models"
@@ -54,6 +57,18 @@ def test_the_commands_of_the_page_run_as_they_stand(tmp_path):
         )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "house.md:1" in done.stdout and "every byte is right" in done.stdout and "2GB" in done.stdout
+
+
+def _hub(folder):
+    """What a hub serves of a repository with one model, and its listing, whose query is part of the served file's name."""
+    raw, size = make_gguf_info.file(make_gguf_info.sizes("llama", context_length=64), [("w", (64, 64), "q8_0")])
+    places = {
+        "maker/small-gguf/resolve/main/small-q8_0.gguf": padded(raw, 0).ljust(size, b"\1"),
+        "api/models/maker/small-gguf/tree/main?recursive=true": b'[{"type": "file", "path": "small-q8_0.gguf", "size": 4672}]',
+    }
+    for name, data in places.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
 
 
 def rows(heading):
