@@ -12,21 +12,30 @@ INLINE v128_t pairs(v128_t bytes) {
 
 INLINE int32_t times(v128_t pair, int centre) { return wasm_i32x4_extract_lane(wasm_i16x8_mul(pair, wasm_i16x8_splat((int16_t)-centre)), 0); }
 
-// Sixteen values times `inverse`, to the nearest integer.
+// Sixteen values times `inverse`, to the nearest integer, ties to even: adding 1.5 * 2^23 leaves no bits for a fraction.
 INLINE void rounded(const v128_t *v, v128_t inverse, v128_t *low, v128_t *high) {
+  const v128_t large = wasm_f32x4_const_splat(0x1.8p23f);
   v128_t q[4];
-  UNROLL for (int i = 0; i < 4; i++) q[i] = wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(wasm_f32x4_mul(v[i], inverse)));
+  UNROLL for (int i = 0; i < 4; i++) q[i] = wasm_i32x4_sub(wasm_f32x4_add(wasm_f32x4_mul(v[i], inverse), large), large);
   *low = wasm_i16x8_narrow_i32x4(q[0], q[1]), *high = wasm_i16x8_narrow_i32x4(q[2], q[3]);
+}
+
+// The largest magnitude of 32 values. Bits of positive floats compare as integers, NaN above all.
+INLINE float largest(const v128_t *v) {
+  v128_t m = wasm_f32x4_abs(v[0]);
+  UNROLL for (int i = 1; i < 8; i++) m = wasm_i32x4_max(m, wasm_f32x4_abs(v[i]));
+  m = wasm_i32x4_max(m, wasm_i32x4_shuffle(m, m, 2, 3, 0, 1));
+  m = wasm_i32x4_max(m, wasm_i32x4_shuffle(m, m, 1, 0, 3, 2));
+  return wasm_f32x4_extract_lane(m, 0);
 }
 
 // A block of 32 values into row `row` of a panel. NaN and Inf make the scale NaN or Inf, so that they reach the output. Blocks below 2^-100
 // become 0: 127 / amax must stay finite.
-static void quantize_block(const v128_t *v, panel_block *to, int row) {
-  v128_t m = wasm_f32x4_abs(v[0]), half[2];
-  UNROLL for (int i = 1; i < 8; i++) m = wasm_f32x4_max(m, wasm_f32x4_abs(v[i]));
-  m = wasm_f32x4_max(m, wasm_i32x4_shuffle(m, m, 2, 3, 0, 1));
-  m = wasm_f32x4_max(m, wasm_i32x4_shuffle(m, m, 1, 0, 3, 2));
-  float amax = wasm_f32x4_extract_lane(m, 0), scale = amax < 0x1p-100f ? 0 : amax / 127, inverse = amax < 0x1p-100f ? 0 : 127 / amax;
+INLINE void quantize_block(const v128_t *v, panel_block *to, int row) {
+  v128_t half[2];
+  float amax = largest(v);
+  int zero = amax < 0x1p-100f;
+  float scale = zero ? 0 : amax / 127, inverse = zero ? 0 : 127 / amax;
   UNROLL for (int h = 0; h < 2; h++) {
     v128_t low, high;
     rounded(v + 4 * h, wasm_f32x4_splat(inverse), &low, &high);
@@ -57,7 +66,7 @@ static void quantize_block(const v128_t *v, panel_block *to, int row) {
     prepare;                                                                                   \
     for (int b = 0; b < blocks; b++) {                                                         \
       v128_t v[8];                                                                             \
-      for (int i = 0, c = b * BLOCK; i < 8; i++, c += 4) v[i] = value;                         \
+      UNROLL for (int i = 0, c = b * BLOCK; i < 8; i++, c += 4) v[i] = value;                  \
       quantize_block(v, to + b, row % PANEL);                                                  \
     }                                                                                          \
   }                                                                                            \
