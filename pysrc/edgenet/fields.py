@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import NamedTuple
 
-from .canonical import MAX_SAFE_INTEGER, canonicalize
+from .canonical import MAX_DEPTH, MAX_SAFE_INTEGER, canonicalize
 from .errors import EdgeNetError, NotCanonical
 
 MAX_DOCUMENT_BYTES = 4 << 20
@@ -90,8 +90,9 @@ def load_object(data, what: str, not_json: type[EdgeNetError], invalid: type[Edg
     Raises `not_json` if the bytes are no JSON object, `invalid` if a value has no canonical form.
     """
     try:
-        text = canonicalize(data) if isinstance(data, dict) else _bounded(data)
-        value = json.loads(text.decode("utf-8"), parse_int=_number, parse_float=_number, parse_constant=_refuse)
+        text = (canonicalize(data) if isinstance(data, dict) else _bounded(data)).decode("utf-8")
+        _require_shallow(text)
+        value = json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_refuse)
         canonicalize(value)
     except NotCanonical as error:
         raise invalid(f"{what}: {error.message}") from error
@@ -111,6 +112,21 @@ def _bounded(data) -> bytes:
     if len(raw) > MAX_DOCUMENT_BYTES:
         raise ValueError(f"{len(raw)} bytes, more than {MAX_DOCUMENT_BYTES}")
     return raw
+
+
+def _require_shallow(text: str) -> None:
+    # Before it is parsed: where Python itself runs in WebAssembly, deep nesting ends the interpreter, not the call.
+    depth = 0
+    for found in _NESTING.finditer(text):
+        depth += _STEP.get(found[0], 0)
+        if depth > MAX_DEPTH + 1:
+            raise NotCanonical(f"a value nested deeper than {MAX_DEPTH} levels is refused; flatten it")
+
+
+_NESTING = re.compile(
+    r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL
+)  # a string without its end goes to the end: linear time
+_STEP = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def _refuse(constant: str):

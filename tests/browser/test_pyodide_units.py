@@ -16,9 +16,10 @@ pytestmark = pytest.mark.browser
 FILES = [
     "test_canonical", "test_cid", "test_errors", "test_integrity", "test_manifest", "test_trust",
     "test_microlora", "test_scoped", "test_trajectory", "test_teach", "test_split", "test_kernel_calls",
+    "test_graph", "test_graph_runs", "test_program_judge",
 ]
 PURE = ["pytest", "pluggy", "iniconfig", "packaging", "pygments"]  # wheels that pytest itself needs
-HELPERS = ["tests/unit/conftest.py", "tests/unit/ordinary.py", "tests/unit/embedding.py"]
+HELPERS = ["tests/unit/conftest.py", "tests/unit/ordinary.py", "tests/unit/embedding.py", "tests/unit/graph_models.py"]
 
 # Runs pytest in this interpreter and prints {test: outcome}; one text for both hosts.
 RUNNER = """
@@ -67,7 +68,7 @@ def wheel(name):
 def shipped():
     """{path in Pyodide: path here} of the tests, their helpers and vectors, and pytest's wheels."""
     names = [f"tests/unit/{name}.py" for name in FILES] + HELPERS + ["pyproject.toml"]
-    names += [str(p.relative_to(ROOT)) for p in [*ROOT.glob("tests/*.py"), *ROOT.glob("tests/vectors/*.json"), *ROOT.glob("manifests/**/*.json")]]
+    names += [str(p.relative_to(ROOT)) for p in [*ROOT.glob("tests/*.py"), *ROOT.glob("tests/vectors/**/*.json"), *ROOT.glob("manifests/**/*.json")]]
     return {f"/edgenet/{n}": ROOT / n for n in names} | {wheel(n).name: wheel(n) for n in PURE}
 
 

@@ -1,28 +1,26 @@
 """Graphs run as written: rows of many sequences together as each alone, the past only, windows and caps, packed encoders."""
 
-import asyncio
-
 import numpy as np
 import pytest
 
 from edgenet.errors import Disposed, InvalidOption, InvalidProgram, KernelTrap, NoModel, WrongLength
 from edgenet.graph import Capacity, Graph
 from edgenet.run import GraphEngine
-from tests.unit.graph_models import FORMS, Form, ask, decoder, encoder, weights
+from tests.unit.graph_models import FORMS, Form, ask, decoder, encoder, now, weights
 
 CAPACITY = Capacity(rows=24, wanted=24, sequences=3, context=64, page=4, sample=False)
 
 
 def loaded(graph, capacity=CAPACITY):
     engine = GraphEngine(capacity)
-    asyncio.run(engine.load(graph, weights(graph)))
+    now(engine.load(graph, weights(graph)))
     return engine
 
 
 def logits(engine, tokens, positions, sequences):
     wanted = range(len(tokens))
     rows = {"tokens": tokens, "positions": positions, "sequences": sequences, "wanted": wanted}
-    return asyncio.run(ask(engine, "logits", **rows))
+    return now(ask(engine, "logits", **rows))
 
 
 def alone(graph, tokens):
@@ -88,7 +86,7 @@ def test_a_cap_bounds_scores_as_tanh_does():
 
     scores = 1.5 * np.tanh((2.0 * (k @ q[1])) / 1.5)
     weight = np.exp(scores) / np.exp(scores).sum()
-    np.testing.assert_allclose(asyncio.run(run()), [v[0], weight @ v], rtol=1e-6)
+    np.testing.assert_allclose(now(run()), [v[0], weight @ v], rtol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["mean", "cls", "last"])
@@ -98,7 +96,7 @@ def test_packed_sentences_equal_each_alone_and_have_unit_length(mode):
     def embed(texts):
         flat = {"tokens": sum(texts, []), "positions": sum((list(range(len(t))) for t in texts), [])}
         flat["sequences"] = sum(([i] * len(t) for i, t in enumerate(texts)), [])
-        return asyncio.run(ask(loaded(graph), "embedding", **flat))
+        return now(ask(loaded(graph), "embedding", **flat))
 
     together = embed(TEXTS)
     np.testing.assert_allclose(together, np.concatenate([embed([t]) for t in TEXTS]), rtol=1e-9, atol=1e-9)
@@ -115,7 +113,7 @@ def test_pages_may_lie_anywhere_and_be_shared():
     async def write():
         await engine.write("pages", pages)
 
-    asyncio.run(write())
+    now(write())
     logits(engine, text, range(8), [0] * 8)
     np.testing.assert_allclose(logits(engine, [6], [8], [1]), alone(graph, [*text, 6])[-1:], rtol=1e-9)
 
@@ -133,13 +131,13 @@ BAD_ROWS = [
 def test_bad_indices_are_refused(rows):
     good = {"tokens": [1], "positions": [0], "sequences": [0], "wanted": [0]}
     with pytest.raises(KernelTrap):
-        asyncio.run(ask(loaded(decoder(FORMS["llama"])), "logits", **{**good, **rows}))
+        now(ask(loaded(decoder(FORMS["llama"])), "logits", **{**good, **rows}))
 
 
 def test_the_face_refuses_what_it_cannot_do():
     engine = GraphEngine(CAPACITY)
     with pytest.raises(NoModel):
-        asyncio.run(engine.run(n=1))
+        now(engine.run(n=1))
     engine = loaded(decoder(FORMS["llama"]))
     for error, call in (
         (InvalidOption, engine.run(n=25)),
@@ -150,8 +148,8 @@ def test_the_face_refuses_what_it_cannot_do():
         (WrongLength, engine.write("tokens", [[0]])),
     ):
         with pytest.raises(error):
-            asyncio.run(call)
-    asyncio.run(engine.dispose())
-    asyncio.run(engine.dispose())
+            now(call)
+    now(engine.dispose())
+    now(engine.dispose())
     with pytest.raises(Disposed):
-        asyncio.run(engine.read("logits"))
+        now(engine.read("logits"))

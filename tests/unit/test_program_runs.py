@@ -1,7 +1,5 @@
 """Programs in NumPy equal the graphs they were compiled from: fused, planned, on small random models of every form."""
 
-import asyncio
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,7 @@ from edgenet.errors import KernelTrap, WrongLength
 from edgenet.graph import Capacity, compile
 from edgenet.kernels.lm import table
 from edgenet.run import GraphEngine, NumpyEngine
-from tests.unit.graph_models import FORMS, Form, ask, decoder, encoder, weights
+from tests.unit.graph_models import FORMS, Form, ask, decoder, encoder, now, weights
 
 CAPACITY = Capacity(rows=24, wanted=24, sequences=3, context=32, page=4, sample=False)
 SILENT = Capacity(**{**CAPACITY.to_data(), "kv": "q8"})
@@ -17,13 +15,13 @@ SILENT = Capacity(**{**CAPACITY.to_data(), "kv": "q8"})
 
 def program_engine(graph, capacity=CAPACITY):
     engine = NumpyEngine()
-    asyncio.run(engine.load(compile(graph, capacity), weights(graph)))
+    now(engine.load(compile(graph, capacity), weights(graph)))
     return engine
 
 
 def graph_engine(graph):
     engine = GraphEngine(CAPACITY)
-    asyncio.run(engine.load(graph, weights(graph)))
+    now(engine.load(graph, weights(graph)))
     return engine
 
 
@@ -51,11 +49,11 @@ def together(graph, capacity=CAPACITY, seed=0):
     engines, table_of_pages = (graph_engine(graph), program_engine(graph, capacity)), pages(rng)
     answers = ([], [])
     for engine, found in zip(engines, answers, strict=True):
-        asyncio.run(engine.write("pages", table_of_pages))
+        now(engine.write("pages", table_of_pages))
         for tokens, positions, sequences in batches(seed):
             wanted = np.random.default_rng(len(tokens)).permutation(len(tokens))[: 1 + len(tokens) // 2]
             rows = {"tokens": tokens, "positions": positions, "sequences": sequences, "wanted": wanted}
-            found.append(asyncio.run(ask(engine, "logits", **rows)))
+            found.append(now(ask(engine, "logits", **rows)))
     return [np.concatenate(a) for a in answers]
 
 
@@ -81,7 +79,7 @@ def test_a_packed_encoder_equals_its_graph(mode, dtype, error):
     sequences = [0] * 5 + [1] + [2] * 9
     positions = [*range(5), 0, *range(9)]
     rows = {"tokens": rng.integers(0, 50, 15), "positions": positions, "sequences": sequences}
-    exact, found = (asyncio.run(ask(e, "embedding", **rows)) for e in (graph_engine(graph), program_engine(graph)))
+    exact, found = (now(ask(e, "embedding", **rows)) for e in (graph_engine(graph), program_engine(graph)))
     np.testing.assert_allclose(found, exact, atol=error * np.abs(exact).max())
 
 
@@ -96,8 +94,8 @@ def test_memory_left_by_earlier_runs_changes_nothing():
             for region in ("arena", "kv"):
                 engine.regions[region][:] = 255
             engine.buffers["pages"][0][:] = hosted["pages"]
-        asyncio.run(ask(engine, "logits", **rows))
-    np.testing.assert_array_equal(*(asyncio.run(e.read("logits")) for e in (clean, dirty)))
+        now(ask(engine, "logits", **rows))
+    np.testing.assert_array_equal(*(now(e.read("logits")) for e in (clean, dirty)))
 
 
 def test_greedy_sampling_picks_the_best_logit():
@@ -106,16 +104,16 @@ def test_greedy_sampling_picks_the_best_logit():
     params = np.zeros((3, table.SAMPLING_WORDS), np.uint32)
     params[:, [0, 4]] = np.float32(1).view(np.uint32)  # temperature, repetition penalty
     params[:, 11] = table.GREEDY
-    asyncio.run(engine.write("sampling", params))
+    now(engine.write("sampling", params))
     rows = {"tokens": [3, 1, 4], "positions": [0, 1, 2], "sequences": [0] * 3, "wanted": [0, 1, 2]}
-    picked = asyncio.run(ask(engine, "picked", **rows))
-    assert picked.tolist() == asyncio.run(engine.read("logits")).argmax(axis=1).tolist()
+    picked = now(ask(engine, "picked", **rows))
+    assert picked.tolist() == now(engine.read("logits")).argmax(axis=1).tolist()
 
 
 def test_wrong_weights_and_bad_tokens_are_refused():
     graph = decoder(FORMS["llama"])
     engine = NumpyEngine()
     with pytest.raises(WrongLength, match="must be"):
-        asyncio.run(engine.load(compile(graph, CAPACITY), lambda name: ("f32", b"1234")))
+        now(engine.load(compile(graph, CAPACITY), lambda name: ("f32", b"1234")))
     with pytest.raises(KernelTrap):
-        asyncio.run(ask(program_engine(graph), "logits", tokens=[50], positions=[0], sequences=[0], wanted=[0]))
+        now(ask(program_engine(graph), "logits", tokens=[50], positions=[0], sequences=[0], wanted=[0]))
