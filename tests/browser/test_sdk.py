@@ -90,7 +90,7 @@ def test_compatibility_and_manifest_are_answered_before_any_weight_byte(sdk):
     sdk.on("request", lambda request: asked.append(request.url) if WEIGHTS.search(request.url) else None)
     answer = sdk.evaluate("""async () => {
       const l = make(), [row] = await l.listModels({ type: "embedding", quantization: "INT8" });
-      return { row, none: await l.listModels({ type: "text-generation" }), fits: await l.checkCompatibility(row.id), manifest: await l.getManifest(row.id) };
+      return { row, none: await l.listModels({ type: "translation" }), fits: await l.checkCompatibility(row.id), manifest: await l.getManifest(row.id) };
     }""")
     assert answer["row"]["id"] == answer["manifest"]["id"] == MODEL and answer["none"] == []
     assert answer["fits"]["ok"] is True
