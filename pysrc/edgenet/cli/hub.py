@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..errors import InvalidOption, NotCached
+from ..errors import InvalidOption
 from .fetching import Pulled, events, export_to, make_room
 from .progress import progress
 
@@ -22,8 +22,7 @@ async def pull_hub(shell, text: str, address: str | None = None, output: str | N
         shell.disk.probe(Path(output))  # before a byte is fetched
     async with shell.http() as http:
         hub, place = _hub(shell, http, text, address)
-        if place.file is None:
-            raise InvalidOption(f"{text} names no file. `edge-net-models pull {text}` lists those there are.")
+        _with_file(place)
         with progress(shell, text) as show:
             puller = HubPuller(shell.store, hub, shell.config["cdn.retries"], events(shell, show))
             model, totals = await puller.pull(place)
@@ -32,6 +31,19 @@ async def pull_hub(shell, text: str, address: str | None = None, output: str | N
         pulled.output = export_to(shell, model, output)
     pulled.evicted = make_room(shell, model)
     return pulled
+
+
+async def hub_header(shell, text: str):
+    """The header of `hf:owner/name/file.gguf`, read by range; nothing is kept. Raises as `Hub.look`, InvalidOption without a file."""
+    async with shell.http() as http:
+        hub, place = _hub(shell, http, text, None)
+        return (await hub.look(_with_file(place)))[1]
+
+
+def _with_file(place):
+    if place.file is None:
+        raise InvalidOption(f"{place.text} names no file. `edge-net-models pull {place.text}` lists those there are.")
+    return place
 
 
 def _hub(shell, http, text: str, address: str | None):
@@ -45,9 +57,7 @@ async def hub_model(shell, text: str):
     from ..registry.hub_manifest import address_of
     from ..sources.hub import parse
 
-    place = parse(text)
-    if place.file is None:
-        raise NotCached(f"{text} names no file. `edge-net-models pull {text}` lists those there are.")
+    place = _with_file(parse(text))
     here = (model for model in shell.store.models() if address_of(model) == place.text and shell.store.complete(model))
     if held := next(here, None):
         shell.store.used(held)

@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
         "info minilm-l6-v2-q8 --requirements --json",
         "info ./model-q4_0.gguf --context 4096",
         "info ./model-q4_0.gguf --tensors --json",
+        "info hf:owner/name/model-q4_0.gguf",
     )(info)
 
 
@@ -96,7 +97,7 @@ def _order(config):
 
 async def info(
     ctx: typer.Context,
-    model: Annotated[str, typer.Argument(help="Id of the model, or a GGUF file.")],
+    model: Annotated[str, typer.Argument(help="Id of the model, a GGUF file, or hf:owner/name/file.gguf.")],
     version: Annotated[str | None, typer.Option(help="This version, else the newest.")] = None,
     benchmarks: Annotated[bool, typer.Option("--benchmarks", help="Only the benchmarks.")] = False,
     requirements: Annotated[bool, typer.Option("--requirements", help="Only the requirements.")] = False,
@@ -107,10 +108,15 @@ async def info(
     kv: Annotated[str, typer.Option(help="How keys and values are kept then: f32, q8 or q4.")] = "f32",
     as_json: Json = False,
 ):
-    """Show what a model's manifest says, from the cache or, if it is not there, from the site; of a GGUF file, what its header tells."""
+    """Show what a model's manifest says, from the cache or, if it is not there, from the site; of a GGUF file, also
+    on a hub, what its header tells."""
+    from ...sources.hub import PREFIX
+    from ..hub import hub_header
+
     shell = ctx.obj
-    if model.lower().endswith(".gguf") and not model.startswith("hf:"):
-        data, text = _gguf(gguf_info.header_of_file(model), tensors, context, kv)
+    if model.startswith(PREFIX) or model.lower().endswith(".gguf"):
+        header = await hub_header(shell, model) if model.startswith(PREFIX) else gguf_info.header_of_file(model)
+        data, text = _gguf(header, tensors, context, kv)
         return Result(data, text)
     manifest, url, state = await _manifest(shell, model, version)
     picked = [name for name, wanted in (("benchmarks", benchmarks), ("requirements", requirements)) if wanted]
