@@ -1,4 +1,4 @@
-"""Blocks of quantised weights are ggml's bit for bit: by committed vectors, and by the `gguf` package where it is there."""
+"""Blocks of quantised weights are ggml's bit for bit: by committed vectors."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ import pytest
 
 from edgenet.errors import InvalidGguf, NotFinite, UnsupportedTensorType, WrongLength, WrongType
 from edgenet.formats.blocks import BLOCKS, QUANTIZED, dequantize, quantize
-from edgenet.formats.types import FILE_TYPES, TYPES, row_bytes
+from edgenet.formats.types import TYPES
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "gguf" / "blocks.json").read_text("utf-8"))["rows"]
 
@@ -86,32 +86,3 @@ def test_a_scale_that_is_no_number_gives_no_number_and_no_crash():
     block = np.zeros(1, BLOCKS["q4_0"])
     block["d"], block["qs"] = np.nan, 1
     assert np.isnan(dequantize("q4_0", block.tobytes(), 1, 32)).all()
-
-
-def test_the_table_of_types_is_that_of_the_gguf_package():
-    gguf = pytest.importorskip("gguf")
-    want = {t.name.lower(): (int(t), *gguf.GGML_QUANT_SIZES[t]) for t in gguf.GGMLQuantizationType}
-    assert {t.name: (t.id, t.elements, t.bytes) for t in TYPES.values()} == want
-
-
-def test_the_names_of_mixes_are_those_of_the_gguf_package():
-    gguf = pytest.importorskip("gguf")
-    want = {int(t): t.name.removeprefix("MOSTLY_").removeprefix("ALL_") for t in gguf.LlamaFileType}
-    assert FILE_TYPES == {number: name for number, name in want.items() if name != "GUESSED"}
-
-
-@pytest.mark.parametrize("name", list(BLOCKS))
-def test_random_blocks_are_read_as_by_the_gguf_package(name):
-    gguf = pytest.importorskip("gguf")
-    blocks = np.random.default_rng(3).integers(0, 256, (16, row_bytes(name, 1024)), np.uint8)
-    with np.errstate(all="ignore"):
-        want = gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType[name.upper()])
-    assert dequantize(name, blocks, 16, 1024).tobytes() == want.tobytes()
-
-
-@pytest.mark.parametrize("name", QUANTIZED)
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0])
-def test_random_weights_are_quantised_as_by_the_gguf_package(name, scale):
-    gguf = pytest.importorskip("gguf")
-    x = (np.random.default_rng(4).standard_normal((32, 512)) * scale).astype(np.float32)
-    assert quantize(name, x) == gguf.quants.quantize(x, gguf.GGMLQuantizationType[name.upper()]).tobytes()

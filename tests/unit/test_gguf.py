@@ -1,6 +1,5 @@
 """The GGUF reader: sound headers are read whole, unsound ones are refused by name, and neither makes it ask for more than it may."""
 
-import asyncio
 import json
 import random
 import tracemalloc
@@ -13,6 +12,7 @@ from edgenet.errors import InvalidGguf, UnsupportedTensorType
 from edgenet.formats import gguf
 from edgenet.formats.cursor import MAX_HEADER
 from tests.gguf_bytes import header, padded, pair, tensor
+from tests.trust_vectors import run
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "gguf" / "headers.json").read_text("utf-8"))
 REFUSALS = (InvalidGguf, UnsupportedTensorType)
@@ -107,7 +107,7 @@ def test_the_same_header_comes_from_awaited_ranges():
     async def read(offset, length):
         return file(offset, length)
 
-    assert asyncio.run(gguf.read_header_async(read, file.size)) == file.header()
+    assert run(gguf.read_header_async(read, file.size)) == file.header()
 
 
 GET = [
