@@ -14,9 +14,21 @@ from tools.paths import CACHE, ROOT
 
 pytestmark = pytest.mark.browser
 FILES = [
-    "test_canonical", "test_cid", "test_errors", "test_integrity", "test_manifest", "test_trust",
-    "test_microlora", "test_scoped", "test_trajectory", "test_teach", "test_split", "test_kernel_calls",
-    "test_graph", "test_graph_runs", "test_program_judge",
+    "test_canonical",
+    "test_cid",
+    "test_errors",
+    "test_integrity",
+    "test_manifest",
+    "test_trust",
+    "test_microlora",
+    "test_scoped",
+    "test_trajectory",
+    "test_teach",
+    "test_split",
+    "test_kernel_calls",
+    "test_graph",
+    "test_graph_runs",
+    "test_program_judge",
 ]
 PURE = ["pytest", "pluggy", "iniconfig", "packaging", "pygments"]  # wheels that pytest itself needs
 HELPERS = ["tests/unit/conftest.py", "tests/unit/ordinary.py", "tests/unit/embedding.py", "tests/unit/graph_models.py"]
@@ -55,7 +67,13 @@ def runner(root):
 
 def in_cpython():
     command = [sys.executable, "-c", runner(ROOT) + "\nprint('\\n' + result)"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": f"{ROOT}:{ROOT / 'pysrc'}", "PATH": "/usr/bin:/bin"})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'pysrc'}", "PATH": "/usr/bin:/bin"},
+    )
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -68,13 +86,19 @@ def wheel(name):
 def shipped():
     """{path in Pyodide: path here} of the tests, their helpers and vectors, and pytest's wheels."""
     names = [f"tests/unit/{name}.py" for name in FILES] + HELPERS + ["pyproject.toml"]
-    names += [str(p.relative_to(ROOT)) for p in [*ROOT.glob("tests/*.py"), *ROOT.glob("tests/vectors/**/*.json"), *ROOT.glob("manifests/**/*.json")]]
+    names += [
+        str(p.relative_to(ROOT))
+        for p in [*ROOT.glob("tests/*.py"), *ROOT.glob("tests/vectors/**/*.json"), *ROOT.glob("manifests/**/*.json")]
+    ]
     return {f"/edgenet/{n}": ROOT / n for n in names} | {wheel(n).name: wheel(n) for n in PURE}
 
 
 def in_pyodide(page, url):
     files = shipped()
-    page.route("**/shipped/**", lambda route: route.fulfill(path=files[route.request.url.split("/shipped/")[1].replace("@", "/")]))
+    page.route(
+        "**/shipped/**",
+        lambda route: route.fulfill(path=files[route.request.url.split("/shipped/")[1].replace("@", "/")]),
+    )
     blank(page, url)
     names = [[name, "shipped/" + name.replace("/", "@")] for name in files]
     answer = page.evaluate(RUN, {"code": runner("/edgenet") + "\nresult", "files": names})
@@ -86,7 +110,10 @@ def in_pyodide(page, url):
 
 def test_every_unit_test_has_the_same_outcome_in_cpython_and_in_pyodide(page, site):
     native, browser = in_cpython(), in_pyodide(page, site())
-    counts = {name: sum(o == "passed" for o in found["outcomes"].values()) for name, found in [("CPython", native), ("Pyodide", browser)]}
+    counts = {
+        name: sum(o == "passed" for o in found["outcomes"].values())
+        for name, found in [("CPython", native), ("Pyodide", browser)]
+    }
     print(f"\nunit tests passed: {counts['CPython']} in CPython, {counts['Pyodide']} in Pyodide")
     assert browser["outcomes"] == native["outcomes"]
     assert counts["CPython"] == counts["Pyodide"] > 100
