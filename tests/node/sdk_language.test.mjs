@@ -178,6 +178,14 @@ const RUNTIMES = [
 ];
 for (const [manifest, want, why] of RUNTIMES) test(`language: ${why}: the ${want} worker runs it`, () => assert.equal(runtimeOf(/** @type {any} */ (manifest)), want));
 
+test("language: a model that calls itself the user's own reaches nothing of the store", async (t) => {
+  const stage = new Stage(t);
+  const manifest = { id: "m", version: "1", type: "embedding", artifacts: {} };
+  await assert.rejects(stage.loader.ask("hub.open", { local: { manifest, load: {} } }), { code: "not_supported" });
+  await stage.loader.ask("hub.open", { local: { manifest: { ...manifest, type: "text-generation" }, load: { id: "m", version: "1" } } });
+  assert.deepEqual([stage.workers[0].loaded.id, stage.workers[0].loaded.files], [undefined, {}]);
+});
+
 test("language: the Hub answers for open sessions alone", async (t) => {
   const stage = new Stage(t);
   const hub = new Hub({ urls: stage.loader.urls, options: stage.loader.options });

@@ -27,7 +27,8 @@ RUNTIME_RANGE = ("0.1.0", "0.9.9")  # versions of EdgeNet that may run this pack
 ORT = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"]
 # Neither in the app shell nor kept lazily: verified by their own means, or never fetched by a page.
 NOT_SHELL = ("models/", "service-worker.js", "build.json", "edgenet.d.ts", "types/", "licenses.txt")
-LAZY = ("vendor/pyodide/", "wheels/", "workers/python.js")  # only for teaching: kept, verified, when first used
+# only for teaching, files of one's own and ONNX decoders: kept, verified, when first used
+LAZY = ("vendor/pyodide/", "wheels/", "workers/python.js", "workers/onnx.js")
 
 
 def assemble(key):

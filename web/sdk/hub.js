@@ -5,7 +5,7 @@
 import { connect } from "../workers/rpc.js";
 import { Disposed, UnknownKind } from "./errors.js";
 import { KernelDesk } from "./kernels.js";
-import { LanguageDesk, runtimeOf } from "./language-desk.js";
+import { LanguageDesk, localRuntimeOf, runtimeOf } from "./language-desk.js";
 import { Patience } from "./patience.js";
 import { describe, pickThreads, reasonsOf } from "./status.js";
 
@@ -168,7 +168,7 @@ export class Hub {
    */
   async #open({ id, version, local, threads = this.options.threads, context, dtype }, options) {
     const { manifest, state } = local ? { manifest: local.manifest, state: "unsigned" } : await this.call("loader.pull", { id, version }, options);
-    const runtime = runtimeOf(manifest);
+    const runtime = local ? localRuntimeOf(manifest) : runtimeOf(manifest);
     if (runtime !== "engine") return this.languages.open({ runtime, manifest, state, local, threads, context, dtype }, options);
     const session = crypto.randomUUID();
     const model = { id: manifest.id ?? id, version: manifest.version, threads: pickThreads(threads) };

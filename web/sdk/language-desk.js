@@ -3,7 +3,7 @@
  * It knows nothing of tokens; it knows which worker runs which kind of model, and how a cancel reaches a worker that computes.
  */
 import { connect } from "../workers/rpc.js";
-import { Disposed } from "./errors.js";
+import { Disposed, NotSupported } from "./errors.js";
 import { Patience } from "./patience.js";
 import { pickThreads } from "./status.js";
 
@@ -22,6 +22,16 @@ export function runtimeOf({ type, artifacts = {} }) {
   if (type !== "text-generation") return "engine";
   return Object.values(artifacts).some(({ filename }) => filename.endsWith(".onnx")) ? "onnx" : "lm";
 }
+
+/** The same for a model of the user's own; a page around a frame must not reach models of the store past their revocation this way. @param {any} manifest @returns {"lm" | "onnx"} */
+export function localRuntimeOf(manifest) {
+  const runtime = runtimeOf(manifest);
+  if (runtime === "engine") throw new NotSupported(`A file of your own can be a GGUF model or an ONNX decoder; "${manifest.type}" without a Program is neither.`, { type: manifest.type });
+  return runtime;
+}
+
+/** What of a user's own model reaches its worker: files, never the name of a stored model. @param {any} load */
+const ownFiles = ({ files = {}, program, tokenizer, generation }) => ({ files, program, tokenizer, generation });
 
 export class LanguageDesk {
   /** Open models by session. @type {Map<string, Model>} */ #models = new Map();
@@ -43,7 +53,7 @@ export class LanguageDesk {
   async open({ runtime, manifest, state, local, threads, context, dtype }, options) {
     const session = crypto.randomUUID();
     const { id, version, type } = manifest;
-    const source = local ? local.load : { id, version };
+    const source = local ? ownFiles(local.load) : { id, version };
     const wish = runtime === "onnx" ? { threads: pickThreads(threads), dtype } : { threads: threads === "auto" ? undefined : pickThreads(threads) };
     const load = { ...source, ...wish, context: local ? undefined : context }; // a model of the user's own was compiled for the context already
     /** @type {Model} */ const model = { runtime, manifest, load, live: null, info: null };
