@@ -29,7 +29,8 @@ def elements() -> Graph:
     turned = g.rope(
         y, g.input("positions", "i32", ("n",)), g.constant("rates", [1, 0.1]), heads=2, head_dim=8, magnitude=1.5
     )
-    g.output("y", g.softcap(g.add(turned, y), 30.0))
+    z = g.glu(g.activation(turned, "relu"), g.softcap(g.add(turned, y), 30.0), "gelu")
+    g.output("y", g.activation(z, "silu"))
     return g
 
 
@@ -84,6 +85,8 @@ HOSTILE = [
     ("rows that are true", "llama", "capacity/rows", True, BAD),
     ("half a row", "llama", "capacity/rows", 7.5, BAD),
     ("a context of no whole pages", "llama", "capacity/context", 30, BAD),
+    ("a context beyond all limits", "llama", "capacity/context", (1 << 20) + 4, BAD),
+    ("pages beyond all limits", "llama", "capacity/pages", (1 << 24) + 1, BAD),
     ("an unknown cache", "llama", "capacity/kv", "f16", BAD),
     ("a cache named after a property", "llama", "capacity/kv", "constructor", BAD),
     ("sampling that is a number", "llama", "capacity/sample", 1, BAD),

@@ -130,6 +130,46 @@ def encoder(mode="mean", dtype="f32", layers=2, heads=2, head_dim=16, ffn=96) ->
     return g
 
 
+def tangle(rng, ops=30) -> Graph:
+    """Random ops on random earlier results, many of them read twice or kept: what tempts a planner to overwrite too early."""
+    g = Graph("tangle")
+    x, positions = g.input("x", "f32", ("n", 16)), g.input("positions", "i32", ("n",))
+    rates = g.constant("rates", [1.0, 0.3])
+    factors = g.input("a", "f32", (2, 16)), g.input("b", "f32", (16, 2))
+    pool = [x, g.scale(x, 0.5)]
+
+    def one():
+        return (
+            pool[rng.integers(max(0, len(pool) - 5), len(pool))]
+            if rng.random() < 0.8
+            else pool[rng.integers(len(pool))]
+        )
+
+    def product():
+        return g.matmul(one(), g.weight(f"w{len(pool)}", (16, 16), "f32"))
+
+    make = (
+        product,
+        lambda: g.add(product(), one()),
+        lambda: g.activation(product(), "silu"),
+        lambda: g.glu(product(), product(), "gelu"),
+        lambda: g.add(one(), one()),
+        lambda: g.mul(g.softcap(one(), 2.0), one()),
+        lambda: g.scale(one(), float(rng.normal())),
+        lambda: g.softcap(one(), 3.0),
+        lambda: g.activation(one(), "relu"),
+        lambda: g.glu(one(), one(), "silu"),
+        lambda: g.rms_norm(one(), eps=1e-3),
+        lambda: g.rope(one(), positions, rates, heads=2, head_dim=8),
+        lambda: g.lora(one(), one(), *factors, 0.5),
+    )
+    for _ in range(ops):
+        pool.append(make[rng.integers(len(make))]())
+    for i in {len(pool) - 1, *rng.integers(2, len(pool), 3).tolist()}:
+        g.output(f"y{i}", pool[i])
+    return g
+
+
 def weights(graph: Graph, seed=0):
     """name -> (type, bytes): random, norms near 1, the same for one seed and name."""
     rng = np.random.default_rng(seed)

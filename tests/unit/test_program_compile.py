@@ -9,7 +9,7 @@ from edgenet.errors import InvalidGraph, ProgramTooLarge, UnsupportedFeature
 from edgenet.graph import Capacity, Graph, Program, compile
 from edgenet.graph.schedule import Life, place
 from edgenet.kernels.lm import table
-from tests.unit.graph_models import FORMS, Form, decoder, encoder
+from tests.unit.graph_models import FORMS, Form, decoder, encoder, tangle
 
 CAPACITY = Capacity(rows=24, wanted=3, sequences=3, context=64, page=4)
 DTYPES = ("f32", "f16", "q8_0", "q4_0")
@@ -20,6 +20,7 @@ GRAPHS = {
     for dtype in DTYPES
 }
 GRAPHS |= {f"encoder {dtype}": encoder(dtype=dtype) for dtype in DTYPES}
+GRAPHS |= {f"tangle {seed}": tangle(np.random.default_rng(seed)) for seed in range(30)}
 every_graph = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 
 

@@ -10,7 +10,7 @@ import pytest
 from edgenet.errors import InvalidGraph, InvalidProgram
 from edgenet.graph import Capacity, Graph, Program, compile
 from edgenet.graph.capacity import _LIMITS
-from edgenet.kernels.lm import table
+from edgenet.kernels.lm import layouts, table
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "tests" / "vectors" / "program"
@@ -104,6 +104,12 @@ def test_limits_of_capacity_are_judged_at_both_ends():
 def test_the_schema_describes_good_programs_and_nothing_else():
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((ROOT / "manifests/schema/program-v1.json").read_text(encoding="utf-8"))
+    assert schema["$defs"]["weight"]["properties"]["type"]["enum"] == [
+        "f32",
+        "f16",
+        "bf16",
+        *(t for t in layouts.TYPES if "f" not in t),
+    ]
     validator = jsonschema.Draft202012Validator(schema)
     for row in GOOD.values():
         validator.validate(row["program"])

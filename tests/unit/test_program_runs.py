@@ -7,7 +7,7 @@ from edgenet.errors import KernelTrap, WrongLength
 from edgenet.graph import Capacity, compile
 from edgenet.kernels.lm import table
 from edgenet.run import GraphEngine, NumpyEngine
-from tests.unit.graph_models import FORMS, Form, ask, decoder, encoder, now, weights
+from tests.unit.graph_models import FORMS, Form, ask, decoder, encoder, now, tangle, weights
 
 CAPACITY = Capacity(rows=24, wanted=24, sequences=3, context=32, page=4, sample=False)
 SILENT = Capacity(**{**CAPACITY.to_data(), "kv": "q8"})
@@ -62,6 +62,50 @@ def together(graph, capacity=CAPACITY, seed=0):
 def test_a_fused_decoder_equals_its_graph(name, dtype):
     exact, found = together(decoder(Form(**{**FORMS[name].__dict__, "dtype": dtype})))
     np.testing.assert_allclose(found, exact, atol=2e-5 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_decoder_of_any_form_equals_its_graph(seed):
+    rng = np.random.default_rng(seed)
+    flags = {name: bool(rng.integers(2)) for name in ("bias", "qk_norm", "post_norm", "parallel", "gated", "tied")}
+    kv_heads, head_dim = int(rng.integers(1, 4)), 4 * int(rng.integers(1, 5))
+    form = Form(
+        **flags,
+        layers=int(rng.integers(1, 4)),
+        heads=kv_heads * int(rng.integers(1, 4)),
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        half=int(rng.integers(1, head_dim // 2 + 1)),
+        ffn=int(rng.integers(1, 70)),
+        norm="rms" if flags["qk_norm"] else str(rng.choice(["rms", "layer"])),
+        style=str(rng.choice(["neox", "norm"])),
+        window=int(rng.choice([0, 1, 4])),
+        softcap=float(rng.choice([0, 5])),
+        logit_cap=float(rng.choice([0, 3])),
+    )
+    exact, found = together(decoder(form), seed=seed)
+    np.testing.assert_allclose(found, exact, atol=2e-5 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_tangle_of_ops_equals_its_graph(seed):
+    """Every output of a random graph, while results are read again after others could have taken their bytes."""
+    rng = np.random.default_rng(seed)
+    graph = tangle(rng)
+    given = {
+        "x": rng.standard_normal((5, 16)),
+        "positions": np.arange(5),
+        "a": rng.standard_normal((2, 16)),
+        "b": rng.standard_normal((16, 2)),
+    }
+    engines = graph_engine(graph), program_engine(graph)
+    for engine in engines:
+        for name, value in given.items():
+            now(engine.write(name, value.astype(np.float32)))
+        now(engine.run(n=5))
+    for name in graph.outputs:
+        exact, found = (now(e.read(name)) for e in engines)
+        np.testing.assert_allclose(found, exact, atol=1e-4 * max(1, np.abs(exact).max()), err_msg=name)
 
 
 @pytest.mark.parametrize("name", FORMS)

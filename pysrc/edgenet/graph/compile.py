@@ -150,7 +150,10 @@ class _Compiler:
                 if tensor is None or tensor.name in fixed or node.output.dtype != tensor.dtype:
                     continue
                 old, new = self.storage[tensor.name], self.storage[node.output.name]
-                if old != new and not any(n is not node and p >= phase for n, p in last[old]):
+                read_as = {name for name, t in node.inputs.items() if t and self.storage.get(t.name) == old}
+                later = any(n is not node and p >= phase for n, p in last[old])
+                needed = later or not read_as <= set(IN_PLACE[node.op])
+                if old != new and not needed:
                     self.storage = {t: old if s == new else s for t, s in self.storage.items()}
                     last[old] = last[old] + last.pop(new)
                     break

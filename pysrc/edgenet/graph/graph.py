@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..errors import InvalidGraph
-from .ops import KINDS, OPS, WEIGHTS
+from .ops import OPS, WEIGHTS
 from .sizes import Shape
 from .validator import judge_graph, judge_node
 
@@ -281,6 +281,3 @@ def _sorted(waiting: list[Node], unmade: set[str]) -> list[Node]:
             raise InvalidGraph(f"The ops {names} wait for one another: a graph has no cycles.")
         waiting = later
     return done
-
-
-__all__ = ["KINDS", "Graph", "Leaf", "Node", "Tensor"]

@@ -43,8 +43,9 @@ class Attribute(NamedTuple):
 
 @dataclass(frozen=True)
 class Op:
-    """A row of the table. `result` is the shape pattern of the output; `flops` a sum of
-    products of the sizes in the patterns and `context`, the tokens a row attends to."""
+    """A row of the table. `result` is the shape pattern of the output; `flops` a sum of products of the sizes in the patterns and
+    `context`, the tokens a row attends to.
+    """
 
     name: str
     ports: tuple[Port, ...]
