@@ -16,11 +16,12 @@ from tests.browser.fakemodel import at_once
 from tools.oracles.small_models import MODELS, vocabulary
 
 
-def gguf(name, kind="q8_0"):
-    """The bytes of a GGUF file of the small model `name`, its matrices quantised as `kind`."""
+def gguf(name, kind="q8_0", factors=()):
+    """The bytes of a GGUF file of the small model `name`, its matrices quantised as `kind`; `factors`: (tensor, what it is multiplied by)."""
     small = MODELS[name]
-    tensors = []
+    tensors, factors = [], dict(factors)
     for tensor, values in small.tensors().items():
+        values = values * np.float32(factors.get(tensor, 1))
         type_ = kind if values.ndim == 2 and values.shape[1] % 32 == 0 else "f32"
         tensors.append(Tensor(tensor, type_, values.shape, quantize(type_, np.atleast_2d(values))))
     return b"".join(pieces(small.metadata | vocabulary(small), tensors))

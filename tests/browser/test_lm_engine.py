@@ -6,14 +6,16 @@ import shutil
 import numpy as np
 import pytest
 
+from edgenet.kernels.pack import file_entry
 from tests.browser import lmmodel
 from tests.browser.conftest import HERE
 from tests.browser.fakemodel import FakeSite
 from tests.browser.faultserver import FaultServer, running
-from tests.kernel_pack import trust_document, write_pack
+from tests.kernel_pack import sign, trust_document, write_pack
 from tools.node import esbuild
 from tools.oracles.small_models import prompt
 from tools.paths import ROOT
+from tools.steps import wasm
 
 BUNDLES = {
     "web/loader/worker.js": "workers/loader.js",
@@ -33,6 +35,24 @@ def lm_folder(tmp_path_factory):
     shutil.copyfile(HERE / "pages" / "lm.html", folder / "index.html")
     write_pack(folder / "kernels")
     return folder
+
+
+def write_broken(folder, thread):
+    """In place of the best build, one whose thread `thread` traps in its ninth run; the pack is signed anew."""
+    sources = [
+        p for p in [*(wasm.WASM / "ops").glob("*.c"), *(wasm.WASM / "lm").glob("*.c")] if p.name != "interpreter.c"
+    ]
+    flags = (*wasm.BUILDS["relaxed.threads"][0], f"-DTHREAD={thread}")
+    path = folder / "engine.relaxed.threads.wasm"
+    wasm.compile_c(sorted([*sources, ROOT / "tests" / "wasm" / "lm" / "broken.c"]), path, flags, wasm.STACK)
+    data = path.read_bytes()
+    for section, source in wasm.SECTIONS.items():
+        data = wasm.with_section(data, section, wasm.section_json(source))
+    path.write_bytes(data)
+    pack = json.loads((folder / "kernels.json").read_text())
+    pack["modules"]["engine"][0] |= file_entry(path.name, data)
+    raw = json.dumps(pack).encode()
+    return {path.name: data, "kernels.json": raw, "kernels.json.sig": sign(raw)}
 
 
 @pytest.fixture(scope="session")
@@ -248,6 +268,46 @@ def test_a_build_that_fails_makes_room_for_the_next(page, lm_site):
     worker = Worker(page)
     worker.js("pull", "decoder")
     assert worker.load(id="decoder", version="1.0.0", without=["relaxed.threads"])["build"] == "simd.threads"
+
+
+@pytest.mark.parametrize("thread", [0, 1])
+def test_a_build_that_traps_in_an_answer_is_replaced_and_the_answer_goes_on(
+    page, lm_site, lm_folder, tmp_path, decoder, thread
+):
+    shutil.copytree(lm_folder / "kernels", tmp_path / "kernels")
+    site = lm_site()
+    for name, data in write_broken(tmp_path / "kernels", thread).items():
+        site.put(f"kernels/{name}", data)
+    page.goto(site.server.url + "/")
+    worker = Worker(page)
+    worker.js("pull", "decoder")
+    assert worker.load(id="decoder", version="1.0.0", threads=2)["build"] == "relaxed.threads"
+    answer = worker.ask("generate", tokens=prompt(21), options=GREEDY)
+    assert answer["tokens"] == lmmodel.Reference(decoder).greedy(prompt(21), 24)[0]
+    (said,) = worker.events(status="fallback", code="engine_build_failed")
+    assert "relaxed.threads failed" in said["reason"]
+    status = worker.ask("status")
+    assert (status["build"], status["threads"]) == ("simd.threads", 2)
+
+
+BAD_FILES = [
+    ("cut short", lambda data: data[: len(data) // 2], "lm.load", "model_invalid"),
+    ("a scale that is no number", lambda data: data[:-96] + b"\xff" * 96, "lm.load", "model_invalid"),
+    ("numbers that overflow", lambda _: lmmodel.gguf("llama", factors=[("output_norm.weight", 1e38)]), "lm.generate", "output_not_finite"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "change", "kind", "code"), BAD_FILES, ids=[row[0] for row in BAD_FILES])
+def test_a_bad_file_is_a_named_error(page, lm_site, decoder, what, change, kind, code):
+    site = lm_site()
+    site.put("dropped/decoder/model.gguf", change(decoder))
+    page.goto(site.server.url + "/")
+    worker = Worker(page)
+    loaded = page.evaluate("lm.load('one', {folder: 'dropped/decoder'})")
+    answer = loaded if kind == "lm.load" else page.evaluate("lm.call('one', 'lm.generate', {tokens: [1, 2]})")
+    assert answer["error"]["code"] == code
+    failed = [e["reason"] for e in worker.events(status="fallback", code="engine_build_failed")]
+    assert all("not finite" in reason for reason in failed)
 
 
 def test_a_second_model_in_one_worker_is_refused(opened):
