@@ -17,8 +17,10 @@ def is_quantised(name: str, shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 and not name.startswith(PLAIN)
 
 
-def file_pieces(metadata: dict, arrays: dict[str, np.ndarray], kind: str) -> Iterator[bytes]:
-    """The file's bytes in order. `arrays`: f32, (out, in) or (width,), by GGUF's names; `kind`: a key of FILE_TYPES."""
+def file_pieces(metadata: dict, arrays: dict[str, np.ndarray | Tensor], kind: str) -> Iterator[bytes]:
+    """The file's bytes in order. `arrays`: f32, (out, in) or (width,), by GGUF's names, or tensors ready to write;
+    `kind`: a key of FILE_TYPES.
+    """
     written = metadata | {"general.file_type": FILE_TYPES[kind], "general.quantization_version": 2}
     return pieces(written, [_tensor(name, array, kind) for name, array in arrays.items()])
 
@@ -33,7 +35,9 @@ def write(path: Path, metadata: dict, arrays: dict[str, np.ndarray], kind: str) 
     return path.stat().st_size
 
 
-def _tensor(name: str, array: np.ndarray, kind: str) -> Tensor:
+def _tensor(name: str, array: np.ndarray | Tensor, kind: str) -> Tensor:
+    if isinstance(array, Tensor):
+        return array
     used = kind if is_quantised(name, array.shape) else "f32"
     values = np.ascontiguousarray(array, np.float32)
     return Tensor(name, used, values.shape, quantize(used, values.reshape(-1, values.shape[-1])))

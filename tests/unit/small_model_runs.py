@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgenet.formats.gguf import Header, read_header
+from edgenet.formats.gguf_write import Tensor
 from edgenet.graph import Capacity
 from edgenet.models import build
 from edgenet.models.compiled import compile_gguf, default_capacity, read_values
@@ -18,8 +19,9 @@ from tools.oracles.small_models import ENCODERS, MODELS, PROMPTS, ROWS, vocabula
 FOLDER = Path(__file__).parents[1] / "vectors" / "models"
 CONTEXT, PAGE = 128, 16
 TURN = 7  # rows of one sequence before the next one's come
-DECODERS = [name for name, small in MODELS.items() if small.architecture not in ENCODERS]
-TEXT_ENCODERS = [name for name in MODELS if name not in DECODERS]
+TEXT_ENCODERS = [name for name, small in MODELS.items() if small.architecture in ENCODERS]
+MIXED = [name for name, small in MODELS.items() if small.mixed]  # of types of their own
+DECODERS = [name for name in MODELS if name not in TEXT_ENCODERS + MIXED]
 
 
 def header_of(data: bytes) -> Header:
@@ -31,11 +33,13 @@ class SmallModel:
 
     def __init__(self, name: str, kind: str, kv: str = "f32"):
         small = MODELS[name]
-        self.data = b"".join(file_pieces(small.metadata | vocabulary(small), small.tensors(), kind))
+        ready = {n: Tensor(n, k, small.shapes()[n], raw) for n, (k, raw) in small.blocks().items()}
+        arrays = small.tensors() | ready
+        self.data = b"".join(file_pieces(small.metadata | vocabulary(small), arrays, kind))
         self.header = header_of(self.data)
         values = read_values(self.header, lambda part, offset, length: self.data[offset : offset + length])
         decoding = Capacity(rows=13, wanted=4, sequences=len(PROMPTS), context=CONTEXT, page=PAGE, kv=kv, sample=False)
-        self.capacity = decoding if name in DECODERS else default_capacity(self.header)
+        self.capacity = decoding if name not in TEXT_ENCODERS else default_capacity(self.header)
         self.graph = build(self.header, values, CONTEXT)
         self.program = compile_gguf(self.header, self.capacity, values).program
         self._places = {w.name: w for w in self.program.weights}

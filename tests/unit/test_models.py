@@ -6,6 +6,7 @@ import pytest
 from edgenet.run import GraphEngine, NumpyEngine
 from tests.unit.small_model_runs import (
     DECODERS,
+    MIXED,
     PROMPTS,
     ROWS,
     TEXT_ENCODERS,
@@ -64,6 +65,15 @@ def test_quantised_logits_point_where_llama_cpp_with_the_same_weights_does(name,
     answers = recorded(name)["llama.cpp"][kind.upper()]["logits"]
     for found, text, _ in zip(program_logits(name, kind), answers, JUDGED[name], strict=False):
         assert cosine(found[-1], unpacked(text, -1)) >= least
+
+
+@pytest.mark.parametrize("name", MIXED)
+@pytest.mark.parametrize("run", [graph_logits, program_logits])
+def test_k_quants_give_the_logits_of_both(run, name):
+    theirs = zip(recorded(name)["logits"], recorded(name)["llama.cpp"]["F32"]["logits"], strict=True)
+    for found, (transformers, llama_cpp) in zip(run(name, "f32"), theirs, strict=True):
+        assert cosine(found, unpacked(transformers, ROWS, -1)) >= 0.9995
+        assert cosine(found[-1], unpacked(llama_cpp, -1)) >= 0.998  # its activations have one scale per 256 values
 
 
 @pytest.mark.parametrize("name", [n for n in DECODERS if n not in WINDOWED])

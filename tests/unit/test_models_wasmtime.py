@@ -7,6 +7,7 @@ from edgenet.host.wasmtime_engine import WasmtimeRuntime
 from edgenet.host.wasmtime_lm import WasmtimeLm
 from tests.unit.small_model_runs import (
     DECODERS,
+    MIXED,
     ROWS,
     TEXT_ENCODERS,
     cosine,
@@ -42,6 +43,13 @@ def test_logits_are_those_of_transformers(engine, name):
 @pytest.mark.parametrize("name", DECODERS)
 def test_with_8_bit_weights_the_logits_point_where_transformers_do(engine, name):
     model = opened(name, "q8_0")
+    for found, text in zip(logits(engine(), model.program, model), recorded(name)["logits"], strict=True):
+        assert cosine(found, unpacked(text, ROWS, -1)) >= 0.999
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_k_quants_give_the_logits_of_transformers(engine, name):
+    model = opened(name, "f32")
     for found, text in zip(logits(engine(), model.program, model), recorded(name)["logits"], strict=True):
         assert cosine(found, unpacked(text, ROWS, -1)) >= 0.999
 

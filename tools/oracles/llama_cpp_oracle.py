@@ -27,7 +27,13 @@ def write(small, path: Path, kind: str) -> None:
         if key != "general.architecture":
             add(writer, key, value)
     wanted = gguf.GGMLQuantizationType[kind]
+    blocks = small.blocks()
+    for name, (given, raw) in blocks.items():
+        rows = np.frombuffer(raw, np.uint8).reshape(small.shapes()[name][0], -1)
+        writer.add_tensor(name, rows, raw_dtype=gguf.GGMLQuantizationType[given.upper()])
     for name, values in small.tensors().items():
+        if name in blocks:
+            continue
         used = wanted if is_quantised(name, values.shape) else gguf.GGMLQuantizationType.F32
         writer.add_tensor(name, quantize(values, used), raw_dtype=used)
     for step in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file, writer.close):
@@ -92,7 +98,7 @@ def answers(small, prompts: list[list[int]]) -> dict:
         clear()
         return {"logits": rows, "greedy": greedy(context, prompts[0], small.vocabulary)}
 
-    return {kind: run(small, kind, task) for kind in TYPES}
+    return {kind: run(small, kind, task) for kind in (("F32",) if small.mixed else TYPES)}
 
 
 def greedy(context, prompt: list[int], vocabulary: int) -> list[int]:

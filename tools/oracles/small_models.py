@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgenet.formats.blocks import dequantize
+from edgenet.formats.types import row_bytes
+from tools.oracles.small_blocks import draw_blocks, kind_of
+
 SEED = 20261121
 VOCABULARY = 300
 ENCODERS = ("bert", "nomic-bert")
@@ -61,13 +65,14 @@ _LLAMA = {_RMS: 1e-5, "rope.dimension_count": 16}
 
 @dataclass(frozen=True)
 class Small:
-    """`changes`: metadata beside _BASE, keys without the architecture; `add`, `drop`: tensors a variant has more or less."""
+    """`changes`: metadata beside _BASE, keys without the architecture; `mixed`: matrices are K-quants, drawn as blocks."""
 
     architecture: str
     changes: dict
     why: str
     extra: dict = field(default_factory=dict)  # name → values of short tensors
     swap: tuple[str, str] = ("", "")  # a text in the blocks' tensors and what replaces it
+    mixed: bool = False
 
     def value(self, key: str):
         """A metadata value by its key without the architecture, or None."""
@@ -110,7 +115,17 @@ class Small:
         """{tensor name: f32 values} in GGUF's layout and order."""
         shapes = self.shapes()
         made = {name: draw(name, shape, "output.weight" not in shapes) for name, shape in shapes.items()}
+        for name, (kind, raw) in self.blocks().items():
+            made[name] = dequantize(kind, raw, *shapes[name])
         return made | {name: np.asarray(values, np.float32) for name, values in self.extra.items()}
+
+    def blocks(self) -> dict[str, tuple[str, bytes]]:
+        """{matrix: (type, bytes)} of a mixed model."""
+        wanted = {n: kind_of(n) for n, shape in self.shapes().items() if self.mixed and len(shape) == 2}
+        return {
+            n: (k, draw_blocks(random_bytes(n, self.shapes()[n][0] * row_bytes(k, self.shapes()[n][1])), k))
+            for n, k in wanted.items()
+        }
 
 
 def _rows(text: str, prefix: str = "") -> list[tuple[str, str]]:
@@ -123,6 +138,11 @@ def _rows(text: str, prefix: str = "") -> list[tuple[str, str]]:
         if name.endswith("+"):
             rows.append((f"{plain}.bias", letters.split(",")[0]))
     return rows
+
+
+def random_bytes(name: str, count: int) -> np.ndarray:
+    """uint8 (count,), a whole number of 8."""
+    return np.random.PCG64([SEED, *name.encode()]).random_raw(-(-count // 8)).view(np.uint8)[:count].copy()
 
 
 def uniform(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -273,6 +293,17 @@ MODELS: dict[str, Small] = {
             "final_logit_softcapping": 5.0,
         },
         "norms after each part, tight caps, every other layer sees a window",
+    ),
+    "llama-mixed": Small(
+        "llama",
+        _LLAMA
+        | {
+            "embedding_length": 256,
+            "feed_forward_length": 512,
+            "rope.dimension_count": 64,
+        },
+        "K-quants of 4, 5 and 6 bits side by side",
+        mixed=True,
     ),
     "bert": Small("bert", _ENCODER | {"pooling_type": 1}, "learned positions, norms after each part, mean pooling"),
     "bert-cls": Small("bert", _ENCODER | {"pooling_type": 2}, "the first row as the text's vector"),
