@@ -30,7 +30,7 @@ export class Sampler {
   /** @param {import("./engine.js").Build} build one that has its own memory @param {number} vocabulary @returns {Promise<Sampler>} */
   static async open(build, vocabulary) {
     const program = samplingProgram(tableOf(build.module).opset, vocabulary);
-    return new Sampler(await LanguageEngine.open({ program, sources: {}, build, threads: 1, fixed: true }));
+    return new Sampler(await LanguageEngine.open({ program, sources: {}, build, fixed: true }));
   }
 
   /** @param {LanguageEngine} engine */
