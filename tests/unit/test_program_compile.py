@@ -12,6 +12,7 @@ from edgenet.kernels.lm import table
 from tests.unit.graph_models import FORMS, Form, decoder, encoder, tangle
 
 CAPACITY = Capacity(rows=24, wanted=3, sequences=3, context=64, page=4)
+WIDE = Capacity(rows=72, wanted=3, sequences=3, context=64, page=4)  # rows that threads share
 DTYPES = ("f32", "f16", "q8_0", "q4_0")
 QUANTISED = {name: Form(**{**form.__dict__, "dtype": "q4_0"}) for name, form in FORMS.items()}
 GRAPHS = {
@@ -69,6 +70,14 @@ def test_angles_are_computed_once_and_for_all_layers():
     assert ops(compile(decoder(FORMS["llama"]), CAPACITY)).count("rope_table") == 1
 
 
+def test_many_rows_are_quantised_once_and_few_by_every_thread_for_itself():
+    few, many = (compile(encoder(dtype="q8_0"), Capacity(rows=rows, sample=False)) for rows in (64, 65))
+    assert few.peak > 2 * many.peak
+    assert sum(i.sync for i in many.code) > sum(i.sync for i in few.code)
+    strides = [i.arguments[-1] for i in many.code if i.op in ("quantize", "matmul")]
+    assert len(strides) > 10 and set(strides) == {0}
+
+
 def touched(program):
     """For each instruction: (argument, region, first byte, bytes, writes, private) at the largest sizes, from the kernels' table."""
     slots, weights = program.capacity.slots, program.weights
@@ -86,10 +95,11 @@ def touched(program):
         yield instruction, found
 
 
+@pytest.mark.parametrize("capacity", [CAPACITY, WIDE], ids=["few", "many"])
 @every_graph
-def test_what_is_read_is_whole_and_was_written_as_it_is_read(graph):
+def test_what_is_read_is_whole_and_was_written_as_it_is_read(graph, capacity):
     """Each byte remembers who wrote it last: a read must find one writer, of just its first byte and at least its length."""
-    program = compile(graph, CAPACITY)
+    program = compile(graph, capacity)
     sizes = {name: np.full(size, -1) for name, size in program.regions.items() if name != "constants"}
     sizes["kv"][:] = -2  # caches hold what earlier runs stored
     starts = {-2: None}
@@ -108,10 +118,11 @@ def test_what_is_read_is_whole_and_was_written_as_it_is_read(graph):
                 starts[number * 100 + int(start % 97 != 0)] = start
 
 
+@pytest.mark.parametrize("capacity", [CAPACITY, WIDE], ids=["few", "many"])
 @every_graph
-def test_threads_between_two_barriers_never_meet(graph):
+def test_threads_between_two_barriers_never_meet(graph, capacity):
     """Byte by byte: what one instruction writes no other of the same phase touches, but for private copies of one thread."""
-    program = compile(graph, CAPACITY)
+    program = compile(graph, capacity)
     size = program.regions["arena"]
     writer, reader = np.full(size, -1), np.full(size, -1)
     for number, (instruction, arrays) in enumerate(touched(program)):

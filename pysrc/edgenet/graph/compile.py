@@ -22,6 +22,8 @@ Locate = Callable[[str], tuple[str, int]]
 # Names of attributes whose values are positions in a kernel's list.
 CODES = {"act": table.ACT_NAMES, "style": table.STYLE_NAMES, "mode": table.POOL_NAMES}
 _STORES = ("kv_store", "rope_kv")
+# Up to so many rows every thread quantises all of them for itself, which costs less than a barrier; more are split between threads.
+PRIVATE_ROWS = 64
 
 
 def compile(graph: Graph, capacity: Capacity | None = None, locate: Locate | None = None) -> Program:  # noqa: A001
@@ -128,7 +130,7 @@ class _Compiler:
     # --- hazards
     def _accesses(self, node: Node, row: table.Op) -> list[Access]:
         found = [
-            Access(self.storage.get(t.name, t.name), False, t.dtype == "q8")
+            Access(self.storage.get(t.name, t.name), False, self._stride(t) > 0)
             for t in node.inputs.values()
             if t and t.dtype != "kv"
         ]
@@ -137,7 +139,7 @@ class _Compiler:
         if any(a.kind == "scratch" for a in row.args):
             found.append(Access(f"{node.output.name}.scratch", True))
         if node.op != "kv_store":
-            found.append(Access(self.storage[node.output.name], True, node.output.dtype == "q8"))
+            found.append(Access(self.storage[node.output.name], True, self._stride(node.output) > 0))
         return found
 
     def _reuse_inputs(self) -> None:
@@ -167,15 +169,18 @@ class _Compiler:
 
     # --- memory
     def _size(self, tensor: Tensor) -> int:
-        """Bytes at the largest legal sizes; quantised rows have a copy for each thread."""
+        """Bytes at the largest legal sizes, of all copies."""
         shape = [self.capacity.slots.get(s, s) for s in tensor.shape]
         if tensor.dtype == "q8":
-            return table.MAX_THREADS * self._stride(tensor)
+            return table.MAX_THREADS * self._stride(tensor) or quantized_bytes(*shape)
         return 4 * prod(shape)
 
     def _stride(self, tensor: Tensor) -> int:
-        rows, columns = tensor.shape
-        return align(quantized_bytes(self.capacity.slots.get(rows, rows), columns))
+        """Bytes between the threads' copies of quantised rows; 0 where there is one for all."""
+        if tensor.dtype != "q8":
+            return 0
+        rows = self.capacity.slots.get(tensor.shape[0], tensor.shape[0])
+        return align(quantized_bytes(rows, tensor.shape[1])) if rows <= PRIVATE_ROWS else 0
 
     def _lives(self) -> dict[str, Life]:
         lives: dict[str, Life] = {}
@@ -272,8 +277,8 @@ class _Compiler:
                 values.update((k, v) for k, v in zip(arg.shape, tensor.shape, strict=True) if isinstance(k, str))
             elif tensor is not None:  # heads and their width lie in one axis; the attributes tell them apart
                 values[arg.shape[0]] = tensor.shape[0]
-            if tensor is not None and tensor.dtype == "q8":
-                values["stride"] = self._stride(tensor)
+            if tensor is not None:
+                values["stride"] = values["stride"] or self._stride(tensor)
         for name, value in node.attributes.items():
             values[name] = (
                 CODES[name].index(value) if name in CODES else int(value) if isinstance(value, bool) else value

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ..errors import InvalidGraph
 from ..kernels.lm.layouts import layout_of
+from ..kernels.lm.table import MAX_HEAD_DIM
 from .graph import Node, Tensor
 
 Parts = dict[str, Node]
@@ -223,7 +224,6 @@ def spare_inputs(nodes: list[Node], kept: set[str], leaves: set[str]) -> list[No
     return done
 
 
-MAX_HEAD = 256  # values of one head that the kernels take
 HEAD_STEP = {"f32": 4, "q8": 16, "q4": 16}  # what a head's values must be a multiple of, by the type of the cache
 
 
@@ -238,9 +238,9 @@ def judge_kernels(nodes: list[Node], kv: str) -> None:
             )
         step = HEAD_STEP["f32" if node.op == "attention_packed" else kv]
         width = node.attributes.get("head_dim", step)
-        if node.op != "rope" and (width % step or width > MAX_HEAD):
+        if node.op != "rope" and (width % step or width > MAX_HEAD_DIM):
             raise InvalidGraph(
-                f"{node.where}: {node.op} takes heads of up to {MAX_HEAD} values, a multiple of {step}; found {width}."
+                f"{node.where}: {node.op} takes heads of up to {MAX_HEAD_DIM} values, a multiple of {step}; found {width}."
                 + ' Keep K and V as "f32".' * (step > 4 and width % 4 == 0),
                 where=node.where,
             )
