@@ -15,11 +15,18 @@ from edgenet.text.stops import StopSequences
 
 VECTORS = Path(__file__).parents[1] / "vectors/tokenizer"
 TEXTS = json.loads((VECTORS / "texts.json").read_text())
-FILES = {path.stem: json.loads(path.read_text()) for path in sorted(VECTORS.glob("*.json")) if path.stem not in ("texts", "stops")}
+FILES = {
+    path.stem: json.loads(path.read_text())
+    for path in sorted(VECTORS.glob("*.json"))
+    if path.stem not in ("texts", "stops")
+}
 CASES = [(name, case) for name, file in FILES.items() for case in file["cases"]]
 # Where the maker and llama.cpp part, whose rule holds here and why. All else is equal to both.
 LLAMA_CPP_HOLDS = {
-    ("sentencepiece", "words that are one token"): "llama.cpp and Hugging Face begin each part beside such a word with a space",
+    (
+        "sentencepiece",
+        "words that are one token",
+    ): "llama.cpp and Hugging Face begin each part beside such a word with a space",
     ("unigram", "words that are one token"): "the same",
 }
 # A lone space between two such words: the maker, Hugging Face and llama.cpp each make something else of it.
@@ -36,7 +43,9 @@ def text_tokenizer(data):
 
 
 def expected(name, case):
-    swapped = {why: case["llama.cpp"].get(why, ids) for why, ids in case["ids"].items() if (name, why) in LLAMA_CPP_HOLDS}
+    swapped = {
+        why: case["llama.cpp"].get(why, ids) for why, ids in case["ids"].items() if (name, why) in LLAMA_CPP_HOLDS
+    }
     return {why: ids for why, ids in (case["ids"] | swapped).items() if (name, why) not in NOT_COMPARED}
 
 
@@ -62,21 +71,29 @@ def test_the_tokenizer_json_is_the_one_that_javascript_is_tested_with(name, case
 @pytest.mark.parametrize("name", ["byte-level", "sentencepiece", "sentencepiece-no-prefix"])
 def test_byte_tokenizers_give_back_every_text(name):
     tokenizer = text_tokenizer(metadata(name, "llama-bpe"))
-    shown = [text for text in TEXTS.values() if "\u2581" not in text and "\u0120" not in text]   # the marks themselves read as spaces
-    assert [tokenizer.decode(tokenizer.encode(text)) for text in shown if "<think>" not in text] == [text for text in shown if "<think>" not in text]
+    shown = [
+        text for text in TEXTS.values() if "\u2581" not in text and "\u0120" not in text
+    ]  # the marks themselves read as spaces
+    assert [tokenizer.decode(tokenizer.encode(text)) for text in shown if "<think>" not in text] == [
+        text for text in shown if "<think>" not in text
+    ]
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_no_text_becomes_a_special_token(name):
     tokenizer = text_tokenizer(metadata(name))
     special = {token.id for token in tokenizer.special.values()}
-    unknown = {token_id for text, token_id in generation_json(metadata(name))["special"].items() if "unk" in text.lower()}
+    unknown = {
+        token_id for text, token_id in generation_json(metadata(name))["special"].items() if "unk" in text.lower()
+    }
     written = "".join(tokenizer.special)
     assert special & set(tokenizer.encode(written + " " + " ".join(tokenizer.special))) <= unknown
     assert special <= set(tokenizer.encode(written, special=True)) | unknown
 
 
-@pytest.mark.parametrize("text", ["<|im_end|>", "x<|im_end|>y<|im_start|>", "<|im_end|><|im_end|>", "<|im_<|im_end|>end|>"])
+@pytest.mark.parametrize(
+    "text", ["<|im_end|>", "x<|im_end|>y<|im_start|>", "<|im_end|><|im_end|>", "<|im_<|im_end|>end|>"]
+)
 def test_special_tokens_count_only_where_the_caller_asks(text):
     tokenizer = text_tokenizer(metadata("byte-level", "qwen2"))
     end = tokenizer.special["<|im_end|>"].id
@@ -107,7 +124,10 @@ def test_a_stream_gives_the_same_text_and_never_half_a_character(name):
             assert not any("\ufffd" in piece for piece in pieces)
 
 
-BYTES = {"model": {"type": "BPE", "vocab": {f"<0x{b:02X}>": b for b in range(256)} | {"\u2581a": 256}}, "decoder": {"type": "ByteFallback"}}
+BYTES = {
+    "model": {"type": "BPE", "vocab": {f"<0x{b:02X}>": b for b in range(256)} | {"\u2581a": 256}},
+    "decoder": {"type": "ByteFallback"},
+}
 
 
 @pytest.mark.parametrize(
@@ -128,7 +148,15 @@ def test_broken_bytes_become_replacement_characters(data, text):
 
 @pytest.mark.parametrize(("at_start", "text"), [(True, "a a"), (False, " a a")])
 def test_the_space_before_a_first_word_is_left_out_only_at_a_texts_start(at_start, text):
-    decoder = Decoder(BYTES | {"decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Strip", "content": " ", "start": 1}]}})
+    decoder = Decoder(
+        BYTES
+        | {
+            "decoder": {
+                "type": "Sequence",
+                "decoders": [{"type": "ByteFallback"}, {"type": "Strip", "content": " ", "start": 1}],
+            }
+        }
+    )
     stream = StreamDecoder(decoder, at_start=at_start)
     assert stream.push(256) + stream.push(256) + stream.end() == text
 
@@ -171,13 +199,20 @@ def test_merges_that_name_no_token_are_passed_over():
 def test_generation_names_what_ends_a_turn():
     found = generation_json(
         metadata("byte-level", "llama-bpe")
-        | {"general.architecture": "llama", "llama.context_length": 2048, "general.name": "N", "general.file_type": 7, "tokenizer.chat_template": "T"},
+        | {
+            "general.architecture": "llama",
+            "llama.context_length": 2048,
+            "general.name": "N",
+            "general.file_type": 7,
+            "tokenizer.chat_template": "T",
+        },
         parameters=5,
     )
     assert found == {
-        "architecture": "llama", "context": 2048, "bos": 0, "addBos": True, "eos": [2, 0], "special": {"<|endoftext|>": 0, "<|im_start|>": 1, "<|im_end|>": 2},
+        "architecture": "llama", "context": 2048, "bos": 0, "addBos": True, "eos": [2, 0],
+        "special": {"<|endoftext|>": 0, "<|im_start|>": 1, "<|im_end|>": 2},
         "chatTemplate": "T", "stop": [], "name": "N", "parameters": 5, "quantization": "Q8_0",
-    }   # fmt: skip
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -189,10 +224,21 @@ def test_generation_names_what_ends_a_turn():
         (["<|return|>", "<|call|>", "<|end|>"], [3, 3, 3], [0, 1]),
         (["<|end|>", "x"], [3, 1], [0]),
     ],
-    ids=["HTML's end of strike-through", "a mark", "a mark that the file forgot to mark", "an inner mark of one family", "and an end of others"],
+    ids=[
+        "HTML's end of strike-through",
+        "a mark",
+        "a mark that the file forgot to mark",
+        "an inner mark of one family",
+        "and an end of others",
+    ],
 )
 def test_known_names_end_a_turn_even_where_the_file_is_silent(tokens, types, ends):
-    data = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2", "tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": types}
+    data = {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "gpt-2",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": types,
+    }
     assert generation_json(data)["eos"] == ends
 
 
@@ -218,3 +264,22 @@ def test_stop_sequences(row):
 def test_an_empty_stop_sequence_is_refused():
     with pytest.raises(errors.InvalidOption, match="empty"):
         StopSequences(["a", ""])
+
+
+def test_any_text_comes_back_and_none_is_special():
+    hypothesis = pytest.importorskip("hypothesis")
+    tokenizer = text_tokenizer(metadata("byte-level", "llama-bpe"))
+    marks = hypothesis.strategies.sampled_from(
+        [*tokenizer.special, "<|", "|>", "im_end", "\ufdd0", " ", "\n\n", "👩‍👩"]
+    )
+    texts = hypothesis.strategies.lists(marks | hypothesis.strategies.text()).map("".join)
+    special = {token.id for token in tokenizer.special.values()}
+
+    @hypothesis.given(texts)
+    def holds(text):
+        ids = tokenizer.encode(text)
+        assert tokenizer.decode(ids) == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        assert not special & set(ids)
+        assert tokenizer.decode(tokenizer.encode(text, special=True), special=True) == tokenizer.decode(ids)
+
+    holds()

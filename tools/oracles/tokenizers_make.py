@@ -1,9 +1,11 @@
 """Write tests/vectors/tokenizer/: small tokenizers of every kind that GGUF files carry, and what their own libraries make of hard texts.
 
-    python -m tools.oracles.tokenizers_make        needs tokenizers, sentencepiece, llama-cpp-python and gguf; run by hand when a rule changes
+    python -m tools.oracles.tokenizers_make        needs tokenizers, sentencepiece, llama-cpp-python and gguf; run by hand when a
+    rule changes
 
-Each tokenizer is trained here by the library whose kind it is. `ids` are that library's; llama.cpp reads the same tokenizer from a GGUF file, and a row
-where it answers otherwise says so under `llama.cpp`. The readers of the vectors are tests/unit/test_tokenizer.py and tests/node/text.test.mjs.
+Each tokenizer is trained here by the library whose kind it is. `ids` are that library's; llama.cpp reads the same tokenizer from a
+GGUF file, and a row where it answers otherwise says so under `llama.cpp`. The readers of the vectors are
+tests/unit/test_tokenizer.py and tests/node/text.test.mjs.
 """
 
 import ctypes
@@ -29,8 +31,10 @@ from tools.paths import ROOT
 OUT = ROOT / "tests/vectors/tokenizer"
 CORPUS = [*TRAINING, *inspect.getsource(textwrap).splitlines(), *inspect.getsource(io).splitlines()]
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-WORDS = ["<think>", "</think>"]   # user-defined: one token each, also in a person's text
-PRES = "default gpt-2 llama-bpe qwen2 starcoder smollm command-r falcon deepseek-llm deepseek-coder deepseek-v3 tekken gpt-4o bloom viking".split()
+WORDS = ["<think>", "</think>"]  # user-defined: one token each, also in a person's text
+PRES = (
+    "default gpt-2 llama-bpe qwen2 starcoder smollm command-r falcon deepseek-llm deepseek-coder deepseek-v3 tekken gpt-4o bloom viking"
+).split()
 MADE_BY = {name: version(name) for name in ("tokenizers", "sentencepiece", "llama-cpp-python", "gguf")}
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, _, BYTE = range(1, 7)
 
@@ -41,7 +45,10 @@ def byte_level():
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=520, initial_alphabet=alphabet, special_tokens=SPECIAL, show_progress=False))
+    tokenizer.train_from_iterator(
+        CORPUS,
+        trainers.BpeTrainer(vocab_size=520, initial_alphabet=alphabet, special_tokens=SPECIAL, show_progress=False),
+    )
     model = json.loads(tokenizer.to_str())["model"]
     texts = sorted(model["vocab"], key=model["vocab"].get) + WORDS
     types = [CONTROL if t in SPECIAL else USER_DEFINED if t in WORDS else NORMAL for t in texts]
@@ -61,7 +68,9 @@ def byte_level_encoder(model, pre):
     if row.nfc:
         tokenizer.normalizer = normalizers.NFC()
     steps = [pre_tokenizers.Split(Regex(p), "isolated") for p in row.patterns]
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*steps, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [*steps, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
     return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
 
 
@@ -69,7 +78,13 @@ def sentencepiece_model(**options):
     """A SentencePiece model trained on the corpus, as (GGUF metadata without the model's kind, processor)."""
     out = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(CORPUS), model_writer=out, minloglevel=2, num_threads=1, user_defined_symbols=WORDS, hard_vocab_limit=False, **options
+        sentence_iterator=iter(CORPUS),
+        model_writer=out,
+        minloglevel=2,
+        num_threads=1,
+        user_defined_symbols=WORDS,
+        hard_vocab_limit=False,
+        **options,
     )
     processor = sentencepiece.SentencePieceProcessor(model_proto=out.getvalue())
     proto = spm_pb2.ModelProto.FromString(out.getvalue())
@@ -90,20 +105,39 @@ def sentencepiece_model(**options):
 
 def spm(add_dummy_prefix):
     metadata, processor = sentencepiece_model(
-        model_type="bpe", vocab_size=620, byte_fallback=True, character_coverage=0.98, normalization_rule_name="identity",
-        remove_extra_whitespaces=False, add_dummy_prefix=add_dummy_prefix,
+        model_type="bpe",
+        vocab_size=620,
+        byte_fallback=True,
+        character_coverage=0.98,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=add_dummy_prefix,
     )
     del metadata["precompiled_charsmap"], metadata["remove_extra_whitespaces"]
     return {"model": "llama"} | metadata, lambda text: processor.encode(text)
 
 
 def unigram(remove_extra_whitespaces):
-    rules = {"e\u0301": "é", "Ａ": "A", "Ｂ": "B", "Ｃ": "C", "ﬁ": "fi", "\t": " ", "\n": " ", "\u3000": " ", "\u0007": "", "½": "1/2"}
+    rules = {
+        "e\u0301": "é",
+        "Ａ": "A",
+        "Ｂ": "B",
+        "Ｃ": "C",
+        "ﬁ": "fi",
+        "\t": " ",
+        "\n": " ",
+        "\u3000": " ",
+        "\u0007": "",
+        "½": "1/2",
+    }
     with tempfile.NamedTemporaryFile("w", suffix=".tsv") as file:
         file.writelines(f"{hexed(k)}\t{hexed(v)}\n" for k, v in rules.items())
         file.flush()
         metadata, processor = sentencepiece_model(
-            model_type="unigram", vocab_size=420, normalization_rule_tsv=file.name, remove_extra_whitespaces=remove_extra_whitespaces
+            model_type="unigram",
+            vocab_size=420,
+            normalization_rule_tsv=file.name,
+            remove_extra_whitespaces=remove_extra_whitespaces,
         )
     return {"model": "t5"} | metadata, lambda text: processor.encode(text)
 
@@ -117,18 +151,31 @@ def word_piece():
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(CORPUS, trainers.WordPieceTrainer(vocab_size=480, special_tokens=marks, show_progress=False))
+    tokenizer.train_from_iterator(
+        CORPUS, trainers.WordPieceTrainer(vocab_size=480, special_tokens=marks, show_progress=False)
+    )
     tokenizer.encode_special_tokens = True
     vocab = tokenizer.get_vocab()
     texts = sorted(vocab, key=vocab.get)
-    stored = [t if t in marks else t[2:] if t.startswith("##") else "\u2581" + t for t in texts]   # as llama.cpp's converter writes them
+    stored = [
+        t if t in marks else t[2:] if t.startswith("##") else "\u2581" + t for t in texts
+    ]  # as llama.cpp's converter writes them
     ids = {"cls_token_id": 2, "seperator_token_id": 3, "unknown_token_id": 1, "padding_token_id": 0, "mask_token_id": 4}
     types = [UNKNOWN if t == "[UNK]" else CONTROL if t in marks else NORMAL for t in texts]
-    return {"model": "bert", "tokens": stored, "token_type": types} | ids, lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+    return {
+        "model": "bert",
+        "tokens": stored,
+        "token_type": types,
+    } | ids, lambda text: tokenizer.encode(text, add_special_tokens=False).ids
 
 
 # --- llama.cpp
-WRITERS = {"tokens": "add_token_list", "scores": "add_token_scores", "token_type": "add_token_types", "merges": "add_token_merges"}
+WRITERS = {
+    "tokens": "add_token_list",
+    "scores": "add_token_scores",
+    "token_type": "add_token_types",
+    "merges": "add_token_merges",
+}
 
 
 def llama_encoder(metadata):
@@ -137,7 +184,9 @@ def llama_encoder(metadata):
         path = Path(folder) / "vocab.gguf"
         writer = gguf.GGUFWriter(path, "llama")
         for key, value in metadata.items():
-            writer.add_key_value(f"tokenizer.ggml.{key}", *typed(value)) if key not in WRITERS else getattr(writer, WRITERS[key])(value)
+            writer.add_key_value(f"tokenizer.ggml.{key}", *typed(value)) if key not in WRITERS else getattr(
+                writer, WRITERS[key]
+            )(value)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.close()
@@ -156,7 +205,9 @@ def typed(value):
 
 
 def case(metadata, encode, pre=None):
-    """What both make of every text, llama.cpp only where it differs; and our tokenizer.json's parts that depend on `pre`, for tests in JavaScript."""
+    """What both make of every text, llama.cpp only where it differs; and our tokenizer.json's parts that depend on `pre`, for tests
+    in JavaScript.
+    """
     metadata = metadata | ({"pre": pre} if pre else {})
     llama = llama_encoder(metadata)
     ids = {why: encode(text) for why, text in TEXTS.items()}
@@ -164,7 +215,11 @@ def case(metadata, encode, pre=None):
     ours = tokenizer_json(named(metadata))
     return {
         "pre": pre,
-        "parts": {"normalizer": ours["normalizer"], "pre_tokenizer": ours["pre_tokenizer"], "ignore_merges": ours["model"].get("ignore_merges")},
+        "parts": {
+            "normalizer": ours["normalizer"],
+            "pre_tokenizer": ours["pre_tokenizer"],
+            "ignore_merges": ours["model"].get("ignore_merges"),
+        },
         "ids": ids,
         "llama.cpp": {why: other for why, other in others.items() if other != ids[why]},
     }
@@ -175,10 +230,17 @@ def named(metadata):
 
 
 def write(name, metadata, cases):
-    whole = {"made_by": MADE_BY, "metadata": named(metadata), "tokenizer": tokenizer_json(named(metadata)), "cases": cases}
+    whole = {
+        "made_by": MADE_BY,
+        "metadata": named(metadata),
+        "tokenizer": tokenizer_json(named(metadata)),
+        "cases": cases,
+    }
     dump(OUT / f"{name}.json", whole)
     differ = [f"{case['pre'] or ''} {why}" for case in cases for why in case["llama.cpp"]]
-    print(f"{name}: {len(metadata['tokens'])} tokens, {len(cases) * len(TEXTS)} rows; llama.cpp differs on {len(differ)}: {differ}")
+    print(
+        f"{name}: {len(metadata['tokens'])} tokens, {len(cases) * len(TEXTS)} rows; llama.cpp differs on {len(differ)}: {differ}"
+    )
 
 
 def dump(path, value):

@@ -34,9 +34,13 @@ function normalized(units, texts, input) {
 const characterBytes = (first) => (first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4);
 const base = (unit) => (unit >>> 10) << ((unit & 0x200) >>> 6);
 
-/** Walks the double array: a unit holds its children's base, its own letter (low byte) and whether a value ends here (bit 8). */
+/**
+ * Walks the double array: a unit holds its children's base, its own letter (low byte) and whether a value ends here (bit 8).
+ * @returns {{length: number, value: number} | null}
+ */
 function longest(units, input, start) {
   let node = base(units[0] ?? 0);
+  /** @type {{length: number, value: number} | null} */
   let found = null;
   for (let i = start; i < input.length && input[i]; i++) {
     node ^= input[i];

@@ -36,23 +36,26 @@ export function cutter(words) {
 
 /** @typedef {{next: Map<number, Node>, word: Word | null}} Node */
 
-/** @param {Word[]} words @returns {Node} */
+/** @param {Word[]} words @returns {Node} whose own word is never set: an empty word is none */
 function trie(words) {
+  /** @type {Node} */
   const root = { next: new Map(), word: null };
   for (const word of words) {
+    /** @type {Node} */
     let node = root;
     for (let i = 0; i < word.text.length; i++) {
       const unit = word.text.charCodeAt(i);
       if (!node.next.has(unit)) node.next.set(unit, { next: new Map(), word: null });
-      node = node.next.get(unit);
+      node = /** @type {Node} */ (node.next.get(unit));
     }
     if (node !== root) node.word = word;
   }
   return root;
 }
 
-/** @param {Node} root */
+/** @param {Node} root @returns {Word | null} */
 function longest(root, text, start) {
+  /** @type {Word | null} */
   let found = null;
   /** @type {Node | undefined} */
   let node = root;

@@ -14,8 +14,12 @@ const LARGEST = 4_000_000; // characters or items of one value
 const MOST_MADE = 2 ** 26; // characters that one replacement, joining or indenting could make
 const TURN = 40; // what one turn of a loop costs beside its steps
 const LONGEST_RANGE = 100_000;
-const MAKES_LISTS = new Set(["ArrayLiteral", "TupleLiteral", "ObjectLiteral", "BinaryExpression"]);
+const NESTS = new Set(["ArrayLiteral", "TupleLiteral", "ObjectLiteral"]); // where values that hold others come from
 const MULTIPLYING = new Set(["replace", "join", "indent", "tojson"]);
+// filters whose work grows with the number of items, not with what they hold
+const SHALLOW = new Set(
+  "abs attr batch count d default first float int items last length list map reject rejectattr reverse round select selectattr slice".split(" "),
+);
 
 /**
  * The text that `template` makes of `values` (JSON data). Throws ChatTemplateInvalid when it cannot be read or fails, ChatTemplateRefused when it
@@ -62,8 +66,10 @@ function range(first, last, step = 1) {
   return Array.from({ length: count }, (_, i) => from + i * step);
 }
 
+const Base = /** @type {any} */ (Interpreter); // the methods below are private in its types; the version is pinned
+
 /** An interpreter whose every step spends from an allowance. */
-class Metered extends Interpreter {
+class Metered extends Base {
   constructor(environment, values) {
     super(environment);
     this.left = ALLOWANCE + PER_CHARACTER * JSON.stringify(values).length;
@@ -72,9 +78,9 @@ class Metered extends Interpreter {
   evaluate(statement, environment) {
     this.spend(1);
     const made = super.evaluate(statement, environment);
-    if (typeof made?.value === "string") this.spend(made.value.length >> 4);
-    else if (statement && MAKES_LISTS.has(statement.type)) this.spend(weight(made));
-    if (typeof made?.value === "string" && made.value.length > LARGEST) throw refused(`makes values of more than ${LARGEST} characters`);
+    const size = made.value?.length ?? 0;
+    if (size > LARGEST) throw refused(`makes values of more than ${LARGEST} characters`);
+    this.spend(NESTS.has(statement?.type) ? weight(made) : size >> 4);
     return made;
   }
 
@@ -99,8 +105,10 @@ class Metered extends Interpreter {
   }
 
   applyFilter(operand, filter, environment) {
-    this.spend(weight(operand));
-    if (filter.type === "CallExpression" && MULTIPLYING.has(filter.callee.value)) this.bound(filter.args, environment, weight(operand));
+    const name = filter.type === "CallExpression" ? filter.callee.value : filter.value;
+    const size = SHALLOW.has(name) ? (operand.value?.length ?? 1) : weight(operand);
+    this.spend(size);
+    if (filter.type === "CallExpression" && MULTIPLYING.has(name)) this.bound(filter.args, environment, size);
     return super.applyFilter(operand, filter, environment);
   }
 

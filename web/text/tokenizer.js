@@ -32,7 +32,10 @@ export class TextTokenizer {
       throw new TokenizerInvalid(`The tokenizer cannot be built: ${error.message}. Get the model's files anew.`);
     }
     this.decoder = new Decoder(tokenizerJson);
-    [this.first, this.last] = around(tokenizerJson);
+    const [first, last] = around(tokenizerJson);
+    /** Ids that the model wants before and after a text. */
+    this.first = first;
+    this.last = last;
   }
 
   /** @param {string} text a lone surrogate counts as U+FFFD @param {EncodeOptions} [options] @returns {number[]} token ids */
@@ -94,7 +97,10 @@ const OURS = {
   BertNormalizer: (step, theirs) => (text) => theirs(prepared(text, step.lowercase)),
 };
 
-/** [first, last]: the ids that the post-processor, or the one in its sequence that does, puts around one text. */
+/**
+ * [first, last]: the ids that the post-processor, or the one in its sequence that does, puts around one text.
+ * @returns {[number[], number[]]}
+ */
 function around(tokenizerJson) {
   const own = tokenizerJson.post_processor;
   const steps = own?.processors ?? (own ? [own] : []);
@@ -105,6 +111,7 @@ function around(tokenizerJson) {
 const pair = (step) => [[step.cls[1]], [step.sep[1]]];
 
 function template(step) {
+  /** @type {[number[], number[]]} */
   const sides = [[], []];
   let after = 0;
   for (const { SpecialToken: mark } of step.single) {

@@ -1,7 +1,8 @@
 """Messages to a prompt by the model's own chat template. Runs where jinja2 is; twin of `web/text/chat.js`, tied by `tests/vectors/chat/`.
 
-What a message says can never become a special token: before rendering, special strings inside it are broken by a noncharacter (U+FDD0 to U+FDEF)
-that occurs nowhere in it; the rendered text is cut at special tokens; the mark is taken out again and each part encoded plainly.
+What a message says can never become a special token: before rendering, special strings inside it are broken by a noncharacter
+(U+FDD0 to U+FDEF) that occurs nowhere in it; the rendered text is cut at special tokens; the mark is taken out again and each part
+encoded plainly.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ _NONCHARACTERS = [chr(c) for c in range(0xFDD0, 0xFDF0)]
 
 
 class Chat(NamedTuple):
-    """What a template is given. `options` are its own switches (`enable_thinking`, `documents`); `now` a datetime for templates that print the date."""
+    """What a template is given. `options` are its own switches (`enable_thinking`, `documents`); `now` a datetime for templates that
+    print the date.
+    """
 
     messages: Sequence[dict]
     add_generation_prompt: bool = True
@@ -27,8 +30,8 @@ class Chat(NamedTuple):
 def render_chat(generation: dict, chat: Chat) -> str:
     """The prompt's text, as `apply_chat_template` of transformers gives it. `generation`: the content of generation.json.
 
-    Raises NoChatTemplate; MessagesRefused in the template's own words; ChatTemplateInvalid and ChatTemplateRefused for a template that is broken
-    or does what none may. Text only: to make tokens of it is not safe, use `tokenize_chat`.
+    Raises NoChatTemplate; MessagesRefused in the template's own words; ChatTemplateInvalid and ChatTemplateRefused for a template
+    that is broken or does what none may. Text only: to make tokens of it is not safe, use `tokenize_chat`.
     """
     text, mark = _rendered(generation, chat)
     return text.replace(mark, "")
@@ -51,7 +54,11 @@ def _rendered(generation: dict, chat: Chat) -> tuple[str, str]:
     data = {"messages": chat.messages, "tools": chat.tools} | (chat.options or {})
     mark = _unused(data)
     breaker = _Breaker(generation.get("special") or {}, mark)
-    values = _names(generation) | {k: breaker.data(v) for k, v in data.items()} | {"add_generation_prompt": chat.add_generation_prompt}
+    values = (
+        _names(generation)
+        | {k: breaker.data(v) for k, v in data.items()}
+        | {"add_generation_prompt": chat.add_generation_prompt}
+    )
     return run_template(generation["chatTemplate"], values, chat.now), mark
 
 
@@ -67,7 +74,9 @@ def _unused(data) -> str:
     said = "".join(_strings(data))
     found = next((c for c in _NONCHARACTERS if c not in said), None)
     if found is None:
-        raise InvalidOption("The messages hold every noncharacter from U+FDD0 to U+FDEF: none is left to work with. Take one of them out.")
+        raise InvalidOption(
+            "The messages hold every noncharacter from U+FDD0 to U+FDEF: none is left to work with. Take one of them out."
+        )
     return found
 
 
@@ -102,7 +111,9 @@ class _Breaker:
             return [self.data(item) for item in value]
         if value is None or isinstance(value, bool | int | float):
             return value
-        raise InvalidOption(f"A message holds a {type(value).__name__}; texts, numbers, lists and objects can be rendered.")
+        raise InvalidOption(
+            f"A message holds a {type(value).__name__}; texts, numbers, lists and objects can be rendered."
+        )
 
     def _text(self, text: str) -> str:
         for special in self._special:

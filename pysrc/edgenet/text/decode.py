@@ -1,6 +1,7 @@
 """Tokens to text: what bytes each token stands for, and pieces of a stream that never split a character. Pure, runs anywhere.
 
-Twin of `web/text/decode.js`. Bytes that are no UTF-8 become U+FFFD, one for each maximal wrong part (the Unicode Standard, chapter 3, "best practice").
+Twin of `web/text/decode.js`. Bytes that are no UTF-8 become U+FFFD, one for each maximal wrong part (the Unicode Standard, chapter
+3, "best practice").
 """
 
 import codecs
@@ -8,7 +9,9 @@ from collections.abc import Sequence
 
 from ..errors import TokenizerInvalid
 
-_CONTRACTED = frozenset((" .", " ?", " !", " ,", " n't", " 'm", " 's", " 've", " 're"))   # tokenizers' clean-up, which looks at one token at a time
+_CONTRACTED = frozenset(
+    (" .", " ?", " !", " ,", " n't", " 'm", " 's", " 've", " 're")
+)  # tokenizers' clean-up, which looks at one token at a time
 
 
 def byte_alphabet() -> dict[str, int]:
@@ -40,7 +43,9 @@ class Decoder:
         if token in self._added:
             return b"" if token in self._special and not special else self._added[token]
         if token not in self._texts:
-            text = f"There is no token {token}: the vocabulary has {len(self._texts)}. Decode with the model that made it."
+            text = (
+                f"There is no token {token}: the vocabulary has {len(self._texts)}. Decode with the model that made it."
+            )
             raise TokenizerInvalid(text, token=token)
         return self._bytes(self._texts[token])
 
@@ -51,7 +56,9 @@ class Decoder:
 
 
 class StreamDecoder:
-    """Takes tokens one by one and gives text as soon as it is whole. `at_start`: the space that stands before a first word is left out."""
+    """Takes tokens one by one and gives text as soon as it is whole. `at_start`: the space that stands before a first word is left
+    out.
+    """
 
     def __init__(self, decoder: Decoder, special: bool = False, at_start: bool = False):
         self._decoder, self._special = decoder, special
@@ -91,15 +98,29 @@ def _plain(text: str) -> bytes:
     return text.encode()
 
 
-_WAYS = {"ByteLevel": _byte_level, "ByteFallback": _sentencepiece, "Metaspace": _sentencepiece, "Replace": _sentencepiece, "WordPiece": _word_piece}
+_WAYS = {
+    "ByteLevel": _byte_level,
+    "ByteFallback": _sentencepiece,
+    "Metaspace": _sentencepiece,
+    "Replace": _sentencepiece,
+    "WordPiece": _word_piece,
+}
 
 
 def _steps(decoder: dict | None) -> list[dict]:
     if decoder is None:
         return []
-    return [step for inner in decoder["decoders"] for step in _steps(inner)] if decoder["type"] == "Sequence" else [decoder]
+    return (
+        [step for inner in decoder["decoders"] for step in _steps(inner)]
+        if decoder["type"] == "Sequence"
+        else [decoder]
+    )
 
 
 def _strips(step: dict) -> bool:
     kind = step["type"]
-    return kind == "WordPiece" or (kind == "Strip" and step.get("start", 0) > 0) or (kind == "Metaspace" and step.get("prepend_scheme", "always") != "never")
+    return (
+        kind == "WordPiece"
+        or (kind == "Strip" and step.get("start", 0) > 0)
+        or (kind == "Metaspace" and step.get("prepend_scheme", "always") != "never")
+    )

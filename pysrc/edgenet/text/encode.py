@@ -1,7 +1,8 @@
-"""Text to tokens by a `tokenizer.json`, special tokens kept out of what people write. Pure, runs anywhere; twin of `web/text/tokenizer.js`.
+"""Text to tokens by a `tokenizer.json`, special tokens kept out of what people write. Pure, runs anywhere; twin of
+`web/text/tokenizer.js`.
 
-The host gives the library that runs a tokenizer.json (in CPython `host/tokenizer.py`). It is handed only the *plain* part: no special token can come
-out of it, whatever the text says. Special tokens are cut out here, and only where the caller asks.
+The host gives the library that runs a tokenizer.json (in CPython `host/tokenizer.py`). It is handed only the *plain* part: no
+special token can come out of it, whatever the text says. Special tokens are cut out here, and only where the caller asks.
 """
 
 import re
@@ -12,7 +13,7 @@ from ..errors import TokenizerInvalid
 from .decode import Decoder, StreamDecoder
 
 PlainEncoder = Callable[[str], list[int]]
-_UNREACHABLE = " {}"   # a SentencePiece vocabulary never sees a space
+_UNREACHABLE = " {}"  # a SentencePiece vocabulary never sees a space
 
 
 class Special(NamedTuple):
@@ -25,17 +26,23 @@ class Special(NamedTuple):
 
 
 class TextTokenizer:
-    """A model's tokenizer. `make_plain(config)` gives an encoder for a tokenizer.json that has no special tokens; lone surrogates become U+FFFD."""
+    """A model's tokenizer. `make_plain(config)` gives an encoder for a tokenizer.json that has no special tokens; lone surrogates
+    become U+FFFD.
+    """
 
     def __init__(self, tokenizer_json: dict, make_plain: Callable[[dict], PlainEncoder]):
-        self.special = {t["content"]: Special(t["id"], t["content"], t.get("lstrip", False), t.get("rstrip", False)) for t in _added(tokenizer_json, True)}
+        self.special = {
+            t["content"]: Special(t["id"], t["content"], t.get("lstrip", False), t.get("rstrip", False))
+            for t in _added(tokenizer_json, True)
+        }
         self._cut = re.compile("|".join(re.escape(t) for t in sorted(self.special, key=len, reverse=True)) or r"(?!)")
         self._plain = make_plain(plain_config(tokenizer_json))
         self._decoder = Decoder(tokenizer_json)
         self.first, self.last = _around(tokenizer_json, self.special)
 
     def encode(self, text: str, special: bool = False, around: bool = False, mark: str = "") -> list[int]:
-        """Token ids of `text`. `special`: written-out special tokens count as such, and `mark`, which keeps others from doing so, is left out.
+        """Token ids of `text`. `special`: written-out special tokens count as such, and `mark`, which keeps others from doing so, is
+        left out.
 
         `around`: with the tokens a model wants first and last.
         """
@@ -48,7 +55,9 @@ class TextTokenizer:
         return len(self.encode(text, special, around))
 
     def decode(self, tokens: Sequence[int], special: bool = False) -> str:
-        """The text of token ids. `special`: special tokens are written out, else left out. Raises TokenizerInvalid for an id that is no token."""
+        """The text of token ids. `special`: special tokens are written out, else left out. Raises TokenizerInvalid for an id that is
+        no token.
+        """
         return self._decoder.decode(tokens, special)
 
     def stream(self, special: bool = False, at_start: bool = False) -> StreamDecoder:
@@ -74,7 +83,9 @@ class TextTokenizer:
 
 
 def plain_config(tokenizer_json: dict) -> dict:
-    """The tokenizer.json from which no text can make a special token: without them among the added tokens, in the vocabulary and in merges."""
+    """The tokenizer.json from which no text can make a special token: without them among the added tokens, in the vocabulary and in
+    merges.
+    """
     model = tokenizer_json["model"]
     special = {t["content"]: t["id"] for t in _added(tokenizer_json, True)}
     words = _added(tokenizer_json, False)
@@ -95,15 +106,23 @@ def _plain_vocabulary(model: dict, special: dict, words: list[dict]) -> dict:
 
 def _plain_bpe(model: dict, special: dict, words: list[dict]) -> dict:
     pairs = (m.split(" ", 1) if isinstance(m, str) else m for m in model["merges"])
-    merges = [pair for pair in pairs if pair[0] + pair[1] not in special and pair[0] not in special and pair[1] not in special]
+    merges = [
+        pair for pair in pairs if pair[0] + pair[1] not in special and pair[0] not in special and pair[1] not in special
+    ]
     return _plain_vocabulary(model, special, words) | {"merges": merges}
 
 
 def _plain_unigram(model: dict, special: dict, words: list[dict]) -> dict:
     """Ids are places in the list, so a special piece keeps its place under a name that no text has."""
-    vocab = [[_UNREACHABLE.format(i), score] if text in special else [text, score] for i, (text, score) in enumerate(model["vocab"])]
+    vocab = [
+        [_UNREACHABLE.format(i), score] if text in special else [text, score]
+        for i, (text, score) in enumerate(model["vocab"])
+    ]
     known = {text for text, _ in vocab}
-    return model | {"vocab": vocab + [[t["content"], 0.0] for t in sorted(words, key=lambda t: t["id"]) if t["content"] not in known]}
+    return model | {
+        "vocab": vocab
+        + [[t["content"], 0.0] for t in sorted(words, key=lambda t: t["id"]) if t["content"] not in known]
+    }
 
 
 _PLAIN = {"BPE": _plain_bpe, "Unigram": _plain_unigram}
@@ -134,6 +153,8 @@ def _template(step: dict) -> tuple[list[int], list[int]]:
         else:
             name = part["SpecialToken"]["id"]
             if name not in step["special_tokens"]:
-                raise TokenizerInvalid(f"The tokenizer puts {name!r} around a text and does not say which token that is. Get the file anew.")
+                raise TokenizerInvalid(
+                    f"The tokenizer puts {name!r} around a text and does not say which token that is. Get the file anew."
+                )
             sides[after].extend(step["special_tokens"][name]["ids"])
     return sides

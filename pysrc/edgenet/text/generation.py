@@ -6,7 +6,8 @@ from .special import read_tokens, token_id
 
 
 def generation_json(metadata: dict, parameters: int | None = None) -> dict:
-    """The content of generation.json, from a GGUF file's keys and values; `parameters` is the number of weights, which the header's tensors tell.
+    """The content of generation.json, from a GGUF file's keys and values; `parameters` is the number of weights, which the header's
+    tensors tell.
 
     Raises TokenizerInvalid as `special.read_tokens` does.
     """

@@ -1,18 +1,19 @@
 """A GGUF file's tokenizer as `tokenizer.json` (Hugging Face's format). Pure, runs anywhere; imports no NumPy.
 
-`tokenizer.ggml.model` chooses the builder: gpt2 (byte-level BPE), gemma4 (BPE over text), llama (SentencePiece BPE), t5 (unigram), bert (WordPiece).
-It tells how text becomes tokens, not what a person may write: see `encode.py` for that. Formats: the GGUF specification, tokenizers' own
-serialisation, and llama.cpp (src/llama-vocab.cpp) for what files leave unsaid.
+`tokenizer.ggml.model` chooses the builder: gpt2 (byte-level BPE), gemma4 (BPE over text), llama (SentencePiece BPE), t5 (unigram),
+bert (WordPiece). It tells how text becomes tokens, not what a person may write: see `encode.py` for that. Formats: the GGUF
+specification, tokenizers' own serialisation, and llama.cpp (src/llama-vocab.cpp) for what files leave unsaid.
 """
 
 import base64
+from array import array
 from collections.abc import Iterable
 
 from ..errors import TokenizerInvalid
 from .pretokenizers import pre_tokenizer
 from .special import BYTE, CONTROL, UNKNOWN, USER_DEFINED, Tokens, read_tokens, token_id
 
-_SPACE = "\u2581"   # SentencePiece's word mark
+_SPACE = "\u2581"  # SentencePiece's word mark
 _NEVER_MERGED = frozenset((UNKNOWN, CONTROL, BYTE))
 
 
@@ -22,7 +23,7 @@ def tokenizer_json(metadata: dict) -> dict:
     Raises TokenizerInvalid for a kind of tokenizer that is not known or lists that do not fit together.
     """
     kind = metadata.get("tokenizer.ggml.model")
-    if kind not in _BUILDERS:
+    if not isinstance(kind, str) or kind not in _BUILDERS:
         known = ", ".join(sorted(_BUILDERS))
         raise TokenizerInvalid(f"The file's tokenizer is of kind {kind!r}. EdgeNet reads {known}.", model=str(kind))
     tokens = read_tokens(metadata)
@@ -41,7 +42,9 @@ def tokenizer_json(metadata: dict) -> dict:
 def adds(metadata: dict) -> tuple[bool, bool]:
     """(a token at the start, one at the end): what the file says, else what its kind of tokenizer does."""
     kind = metadata.get("tokenizer.ggml.model")
-    bos, eos = {"llama": (True, False), "bert": (True, True), "t5": (False, True), "gemma4": (True, False)}.get(kind, (False, False))
+    bos, eos = {"llama": (True, False), "bert": (True, True), "t5": (False, True), "gemma4": (True, False)}.get(
+        kind, (False, False)
+    )
     if kind == "gpt2":
         bos = pre_tokenizer(metadata.get("tokenizer.ggml.pre")).add_bos
     if kind != "bert":
@@ -63,7 +66,9 @@ def _byte_level(metadata: dict, tokens: Tokens) -> dict:
 
 
 def _text_bpe(metadata: dict, tokens: Tokens) -> dict:
-    model = _bpe(tokens, _given_merges(metadata, tokens), byte_fallback=True, fuse_unk=True, unk_token=_unknown(metadata, tokens))
+    model = _bpe(
+        tokens, _given_merges(metadata, tokens), byte_fallback=True, fuse_unk=True, unk_token=_unknown(metadata, tokens)
+    )
     return {
         "normalizer": _replace_spaces(),
         "pre_tokenizer": _split(r"[^\n]+|[\n]+"),
@@ -78,7 +83,9 @@ def _sentencepiece(metadata: dict, tokens: Tokens) -> dict:
     return {
         "normalizer": _sequence("normalizers", steps),
         "decoder": _sentencepiece_decoder(prefix),
-        "model": _bpe(tokens, _merges_by_score(tokens), byte_fallback=True, fuse_unk=True, unk_token=_unknown(metadata, tokens)),
+        "model": _bpe(
+            tokens, _merges_by_score(tokens), byte_fallback=True, fuse_unk=True, unk_token=_unknown(metadata, tokens)
+        ),
     }
 
 
@@ -86,6 +93,10 @@ def _unigram(metadata: dict, tokens: Tokens) -> dict:
     prefix = bool(metadata.get("tokenizer.ggml.add_space_prefix", True))
     steps = []
     if charsmap := metadata.get("tokenizer.ggml.precompiled_charsmap"):
+        if not isinstance(charsmap, list | array) or not all(isinstance(b, int) for b in charsmap):
+            raise TokenizerInvalid(
+                "The file's tokenizer.ggml.precompiled_charsmap should be bytes. Get the file anew, or convert it again."
+            )
         text = base64.b64encode(bytes(b & 255 for b in charsmap)).decode()
         steps.append({"type": "Precompiled", "precompiled_charsmap": text})
     if metadata.get("tokenizer.ggml.remove_extra_whitespaces", False):
@@ -94,11 +105,16 @@ def _unigram(metadata: dict, tokens: Tokens) -> dict:
             {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "},
         ]
     steps += [{"type": "Prepend", "prepend": _SPACE}] * prefix + [_replace_spaces()]
-    vocab = [[text, 0.0 if kind == USER_DEFINED else score] for text, kind, score in zip(tokens.texts, tokens.types, tokens.scores, strict=True)]
+    vocab = [
+        [text, 0.0 if kind == USER_DEFINED else score]
+        for text, kind, score in zip(tokens.texts, tokens.types, tokens.scores, strict=True)
+    ]
     unknown = token_id(metadata, "unknown", len(tokens.texts))
     return {
         "normalizer": _sequence("normalizers", steps),
-        "pre_tokenizer": None if any(_SPACE in text[1:] for text in tokens.texts) else _split(f"{_SPACE}[^{_SPACE}]*|[^{_SPACE}]+"),
+        "pre_tokenizer": None
+        if any(_SPACE in text[1:] for text in tokens.texts)
+        else _split(f"{_SPACE}[^{_SPACE}]*|[^{_SPACE}]+"),
         "decoder": _sentencepiece_decoder(prefix),
         "model": {"type": "Unigram", "unk_id": unknown, "vocab": vocab, "byte_fallback": False},
     }
@@ -107,7 +123,13 @@ def _unigram(metadata: dict, tokens: Tokens) -> dict:
 def _word_piece(metadata: dict, tokens: Tokens) -> dict:
     lowercase = bool(metadata.get("tokenizer.ggml.normalizer.lowercase", True))
     strip = bool(metadata.get("tokenizer.ggml.normalizer.strip_accents", lowercase))
-    normalizer = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": strip, "lowercase": lowercase}
+    normalizer = {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": True,
+        "strip_accents": strip,
+        "lowercase": lowercase,
+    }
     return {
         "normalizer": normalizer,
         "pre_tokenizer": {"type": "BertPreTokenizer"},
@@ -126,7 +148,9 @@ _BUILDERS = {"gpt2": _byte_level, "gemma4": _text_bpe, "llama": _sentencepiece, 
 
 
 # --- BPE
-def _bpe(tokens: Tokens, merges: list[list[str]], ignore_merges=False, byte_fallback=False, fuse_unk=False, unk_token=None) -> dict:
+def _bpe(
+    tokens: Tokens, merges: list[list[str]], ignore_merges=False, byte_fallback=False, fuse_unk=False, unk_token=None
+) -> dict:
     return {
         "type": "BPE",
         "dropout": None,
@@ -144,8 +168,10 @@ def _bpe(tokens: Tokens, merges: list[list[str]], ignore_merges=False, byte_fall
 def _given_merges(metadata: dict, tokens: Tokens) -> list[list[str]]:
     """The file's merges, in order. Those that name or make no token can never matter, and other readers refuse them."""
     merges = metadata.get("tokenizer.ggml.merges")
-    if not merges:
-        raise TokenizerInvalid("The file's tokenizer has no merges (tokenizer.ggml.merges). Get the file anew, or convert it again.")
+    if not isinstance(merges, list) or not merges or not all(isinstance(merge, str) for merge in merges):
+        raise TokenizerInvalid(
+            "The file's tokenizer has no merges (tokenizer.ggml.merges). Get the file anew, or convert it again."
+        )
     known, found = set(tokens.texts), []
     for merge in merges:
         cut = merge.find(" ", 1)
@@ -157,7 +183,9 @@ def _given_merges(metadata: dict, tokens: Tokens) -> list[list[str]]:
 
 def _merges_by_score(tokens: Tokens) -> list[list[str]]:
     """Every way to make a token of two others, the highest score first; of equals the longer left part, as SentencePiece finds them."""
-    mergeable = {t: s for t, k, s in zip(tokens.texts, tokens.types, tokens.scores, strict=True) if k not in _NEVER_MERGED}
+    mergeable = {
+        t: s for t, k, s in zip(tokens.texts, tokens.types, tokens.scores, strict=True) if k not in _NEVER_MERGED
+    }
     found = [
         (-score, -cut, text)
         for text, score in mergeable.items()
@@ -182,7 +210,11 @@ def _replace_spaces() -> dict:
 
 
 def _sentencepiece_decoder(prefix: bool) -> dict:
-    steps = [{"type": "Replace", "pattern": {"String": _SPACE}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]
+    steps = [
+        {"type": "Replace", "pattern": {"String": _SPACE}, "content": " "},
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+    ]
     return _sequence("decoders", steps + [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] * prefix)
 
 
@@ -200,7 +232,7 @@ def _unknown(metadata: dict, tokens: Tokens) -> str | None:
 
 def _added_tokens(metadata: dict, tokens: Tokens) -> list[dict]:
     """Control and unknown tokens are special, user-defined ones are words that are never cut."""
-    phi3 = metadata.get("general.architecture") == "phi3"   # swallows what follows a mark of its chat: a line's end
+    phi3 = metadata.get("general.architecture") == "phi3"  # swallows what follows a mark of its chat: a line's end
     keep = {"<unk>", "<s>", "<|endoftext|>"}
     return [
         {
@@ -221,7 +253,10 @@ def _post_processor(metadata: dict, tokens: Tokens) -> dict | None:
     """A template that puts the first and last token around a text, where the model wants them."""
     first = ("cls", "bos") if metadata.get("tokenizer.ggml.model") == "bert" else ("bos",)
     last = ("seperator",) if metadata.get("tokenizer.ggml.model") == "bert" else ("eos",)
-    bos, eos = (_first_id(metadata, names, len(tokens.texts)) if wanted else None for wanted, names in zip(adds(metadata), (first, last), strict=True))
+    bos, eos = (
+        _first_id(metadata, names, len(tokens.texts)) if wanted else None
+        for wanted, names in zip(adds(metadata), (first, last), strict=True)
+    )
     if bos is None and eos is None:
         return None
     around = {i: tokens.texts[i] for i in (bos, eos) if i is not None}

@@ -1,8 +1,8 @@
 """How a byte-level BPE cuts text into words before merging: one row per name of `tokenizer.ggml.pre`. Pure data, runs anywhere.
 
-A name is what llama.cpp's converter writes; the patterns are those of the models' own `tokenizer.json`, in the regex syntax that Hugging Face's
-`tokenizers` reads (Oniguruma) and that llama.cpp follows (src/llama-vocab.cpp): applied in turn, each match and each gap becoming a word.
-Where a model's own tokenizer composes characters first (NFC) and llama.cpp does not, the model's own rule is kept.
+A name is what llama.cpp's converter writes; the patterns are those of the models' own `tokenizer.json`, in the regex syntax that
+Hugging Face's `tokenizers` reads (Oniguruma) and that llama.cpp follows (src/llama-vocab.cpp): applied in turn, each match and each
+gap becoming a word. Where a model's own tokenizer composes characters first (NFC) and llama.cpp does not, the model's own rule is kept.
 """
 
 from typing import NamedTuple
@@ -18,13 +18,9 @@ _CASED_TAIL = r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LLAMA3 = rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}{{1,3}}|{_TAIL}"
 QWEN2 = rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}|{_TAIL}"
-QWEN35 = (
-    rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+|\p{{N}}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+QWEN35 = rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+|\p{{N}}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 TEKKEN = rf"{_CASED % ('*', '+')}|{_CASED % ('+', '*')}|\p{{N}}|{_CASED_TAIL}"
-GPT4O = (
-    rf"{_CASED % ('*', '+')}{_CONTRACTIONS}?|{_CASED % ('+', '*')}{_CONTRACTIONS}?|\p{{N}}{{1,3}}|{_CASED_TAIL}"
-)
+GPT4O = rf"{_CASED % ('*', '+')}{_CONTRACTIONS}?|{_CASED % ('+', '*')}{_CONTRACTIONS}?|\p{{N}}{{1,3}}|{_CASED_TAIL}"
 _CJK = "[一-龥\u0800-一가-퟿]+"
 _KANA = "[一-龥\u3040-ゟ゠-ヿ]+"
 # DeepSeek's letters with case; escaped, because editors compose some of them
@@ -39,7 +35,8 @@ _LATIN_GREEK_CYRILLIC = (
     "\U000104b0-\U000104d3\U000104d8-\U000104fb\U00010c80-\U00010cb2\U00010cc0-\U00010cf2\U000118a0-\U000118df\U0001e900-\U0001e943]+"
 )
 _DEEPSEEK3 = (
-    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+    r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
 
@@ -58,7 +55,9 @@ _ROWS = {
     "gpt-2 phi-2 jina-es jina-de jina-v2-es jina-v2-de jina-v1-en jina-v2-code roberta-bpe gigachat a.x-4.0 mellum exaone4 jais trillion "
     "granite-docling": Pre((GPT2,)),
     "mpt olmo modern-bert": Pre((GPT2,), nfc=True),
-    "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano": Pre((LLAMA3,), ignore_merges=True, add_bos=True),
+    "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano": Pre(
+        (LLAMA3,), ignore_merges=True, add_bos=True
+    ),
     "dbrx smaug-bpe chatglm-bpe": Pre((LLAMA3,)),
     "glm4 glm5": Pre((LLAMA3,), ignore_merges=True),
     "qwen2 deepseek-r1-qwen kormo f2llmv2 megrez": Pre((QWEN2,), nfc=True),
@@ -67,7 +66,9 @@ _ROWS = {
     "starcoder refact smollm codeshell exaone minerva-7b mellum2": Pre((r"\p{N}", GPT2)),
     "command-r": Pre((r"\p{N}", GPT2), nfc=True),
     "falcon": Pre((r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]")),
-    "deepseek-llm": Pre((r"[\r\n]", rf"\s?{_LATIN_GREEK_CYRILLIC}", "\\s?[!-/:-~！-／：-～‘-‟\u3000-。]+", r"\s+$", _CJK, r"\p{N}+")),
+    "deepseek-llm": Pre(
+        (r"[\r\n]", rf"\s?{_LATIN_GREEK_CYRILLIC}", "\\s?[!-/:-~！-／：-～‘-‟\u3000-。]+", r"\s+$", _CJK, r"\p{N}+")
+    ),
     "deepseek-coder": Pre((r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _CJK, r"\p{N}")),
     "deepseek-v3 hunyuan-dense joyai-llm": Pre((r"\p{N}{1,3}", _KANA, _DEEPSEEK3)),
     "tekken": Pre((TEKKEN,), ignore_merges=True, add_bos=True),
@@ -79,7 +80,9 @@ PRE_TOKENIZERS = {name: row for names, row in _ROWS.items() for name in names.sp
 
 
 def pre_tokenizer(name: str | None) -> Pre:
-    """The row of a name; a file without a name gets `default`, as in llama.cpp. Raises TokenizerInvalid for one that is not in the table."""
+    """The row of a name; a file without a name gets `default`, as in llama.cpp. Raises TokenizerInvalid for one that is not in the
+    table.
+    """
     try:
         return PRE_TOKENIZERS[name or "default"]
     except (KeyError, TypeError):

@@ -1,9 +1,10 @@
 """What a GGUF file says of single tokens: their kinds, which ends a turn, which stands at the start. Pure, runs anywhere.
 
-Token types are those of the GGUF specification (`tokenizer.ggml.token_type`); the names that end a turn whatever the file says are llama.cpp's
-(src/llama-vocab.cpp), because many files leave them unmarked.
+Token types are those of the GGUF specification (`tokenizer.ggml.token_type`); the names that end a turn whatever the file says are
+llama.cpp's (src/llama-vocab.cpp), because many files leave them unmarked.
 """
 
+from array import array
 from typing import NamedTuple
 
 from ..errors import TokenizerInvalid
@@ -11,9 +12,9 @@ from ..errors import TokenizerInvalid
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
 END_OF_TURN = frozenset(
-    "<|eot_id|> <|im_end|> <|end|> <|return|> <|call|> <|flush|> <|calls|> <end_of_turn> <|endoftext|> </s> <|eom_id|> <EOT> _<EOT> [EOT] [EOS] "
-    "<|end_of_text|> <end_of_utterance> <eos> <turn|> <|tool_response> <｜end▁of▁sentence｜> [e~[ <|fim_pad|> <fim-pad> <fim_pad> "
-    "<|fim_repo|> <|repo_name|> <fim-repo> <REPO> <reponame> <|file_sep|>".split()
+    "<|eot_id|> <|im_end|> <|end|> <|return|> <|call|> <|flush|> <|calls|> <end_of_turn> <|endoftext|> </s> <|eom_id|> <EOT> _<EOT> "
+    "[EOT] [EOS] <|end_of_text|> <end_of_utterance> <eos> <turn|> <|tool_response> <｜end▁of▁sentence｜> [e~[ <|fim_pad|> "
+    "<fim-pad> <fim_pad> <|fim_repo|> <|repo_name|> <fim-repo> <REPO> <reponame> <|file_sep|>".split()
 )
 # Where both of a row's names are tokens, the third is an ordinary mark inside a turn.
 _NOT_AN_END = (
@@ -54,9 +55,13 @@ def read_tokens(metadata: dict) -> Tokens:
     scores = _list(metadata, "scores", (int, float), count, 0.0)
     texts = [text or f"[EMPTY_{i}]" for i, text in enumerate(texts)]
     if len(set(texts)) != count:
-        raise TokenizerInvalid(f"The tokenizer has {count} tokens, but {count - len(set(texts))} of them repeat another. Get the file anew.")
+        raise TokenizerInvalid(
+            f"The tokenizer has {count} tokens, but {count - len(set(texts))} of them repeat another. Get the file anew."
+        )
     if any(score != score for score in scores):
-        raise TokenizerInvalid("The tokenizer's scores hold NaN: no order of merging follows from them. Get the file anew.")
+        raise TokenizerInvalid(
+            "The tokenizer's scores hold NaN: no order of merging follows from them. Get the file anew."
+        )
     marks = _turn_marks(texts, types)
     for i in marks:
         types[i] = CONTROL
@@ -77,16 +82,19 @@ def _list(metadata: dict, name: str, kind, count: int | None = None, default=Non
     values = metadata.get(f"tokenizer.ggml.{name}")
     if values is None and count is not None:
         return [default] * count
-    values = list(values) if values is not None else []
+    values = list(values) if isinstance(values, list | tuple | array) else []
     if not values or not all(isinstance(v, kind) for v in values) or len(values) < (count or 0):
         found = f"{len(values)} values" if values else "nothing usable"
-        text = f"The file's tokenizer.ggml.{name} should list {count or 'the vocabulary'}; found {found}. Get the file anew, or convert it again."
+        wanted = count or "the vocabulary"
+        text = f"The file's tokenizer.ggml.{name} should list {wanted}; found {found}. Get the file anew, or convert it again."
         raise TokenizerInvalid(text, key=f"tokenizer.ggml.{name}")
     return values[:count]
 
 
 def _turn_marks(texts: list[str], types: list[int]) -> list[int]:
-    """Ids whose text is known to end a turn. One that a person's text may well hold (`</s>` is HTML) must not be an ordinary token of the file."""
+    """Ids whose text is known to end a turn. One that a person's text may well hold (`</s>` is HTML) must not be an ordinary token
+    of the file.
+    """
     inner = {mark for first, second, mark in _NOT_AN_END if first in texts and second in texts}
     return [
         i

@@ -13,7 +13,7 @@ class StopSequences:
             raise InvalidOption("A stop sequence is empty: nothing could be generated. Leave it out.")
         self._stops = tuple(stops)
         self._held = ""
-        self.found: str | None = None   # the stop that was met
+        self.found: str | None = None  # the stop that was met
 
     def push(self, text: str) -> str:
         """What may be shown now. After a stop was found, and from then on, nothing; the stop itself is never shown."""
@@ -37,4 +37,6 @@ class StopSequences:
     def _open(self, text: str) -> int:
         """How many last characters are the start of a stop."""
         longest = max(map(len, self._stops), default=1) - 1
-        return next((n for n in range(min(longest, len(text)), 0, -1) if any(s.startswith(text[-n:]) for s in self._stops)), 0)
+        return next(
+            (n for n in range(min(longest, len(text)), 0, -1) if any(s.startswith(text[-n:]) for s in self._stops)), 0
+        )

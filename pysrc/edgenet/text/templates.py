@@ -1,7 +1,8 @@
 """A model's Jinja template, run as what it is: a stranger's program. Runs where jinja2 is; sandboxed, with limits on work and size.
 
-The dialect is that of transformers (`apply_chat_template`): trimmed blocks, loop controls, `raise_exception`, `strftime_now`, `tojson` without HTML
-escapes, `{% generation %}`. Loops, calls, filters and operators spend from one allowance, so that nothing runs for ever and nothing grows without bound.
+The dialect is that of transformers (`apply_chat_template`): trimmed blocks, loop controls, `raise_exception`, `strftime_now`,
+`tojson` without HTML escapes, `{% generation %}`. Loops, calls, filters and operators spend from one allowance, so that nothing runs
+for ever and nothing grows without bound.
 """
 
 import functools
@@ -12,22 +13,27 @@ import re
 import jinja2
 from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
+from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from ..errors import ChatTemplateInvalid, ChatTemplateRefused, MessagesRefused
 
-LONGEST_TEMPLATE = 400_000   # characters
-_ALLOWANCE = 4_000_000       # one for each step, and for each character or item that a step reads
-_PER_CHARACTER = 40          # more allowance for each character of the messages: templates read them several times
-_LARGEST = 4_000_000         # characters or items of one value
-_MOST_MADE = 2**26           # characters that one replacement, joining, indenting or repetition could make
+LONGEST_TEMPLATE = 400_000  # characters
+_ALLOWANCE = 4_000_000  # one for each step, and for each character or item that a step reads
+_PER_CHARACTER = 40  # more allowance for each character of the messages: templates read them several times
+_LARGEST = 4_000_000  # characters or items of one value
+_MOST_MADE = 2**26  # characters that one replacement, joining, indenting or repetition could make
 _MULTIPLYING = frozenset(("replace", "join", "indent"))
-_WIDE = re.compile(r"\{[^{}\"]*:[^{}\"]*(\d{4}|\{)")   # a width in a format string that is large, or given by a value
+_SHALLOW = frozenset(  # filters whose work grows with the number of items, not with what they hold
+    "abs attr batch count d default first float int items last length list map reject rejectattr reverse round select "
+    "selectattr slice".split()
+)
+_WIDE = re.compile(r"\{[^{}\"]*:[^{}\"]*(\d{4}|\{)")  # a width in a format string that is large, or given by a value
 _METHODS = {
     str: frozenset(
-        "capitalize count endswith find isalnum isalpha isdigit islower isspace isupper join lower lstrip removeprefix removesuffix replace rfind "
-        "rsplit rstrip split splitlines startswith strip title upper".split()
+        "capitalize count endswith find isalnum isalpha isdigit islower isspace isupper join lower lstrip removeprefix removesuffix "
+        "replace rfind rsplit rstrip split splitlines startswith strip title upper".split()
     ),
     dict: frozenset("get items keys values".split()),
     list: frozenset("count index".split()),
@@ -35,25 +41,29 @@ _METHODS = {
     int: frozenset(),
     float: frozenset(),
 }
-_FILTERS = frozenset(
-    "abs attr batch capitalize count d default dictsort e escape first float groupby indent int items join last length list lower map max min "
-    "reject rejectattr replace reverse round safe select selectattr slice sort string sum title tojson trim unique upper wordcount".split()
+_FILTERS = _SHALLOW | frozenset(
+    "capitalize dictsort e escape groupby indent join lower max min replace safe sort string sum title tojson trim unique upper "
+    "wordcount".split()
 )
 
 
 def run_template(template: str, values: dict, now=None) -> str:
     """The text that `template` makes of `values` (JSON data); `now`, a datetime, is what `strftime_now` prints.
 
-    Raises ChatTemplateInvalid when it cannot be read or fails, ChatTemplateRefused when it passes a limit or reaches for what it may not touch,
-    MessagesRefused when it calls `raise_exception`.
+    Raises ChatTemplateInvalid when it cannot be read or fails, ChatTemplateRefused when it passes a limit or reaches for what it may
+    not touch, MessagesRefused when it calls `raise_exception`.
     """
     if len(template) > LONGEST_TEMPLATE:
-        raise ChatTemplateRefused(f"The chat template has {len(template)} characters; at most {LONGEST_TEMPLATE} are read.")
+        raise ChatTemplateRefused(
+            f"The chat template has {len(template)} characters; at most {LONGEST_TEMPLATE} are read."
+        )
     sandbox = _Sandbox(now)
     try:
         return sandbox.render(template, values)
     except jinja2.exceptions.SecurityError as error:
-        raise ChatTemplateRefused(f"The chat template reaches for what it may not touch: {error}. Use another model file.") from error
+        raise ChatTemplateRefused(
+            f"The chat template reaches for what it may not touch: {error}. Use another model file."
+        ) from error
     except (RecursionError, MemoryError) as error:
         raise ChatTemplateRefused("The chat template runs too deep. Use another model file.") from error
     except jinja2.TemplateError as error:
@@ -64,7 +74,9 @@ def run_template(template: str, values: dict, now=None) -> str:
 
 
 def weight(*values) -> int:
-    """How much `values` hold: characters and items, shared ones as often as they would be written. Raises ChatTemplateRefused above the limit."""
+    """How much `values` hold: characters and items, shared ones as often as they would be written. Raises ChatTemplateRefused above
+    the limit.
+    """
     total, stack = 0, list(values)
     while stack:
         value = stack.pop()
@@ -75,8 +87,14 @@ def weight(*values) -> int:
         elif isinstance(value, list | tuple | set):
             stack.extend(value)
         if total > _LARGEST:
-            raise ChatTemplateRefused(f"The chat template makes values of more than {_LARGEST} characters. Use another model file.")
+            raise ChatTemplateRefused(
+                f"The chat template makes values of more than {_LARGEST} characters. Use another model file."
+            )
     return total
+
+
+def _items(value) -> int:
+    return len(value) if isinstance(value, str | list | tuple | dict) else 1
 
 
 class _Generation(Extension):
@@ -99,13 +117,13 @@ class _Meter(NodeTransformer):
         node.body.insert(0, nodes.ExprStmt(step))
         return node
 
-    visit_For = visit_Macro = visit_CallBlock = _with_step   # noqa: N815 - jinja2's names
+    visit_For = visit_Macro = visit_CallBlock = _with_step  # noqa: N815 - jinja2's names
 
-    def visit_Concat(self, node):   # noqa: N802
+    def visit_Concat(self, node):  # noqa: N802
         self.generic_visit(node)
         return nodes.Call(nodes.EnvironmentAttribute("joined"), node.nodes, [], None, None)
 
-    def visit_Compare(self, node):   # noqa: N802 - what is compared is read
+    def visit_Compare(self, node):  # noqa: N802 - what is compared is read
         self.generic_visit(node)
         node.expr = nodes.Call(nodes.EnvironmentAttribute("seen"), [node.expr], [], None, None)
         return node
@@ -116,10 +134,16 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self, now):
         super().__init__(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols], finalize=self.seen, loader=jinja2.FunctionLoader(_no_files)
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=[_Generation, loopcontrols],
+            finalize=self.seen,
+            loader=jinja2.FunctionLoader(_no_files),
         )
         self.left = _ALLOWANCE
-        self.filters = {name: self._metered(name, f) for name, f in (self.filters | {"tojson": _tojson}).items() if name in _FILTERS}
+        self.filters = {
+            name: self._metered(name, f) for name, f in (self.filters | {"tojson": _tojson}).items() if name in _FILTERS
+        }
         self.globals = {name: self.globals[name] for name in ("range", "dict", "namespace", "cycler", "joiner")}
         self.globals |= {"raise_exception": _raise, "strftime_now": functools.partial(_strftime, now)}
 
@@ -138,7 +162,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     def spend(self, amount):
         self.left -= amount
         if self.left < 0:
-            raise ChatTemplateRefused("The chat template does more work than any real one: it may never end. Use another model file.")
+            raise ChatTemplateRefused(
+                "The chat template does more work than any real one: it may never end. Use another model file."
+            )
 
     def step(self):
         self.spend(20)
@@ -152,7 +178,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return "".join(map(str, values))
 
     def _metered(self, name, function):
-        @functools.wraps(function)   # keeps what jinja2 notes on a filter
+        @functools.wraps(function)  # keeps what jinja2 notes on a filter
         def filtered(*args, **kwargs):
             self._room(name, *args, *kwargs.values())
             return function(*args, **kwargs)
@@ -161,22 +187,32 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def _room(self, name, *values):
         """Spend for a call with `values`. What multiplies makes at most their product: every letter replaced by a text."""
-        self.spend(weight(*values))
-        sizes = (abs(v) if isinstance(v, int) else weight(v) if isinstance(v, str | list | tuple) else 1 for v in values)
+        self.spend(sum(map(_items, values)) if name in _SHALLOW else weight(*values))
+        sizes = (
+            abs(v) if isinstance(v, int) else weight(v) if isinstance(v, str | list | tuple) else 1 for v in values
+        )
         if name in _MULTIPLYING and math.prod(max(1, size) for size in sizes) > _MOST_MADE:
             raise ChatTemplateRefused("The chat template would make a text out of all bounds. Use another model file.")
 
     # --- what jinja2's sandbox asks
     def call(self, context, function, *args, **kwargs):
         owner = getattr(function, "__self__", None)
-        known = isinstance(owner, tuple(_METHODS))
-        self._room(function.__name__ if known else "", *((owner,) if known else ()), *args, *kwargs.values())
+        owned = isinstance(owner, tuple(_METHODS))
+        name = (
+            "list" if isinstance(function, Macro) else function.__name__ if owned else ""
+        )  # a macro only takes its arguments over
+        self._room(name, *((owner,) if owned else ()), *args, *kwargs.values())
         return super().call(context, function, *args, **kwargs)
 
     def call_binop(self, context, operator, left, right):
         _check_numbers(operator, left, right)
-        self._room("join" if operator == "*" else "", left, right)
-        return self.seen(super().call_binop(context, operator, left, right))
+        self._room("join" if operator == "*" else "list", left, right)
+        result = super().call_binop(context, operator, left, right)
+        if _items(result) > _LARGEST:
+            raise ChatTemplateRefused(
+                f"The chat template makes values of more than {_LARGEST} characters. Use another model file."
+            )
+        return result
 
     def wrap_str_format(self, value):
         if isinstance(getattr(value, "__self__", None), str) and _WIDE.search(value.__self__):
@@ -184,7 +220,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return super().wrap_str_format(value)
 
     def unsafe_undefined(self, obj, attribute):
-        raise ChatTemplateRefused(f"The chat template reaches for {attribute!r} of a {type(obj).__name__}. Use another model file.")
+        raise ChatTemplateRefused(
+            f"The chat template reaches for {attribute!r} of a {type(obj).__name__}. Use another model file."
+        )
 
     def is_safe_attribute(self, obj, attr, value):
         allowed = next((names for kind, names in _METHODS.items() if isinstance(obj, kind)), None)
@@ -193,8 +231,14 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 def _check_numbers(operator: str, left, right) -> None:
     if operator == "%" and isinstance(left, str):
-        raise ChatTemplateInvalid("The chat template formats text by `%`, which is not supported. Use another model file.")
-    if operator == "**" and not (abs(left) < 2**16 and abs(right) <= 3) or any(isinstance(v, int) and abs(v) > 2**53 for v in (left, right)):
+        raise ChatTemplateInvalid(
+            "The chat template formats text by `%`, which is not supported. Use another model file."
+        )
+    if (
+        operator == "**"
+        and not (abs(left) < 2**16 and abs(right) <= 3)
+        or any(isinstance(v, int) and abs(v) > 2**53 for v in (left, right))
+    ):
         raise ChatTemplateRefused("The chat template counts with numbers out of all bounds. Use another model file.")
 
 
