@@ -12,7 +12,7 @@ def plain_encoder(config: dict) -> PlainEncoder:
     """Implements `make_plain` of `text.encode.TextTokenizer`. Raises TokenizerInvalid when the library refuses `config`."""
     try:
         tokenizer = Tokenizer.from_str(json.dumps(config))
-    except Exception as error:   # the library raises plain Exception
+    except Exception as error:  # the library raises plain Exception
         raise TokenizerInvalid(f"The tokenizer cannot be built: {error}. Get the model's files anew.") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
