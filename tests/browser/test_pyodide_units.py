@@ -29,6 +29,12 @@ FILES = [
     "test_graph",
     "test_graph_runs",
     "test_program_judge",
+    "test_gguf",
+    "test_gguf_split",
+    "test_gguf_write",
+    "test_gguf_info",
+    "test_gguf_lies",
+    "test_blocks",
 ]
 PURE = ["pytest", "pluggy", "iniconfig", "packaging", "pygments"]  # wheels that pytest itself needs
 HELPERS = ["tests/unit/conftest.py", "tests/unit/ordinary.py", "tests/unit/embedding.py", "tests/unit/graph_models.py"]
