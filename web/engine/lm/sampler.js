@@ -8,18 +8,23 @@ import { HISTORY, WORDS, rowOf } from "./sampling.js";
 
 const ONE = { n: 1, m: 1, s: 1 };
 
-/** Buffers of the instruction, in the order of its arguments: name, dtype, columns. @type {(vocabulary: number) => [string, string, number][]} */
-const parts = (vocabulary) => [["logits", "f32", vocabulary], ["sampling", "u32", WORDS], ["history", "i32", HISTORY], ["picked", "i32", 1], ["scratch", "u32", vocabulary]];
+/** Buffers of the instruction in the order of its arguments, then those that no decoder is without: name, dtype, shape. @type {(vocabulary: number) => [string, string, (string | number)[]][]} */
+const parts = (vocabulary) => [
+  ["logits", "f32", ["m", vocabulary]], ["sampling", "u32", ["m", WORDS]], ["history", "i32", ["m", HISTORY]], ["picked", "i32", ["m"]], ["scratch", "u32", ["m", vocabulary]],
+  ...["tokens", "positions", "sequences"].map((name) => /** @type {[string, string, string[]]} */ ([name, "i32", ["n"]])), ["wanted", "i32", ["m"]], ["pages", "i32", [1, 1]],
+];
+const ARGUMENTS = 5;
 
 /** @param {number} opset @param {number} vocabulary */
 export function samplingProgram(opset, vocabulary) {
   let end = 0;
-  const buffers = parts(vocabulary).map(([name, dtype, columns]) => {
+  const buffers = parts(vocabulary).map(([name, dtype, shape]) => {
     const offset = end;
+    const columns = Number(shape[1] ?? 1);
     end += Math.ceil(columns / 16) * 64;
-    return { name, region: "arena", offset, dtype, shape: columns === 1 ? ["m"] : ["m", columns] };
+    return { name, region: "arena", offset, dtype, shape };
   });
-  const args = [...buffers.map(({ offset }) => ["arena", offset]), ["slot", "m"], vocabulary];
+  const args = [...buffers.slice(0, ARGUMENTS).map(({ offset }) => ["arena", offset]), ["slot", "m"], vocabulary];
   return {
     format: "edgenet-program", version: 1, opset, name: "sampling", capacity: { rows: 1, wanted: 1, sequences: 1, context: 1, page: 1, pages: 1, kv: "f32", sample: true },
     slots: ONE, regions: { arena: end, kv: 0, constants: 0 }, constants: "", weights: [], buffers, code: [["sample", args, 1]],
@@ -40,8 +45,13 @@ export class Sampler {
 
   /** @param {Float32Array} logits one row @param {import("./sampling.js").Sampling} sampling @param {number} step tokens drawn before @param {number[]} tokens prompt and answer so far */
   pick(logits, sampling, step, tokens) {
-    const { engine, engine: { outputs, plan } } = this;
     const { words, history } = rowOf(sampling, step, tokens);
+    return this.draw(logits, words, history);
+  }
+
+  /** @param {Float32Array} logits one row @param {Uint32Array} words 16, as docs/engine.md has them @param {ArrayLike<number>} history up to 256 tokens @returns {number} the token */
+  draw(logits, words, history) {
+    const { engine, engine: { outputs, plan } } = this;
     outputs.logits.set(logits);
     outputs.sampling.set(words);
     outputs.history.set(history);
