@@ -97,6 +97,8 @@ REFUSED = {
         errors.WrongTensorShape,
         "(95, 64)",
     ),
+    "a matrix longer than it should be": (header(shape=(100, 64)), errors.WrongTensorShape, "(96, 64)"),
+    "no gate": (header(without="blk.0.ffn_gate.weight"), errors.MissingTensor, "blk.0.ffn_gate.weight"),
     "a matrix of three axes": (header(shape=(1, 96, 64)), errors.WrongTensorShape, "(1, 96, 64)"),
     "a tensor of no axes": (header(shape=()), errors.WrongTensorShape, "()"),
     "a fused matrix longer than its parts": (header("phi3", shape=(200, 64)), errors.WrongTensorShape, "(192, 64)"),
@@ -198,6 +200,12 @@ def test_heads_that_cannot_be_packed_are_refused_when_the_model_is_compiled():
     assert compile_gguf(made, Capacity(context=128)).memory["kv"]
     with pytest.raises(errors.NotSupported, match="24 values wide; .* q8 .* multiples of 16"):
         compile_gguf(made, Capacity(context=128, kv="q8"))
+
+
+@pytest.mark.parametrize(("context", "rows"), [(32, 32), (128, 128), (2048, 128)])
+def test_an_encoder_keeps_only_the_positions_that_its_context_has(context, rows):
+    leaves = build(opened("bert", "f32").header, context=context).leaves
+    assert [leaf.tensor.shape for name, leaf in leaves.items() if "position_embd" in name] == [(rows, 64)]
 
 
 def test_values_needed_are_the_rope_factors_that_the_file_has():

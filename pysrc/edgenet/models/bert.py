@@ -6,13 +6,13 @@ from .blocks import Build, gated, layer_norm, linear, plain, projections, turned
 
 def embeddings(b: Build) -> Tensor:
     """Tokens, their types and, where the file has them, positions: summed and normalised. Hosts leave `types` zero ("sentence A")."""
-    c, g = b.config, b.graph
+    c, g, places = b.config, b.graph, min(b.context, b.config.context)
     x = g.embed(weight(b, "token_embd.weight", c.vocabulary, c.width), b.ids("tokens"))
     if b.has("token_types.weight"):
-        kinds = b.header.tensors["token_types.weight"].shape[0]
+        kinds = max((1, *b.header.tensors["token_types.weight"].shape[:1]))
         x = g.add(x, g.embed(weight(b, "token_types.weight", kinds, c.width), b.ids("types")))
     if b.has("position_embd.weight"):
-        x = g.add(x, g.embed(weight(b, "position_embd.weight", b.context, c.width), b.ids("positions")))
+        x = g.add(x, g.embed(weight(b, "position_embd.weight", places, c.width, of=c.context), b.ids("positions")))
     return layer_norm(b, x, "token_embd_norm")
 
 

@@ -43,8 +43,8 @@ class Build:
 
 
 # --- weights
-def weight(b: Build, name: str, *shape: int, first: int = 0) -> Tensor:
-    """A tensor of the file, or `shape[0]` of its rows from `first` on, as the weight `name[first:last]`.
+def weight(b: Build, name: str, *shape: int, first: int = 0, of: int = 0) -> Tensor:
+    """A tensor of the file. With `of`, the rows from `first` on of one that has `of` rows: the weight `name[first:last]`.
 
     Raises MissingTensor or WrongTensorShape.
     """
@@ -54,22 +54,20 @@ def weight(b: Build, name: str, *shape: int, first: int = 0) -> Tensor:
             f"The file has no tensor {name!r}, which a {b.config.architecture} model needs; it is incomplete or of another kind.",
             tensor=name,
         )
-    whole = tuple(found.shape)
-    if len(whole) != len(shape) or whole[1:] != shape[1:] or first + shape[0] > whole[0]:
-        _refuse_shape(name, whole, shape, first)
-    part = f"[{first}:{first + shape[0]}]" if shape[0] < whole[0] else ""
+    wanted = (of or shape[0], *shape[1:])
+    if tuple(found.shape) != wanted:
+        raise WrongTensorShape(
+            f"{name} has the shape {tuple(found.shape)}; the file's metadata asks for {wanted}.", tensor=name
+        )
+    part = f"[{first}:{first + shape[0]}]" if of > shape[0] else ""
     return b.graph.weight(name + part, shape, found.type)
 
 
-def _refuse_shape(name: str, found: tuple[int, ...], wanted: tuple[int, ...], first: int = 0) -> None:
-    after = f" from row {first}" if first else ""
-    raise WrongTensorShape(f"{name} has the shape {found}; the file's metadata asks for {wanted}{after}.", tensor=name)
-
-
-def linear(b: Build, x: Tensor, name: str, out: int, width: int, first: int = 0) -> Tensor:
-    """x @ w.T, and the bias when the file has one. `first`: where in a fused matrix the `out` rows begin."""
-    bias = weight(b, f"{name}.bias", out, first=first) if b.has(f"{name}.bias") else None
-    return b.graph.matmul(x, weight(b, f"{name}.weight", out, width, first=first), bias)
+def linear(b: Build, x: Tensor, name: str, out: int, width: int, first: int = 0, of: int = 0) -> Tensor:
+    """x @ w.T, and the bias when the file has one. `first`, `of`: where in a fused matrix of how many rows the `out` rows begin."""
+    part = {"first": first, "of": of}
+    bias = weight(b, f"{name}.bias", out, **part) if b.has(f"{name}.bias") else None
+    return b.graph.matmul(x, weight(b, f"{name}.weight", out, width, **part), bias)
 
 
 def rms(b: Build, x: Tensor, name: str, width: int = 0, heads: int = 1) -> Tensor:
@@ -92,17 +90,9 @@ def projections(b: Build, x: Tensor, at: str) -> tuple[Tensor, Tensor, Tensor]:
     c = b.config
     q, kv = c.heads * c.head, c.kv_heads * c.head
     if b.has(f"{at}attn_qkv.weight"):
-        _judge_fused(b, f"{at}attn_qkv.weight", q + 2 * kv)
         parts = ((q, 0), (kv, q), (kv, q + kv))
-        return tuple(linear(b, x, f"{at}attn_qkv", rows, c.width, first) for rows, first in parts)
+        return tuple(linear(b, x, f"{at}attn_qkv", rows, c.width, first, q + 2 * kv) for rows, first in parts)
     return tuple(linear(b, x, f"{at}attn_{part}", rows, c.width) for part, rows in (("q", q), ("k", kv), ("v", kv)))
-
-
-def _judge_fused(b: Build, name: str, rows: int) -> None:
-    """A fused matrix holds its parts and nothing else: of another size, it would be read as parts that begin elsewhere."""
-    found, wanted = tuple(b.header.tensors[name].shape), (rows, b.config.width)
-    if found != wanted:
-        _refuse_shape(name, found, wanted)
 
 
 def turned(b: Build, x: Tensor, heads: int, style: str) -> Tensor:
@@ -132,12 +122,16 @@ def attention(b: Build, x: Tensor, layer: int, style: str, window: int = 0, scal
 # --- feed-forward
 def gated(b: Build, x: Tensor, at: str, act: str) -> Tensor:
     """down(act(gate x) * (up x)); without a matrix of its own the gate is the first half of `ffn_up`'s rows."""
-    c, fused = b.config, not b.has(f"{at}ffn_gate.weight")
-    if fused:
-        _judge_fused(b, f"{at}ffn_up.weight", 2 * c.ffn)
-    gate = linear(b, x, f"{at}ffn_up" if fused else f"{at}ffn_gate", c.ffn, c.width)
-    up = linear(b, x, f"{at}ffn_up", c.ffn, c.width, first=c.ffn if fused else 0)
+    c, of = b.config, 2 * b.config.ffn if _holds_gate(b, at) else 0
+    gate = linear(b, x, f"{at}ffn_up" if of else f"{at}ffn_gate", c.ffn, c.width, of=of)
+    up = linear(b, x, f"{at}ffn_up", c.ffn, c.width, of // 2, of)
     return linear(b, b.graph.glu(gate, up, act), f"{at}ffn_down", c.width, c.ffn)
+
+
+def _holds_gate(b: Build, at: str) -> bool:
+    """Whether `ffn_up` is gate and up in one. Of the size of one, it is not: then a gate that is not there is missing."""
+    up = b.header.tensors.get(f"{at}ffn_up.weight")
+    return not b.has(f"{at}ffn_gate.weight") and (up is None or up.shape[:1] != (b.config.ffn,))
 
 
 def plain(b: Build, x: Tensor, at: str, act: str) -> Tensor:

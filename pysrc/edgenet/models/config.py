@@ -80,7 +80,7 @@ def _kv_heads(m: Metadata, heads: int) -> int:
 def _rotary(m: Metadata, head: int) -> int:
     value, rotary = (
         m.integer("{arch}.attention.value_length", 1, 1 << 10, head),
-        m.integer("{arch}.rope.dimension_count", 0, head, head),
+        m.integer("{arch}.rope.dimension_count", 2, head, head),
     )
     if value != head:
         raise NotSupported(

@@ -23,7 +23,7 @@ class Metadata:
         return self.key(key) in self.values
 
     def integer(self, key: str, least: int, most: int, default: Any = _REQUIRED) -> int:
-        """An integer in least..most. A list (a value per layer) is taken when all its values are one and the same."""
+        """An integer in least..most, or the default. A list (a value per layer) is taken when all its values are one and the same."""
         value = self._uniform(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
             self._refuse(key, "a whole number", value)
@@ -32,19 +32,16 @@ class Metadata:
         return value
 
     def number(self, key: str, least: float, most: float, default: Any = _REQUIRED) -> float:
-        """A finite number in least..most."""
+        """A finite number in least..most, or the default, which may be written out in the file."""
         value = self._uniform(key, default)
-        if value is default:
-            return value
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self._refuse(key, "a number", value)
+        if value != default and not least <= value <= most:
             self._refuse(key, f"a number from {least:g} to {most:g}", value)
         return float(value)
 
     def text(self, key: str, default: Any = _REQUIRED) -> str:
         return self._typed(key, str, "text", default)
-
-    def flag(self, key: str, default: Any = _REQUIRED) -> bool:
-        return self._typed(key, bool, "true or false", default)
 
     def _uniform(self, key: str, default: Any) -> Any:
         value = self._found(key, default)

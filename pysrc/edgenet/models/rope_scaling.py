@@ -52,12 +52,12 @@ def frequencies(metadata: Metadata, size: int, context: int, values: Mapping[str
 def read(m: Metadata, size: int, context: int, values: Mapping[str, Sequence[float]]) -> Rope:
     """The `rope.*` keys. Files need not name a type: divisors by context mean LongRoPE (Phi-3), a factor alone linear scaling."""
     trained = m.integer("{arch}.context_length", 1, 1 << 24)
-    linear = m.number("{arch}.rope.scale_linear", 0, 1e6, 0.0)
+    linear = m.number("{arch}.rope.scale_linear", 1e-3, 1e6, 0.0)
     return Rope(
         kind=m.text("{arch}.rope.scaling.type", "longrope" if LONG in values else "linear"),
-        base=m.number("{arch}.rope.freq_base", 1.0, 1e12, 10_000.0),
+        base=m.number("{arch}.rope.freq_base", 2.0, 1e12, 10_000.0),
         size=size,
-        factor=m.number("{arch}.rope.scaling.factor", 0, 1e6, linear) or 1.0,
+        factor=m.number("{arch}.rope.scaling.factor", 1e-3, 1e6, linear) or 1.0,
         original=m.integer("{arch}.rope.scaling.original_context_length", 1, 1 << 24, trained),
         context=context,
         attention=m.number("{arch}.rope.scaling.attn_factor", 0, 1e6, 0.0),
@@ -80,7 +80,7 @@ def linear(rope: Rope) -> Scaled:
 def dynamic(rope: Rope) -> Scaled:
     """NTK-aware: a larger base, so that the fastest pairs stay and the slowest stretch (bloc97 2023); by how far `context` exceeds."""
     stretch = rope.factor * max(rope.context, rope.original) / rope.original - (rope.factor - 1)
-    return rope.plain(rope.base * stretch ** (rope.size / (rope.size - 2))), 1.0
+    return rope.plain(rope.base * stretch ** (rope.size / max(rope.size - 2, 1))), 1.0
 
 
 def yarn(rope: Rope) -> Scaled:
