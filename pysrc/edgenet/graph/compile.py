@@ -10,20 +10,17 @@ from typing import Any
 from ..errors import InvalidGraph
 from ..formats.types import row_bytes
 from ..kernels.lm import table
-from ..kernels.lm.layouts import quantized_bytes
 from .capacity import Capacity
-from .fusion import INOUT, add_quantize, fuse, judge_kernels, share_angles, spare_inputs
+from .fusion import add_quantize, fuse, judge_kernels, share_angles, spare_inputs
 from .graph import Graph, Node, Tensor
+from .plan import STORES, Plan, stride
 from .program import Buffer, Instruction, Program, Weight
-from .schedule import IN_PLACE, Access, Life, align, phases, place
+from .schedule import align
 
 Locate = Callable[[str], tuple[str, int]]
 
 # Names of attributes whose values are positions in a kernel's list.
 CODES = {"act": table.ACT_NAMES, "style": table.STYLE_NAMES, "mode": table.POOL_NAMES}
-_STORES = ("kv_store", "rope_kv")
-# Up to so many rows every thread quantises all of them for itself, which costs less than a barrier; more are split between threads.
-PRIVATE_ROWS = 64
 
 
 def compile(graph: Graph, capacity: Capacity | None = None, locate: Locate | None = None) -> Program:  # noqa: A001
@@ -78,136 +75,62 @@ def _with_sampling(graph: Graph, nodes: list[Node], capacity: Capacity) -> list[
 
 
 class _Compiler:
-    """One compilation: the nodes after fusion, and where everything of theirs lies."""
+    """One compilation: the nodes after fusion, where everything of theirs lies, and their kernels' arguments."""
 
     def __init__(self, graph: Graph, nodes: list[Node], capacity: Capacity, locate: Locate):
         self.graph, self.nodes, self.capacity = graph, nodes, capacity
         self.rows = [table.op(n.op) for n in nodes]
         self.inputs, self.outputs = self._hosted()
-        self.storage: dict[str, str] = {}  # tensor -> the buffer it lives in
-        for node in nodes:
-            over = node.inputs[INOUT[node.op]].name if node.op in INOUT else node.output.name
-            self.storage[node.output.name] = self.storage.get(over, over)
-        self.phases = phases(self._accesses(n, r) for n, r in zip(nodes, self.rows, strict=True))
-        self._reuse_inputs()
-        self.lives = self._lives()
-        self.offsets, self.peak = place(self.lives)
+        self.plan = Plan(nodes, capacity, self.inputs.values(), self.outputs.values(), self._scratch())
         self.weights = self._weights(locate)
+        self.weight_index = {name: i for i, name in enumerate(self.weights)}
         self.constants, self.constant_offsets = self._constants()
         self.kv, self.kv_bytes = self._caches()
 
     def program(self) -> Program:
         """What was planned, as plain data."""
-        last = len(self.nodes) - 1
+        phases = [*self.plan.phases, self.plan.phases[-1]]  # the end is a barrier in any case
         code = [
-            Instruction(n.op, self._arguments(n, r), i < last and self.phases[i] != self.phases[i + 1])
-            for i, (n, r) in enumerate(zip(self.nodes, self.rows, strict=True))
+            Instruction(node.op, self._arguments(node, row), phases[i] != phases[i + 1])
+            for i, (node, row) in enumerate(zip(self.nodes, self.rows, strict=True))
         ]
         hosted = {**self.inputs, **self.outputs}
-        buffers = [Buffer(n, "arena", self._offset(t), t.dtype, t.shape) for n, t in hosted.items()]
-        regions = {"arena": self.peak, "kv": self.kv_bytes, "constants": len(self.constants)}
+        buffers = [Buffer(n, "arena", self.plan.offset(t), t.dtype, t.shape) for n, t in hosted.items()]
+        regions = {"arena": self.plan.peak, "kv": self.kv_bytes, "constants": len(self.constants)}
         weights = tuple(self.weights.values())
         return Program(self.graph.name, self.capacity, regions, self.constants, weights, tuple(buffers), tuple(code))
 
-    # --- what the host writes and reads
     def _hosted(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What the host writes, and what it reads, by name."""
         inputs = {n: leaf.tensor for n, leaf in self.graph.leaves.items() if leaf.kind == "input"}
         outputs = dict(self.graph.outputs)
         own = {}
         if any(a.name == "pages" for r in self.rows for a in r.args):
             own["pages"] = Tensor("pages", (self.capacity.sequences, self.capacity.max_pages), "i32")
-        if self.nodes and self.nodes[-1].op == "sample":
+        if self.nodes[-1].op == "sample":
             sample = self.nodes[-1]
             own |= {"sampling": sample.inputs["params"], "history": sample.inputs["history"]}
             outputs["picked"] = sample.output
-        taken = [n for n in (*own, "picked") if n in inputs or (n in outputs and n in self.graph.outputs)]
-        if taken:
+        if taken := [n for n in (*own, "picked") if n in inputs or n in self.graph.outputs]:
             raise InvalidGraph(
                 f"The name {taken[0]!r} is the compiler's own; give the graph's input or output another."
             )
         return {**inputs, **own}, outputs
 
-    # --- hazards
-    def _accesses(self, node: Node, row: table.Op) -> list[Access]:
-        found = [
-            Access(self.storage.get(t.name, t.name), False, self._stride(t) > 0)
-            for t in node.inputs.values()
-            if t and t.dtype != "kv"
-        ]
-        if "layer" in node.attributes:
-            found.append(Access(f"kv.{node.attributes['layer']}", node.op in _STORES))
-        if any(a.kind == "scratch" for a in row.args):
-            found.append(Access(f"{node.output.name}.scratch", True))
-        if node.op != "kv_store":
-            found.append(Access(self.storage[node.output.name], True, self._stride(node.output) > 0))
+    def _scratch(self) -> dict[str, int]:
+        """Bytes of scratch, by the name of a node's result."""
+        found = {}
+        for node, row in zip(self.nodes, self.rows, strict=True):
+            for arg in row.args:
+                if arg.kind == "scratch":
+                    largest = {k: self.capacity.slots.get(v, v) for k, v in self._values(node, row).items()}
+                    found[node.output.name] = table.extent(arg, largest)
         return found
-
-    def _reuse_inputs(self) -> None:
-        """Results take the bytes of an input that nothing needs from this phase on."""
-        last = self._last_uses()
-        fixed = {t.name for t in (*self.inputs.values(), *self.outputs.values())} | set(self.graph.leaves)
-        for node, phase in zip(self.nodes, self.phases, strict=True):
-            for port in IN_PLACE.get(node.op, ()):
-                tensor = node.inputs.get(port)
-                if tensor is None or tensor.name in fixed or node.output.dtype != tensor.dtype:
-                    continue
-                old, new = self.storage[tensor.name], self.storage[node.output.name]
-                read_as = {name for name, t in node.inputs.items() if t and self.storage.get(t.name) == old}
-                later = any(n is not node and p >= phase for n, p in last[old])
-                needed = later or not read_as <= set(IN_PLACE[node.op])
-                if old != new and not needed:
-                    self.storage = {t: old if s == new else s for t, s in self.storage.items()}
-                    last[old] = last[old] + last.pop(new)
-                    break
-
-    def _last_uses(self) -> dict[str, list[tuple[Node, int]]]:
-        uses: dict[str, list[tuple[Node, int]]] = {}
-        for node, row, phase in zip(self.nodes, self.rows, self.phases, strict=True):
-            for access in self._accesses(node, row):
-                uses.setdefault(access.storage, []).append((node, phase))
-        return uses
-
-    # --- memory
-    def _size(self, tensor: Tensor) -> int:
-        """Bytes at the largest legal sizes, of all copies."""
-        shape = [self.capacity.slots.get(s, s) for s in tensor.shape]
-        if tensor.dtype == "q8":
-            return table.MAX_THREADS * self._stride(tensor) or quantized_bytes(*shape)
-        return 4 * prod(shape)
-
-    def _stride(self, tensor: Tensor) -> int:
-        """Bytes between the threads' copies of quantised rows; 0 where there is one for all."""
-        if tensor.dtype != "q8":
-            return 0
-        rows = self.capacity.slots.get(tensor.shape[0], tensor.shape[0])
-        return align(quantized_bytes(rows, tensor.shape[1])) if rows <= PRIVATE_ROWS else 0
-
-    def _lives(self) -> dict[str, Life]:
-        lives: dict[str, Life] = {}
-        end = self.phases[-1] if self.phases else 0
-        sizes = {t.name: self._size(t) for t in self.inputs.values()}
-        for node, row, phase in zip(self.nodes, self.rows, self.phases, strict=True):
-            if node.output.dtype != "kv":
-                sizes[node.output.name] = self._size(node.output)
-            if scratch := next((a for a in row.args if a.kind == "scratch"), None):
-                sizes[f"{node.output.name}.scratch"] = table.extent(scratch, self._largest(self._values(node, row)))
-            for access in self._accesses(node, row):
-                if access.storage in sizes:
-                    life = lives.setdefault(access.storage, Life(sizes[access.storage], phase, phase))
-                    life.last = phase
-        for tensor in self.inputs.values():  # the host may write once and run many times
-            lives[tensor.name] = Life(sizes[tensor.name], 0, end)
-        for tensor in self.outputs.values():
-            lives[self.storage[tensor.name]].last = end
-        return lives
-
-    def _offset(self, tensor: Tensor) -> int:
-        return self.offsets[self.storage.get(tensor.name, tensor.name)]
 
     def _caches(self) -> tuple[dict[int, tuple[int, int]], int]:
         """Layer -> (offset of its K pages, of its V pages), and the bytes of all."""
         found, end = {}, 0
-        stores = {n.attributes["layer"]: n.attributes for n in self.nodes if n.op in _STORES}
+        stores = {n.attributes["layer"]: n.attributes for n in self.nodes if n.op in STORES}
         for layer, a in sorted(stores.items()):
             page = table.kv_page_bytes(
                 a["kv_heads"], self.capacity.page, a["head_dim"], self._cache_values()["kv_type"]
@@ -225,7 +148,6 @@ class _Compiler:
                 if leaf and leaf.kind == "weight" and tensor.name not in found:
                     place = locate(tensor.name)
                     found[tensor.name] = Weight(tensor.name, *place, _weight_bytes(tensor), tensor.dtype, tensor.shape)
-        self.weight_index = {name: i for i, name in enumerate(found)}
         return found
 
     def _constants(self) -> tuple[bytes, dict[str, int]]:
@@ -237,7 +159,6 @@ class _Compiler:
                 data += struct.pack(f"<{len(leaf.values)}f", *leaf.values)
         return data, offsets
 
-    # --- arguments
     def _arguments(self, node: Node, row: table.Op) -> tuple[Any, ...]:
         values = self._values(node, row)
         return tuple(self._argument(node, arg, values) for arg in row.args)
@@ -249,7 +170,7 @@ class _Compiler:
         if arg.dtype == "kv":
             return "kv", self.kv[node.attributes["layer"]][arg.name == "vcache"]
         if arg.kind == "scratch":
-            return "arena", self.offsets[f"{node.output.name}.scratch"]
+            return "arena", self.plan.scratch_offset(node)
         tensor = self._tensor(node, arg)
         if tensor is None:
             return 0
@@ -261,7 +182,7 @@ class _Compiler:
             return "weight", self.weight_index[tensor.name]
         if tensor.name in self.constant_offsets:
             return "constants", self.constant_offsets[tensor.name]
-        return "arena", self._offset(tensor)
+        return "arena", self.plan.offset(tensor)
 
     def _tensor(self, node: Node, arg: table.Arg) -> Tensor | None:
         if arg.name == "pages":
@@ -278,7 +199,7 @@ class _Compiler:
             elif tensor is not None:  # heads and their width lie in one axis; the attributes tell them apart
                 values[arg.shape[0]] = tensor.shape[0]
             if tensor is not None:
-                values["stride"] = values["stride"] or self._stride(tensor)
+                values["stride"] = values["stride"] or stride(tensor, self.capacity)
         for name, value in node.attributes.items():
             values[name] = (
                 CODES[name].index(value) if name in CODES else int(value) if isinstance(value, bool) else value
@@ -295,6 +216,3 @@ class _Compiler:
             "cache_pages": c.pages,
             "kv_type": kv_type,
         }
-
-    def _largest(self, values: dict[str, Any]) -> dict[str, Any]:
-        return {k: self.capacity.slots.get(v, v) if isinstance(v, str) else v for k, v in values.items()}
