@@ -4,7 +4,7 @@
  */
 import { KernelTrap, OutputNotFinite, WorkerDied } from "../../sdk/errors.js";
 import { fromBase64 } from "../../trust/bytes.js";
-import { CODES, trapError } from "../kernels/traps.js";
+import { CODES, INVALID_INPUT, trapError } from "../kernels/traps.js";
 import { breather } from "./breath.js";
 import { checkFace } from "./face.js";
 import { jobsOf, pour } from "./load.js";
@@ -33,7 +33,6 @@ const SPIN = 2000;
 
 export class LanguageEngine {
   /** How many threads take part in a run. */ threads = 1;
-  /** The first run of a build is looked at as a whole: a broken one gives NaN. */ #proven = false;
 
   /**
    * Plans, allocates, loads and starts. What fails leaves nothing behind.
@@ -138,10 +137,7 @@ export class LanguageEngine {
     this.#write(batch);
     const { length } = batch.wanted;
     if (!this.execute(this.plan.program, this.threads, { n: batch.tokens.length, m: length, s: batch.pages.length })) return null;
-    if (length && !this.#proven) this.#prove(this.logits(length));
-    const picked = this.outputs.picked.slice(0, length);
-    if (picked.some((/** @type {number} */ token) => token < 0 || token >= this.vocabulary)) this.#broken();
-    return /** @type {Int32Array} */ (picked);
+    return /** @type {Int32Array} */ (this.outputs.picked.slice(0, length));
   }
 
   /**
@@ -152,7 +148,7 @@ export class LanguageEngine {
     for (const name of /** @type {const} */ (["tokens", "positions", "sequences"])) this.outputs[name].set(batch[name]);
     if (!this.execute(this.plan.program, this.threads, { n: batch.tokens.length, m: 0, s: count })) return null;
     const vectors = /** @type {Float32Array} */ (this.outputs.embedding.slice(0, count * this.dimensions));
-    this.#prove(vectors);
+    if (!vectors.every(Number.isFinite)) throw this.#notFinite();
     return vectors;
   }
 
@@ -200,18 +196,13 @@ export class LanguageEngine {
   /** @param {number} code @returns {Error} */
   #failure(code) {
     const { name } = this.build;
+    if (code === INVALID_INPUT) return this.#notFinite(); // indices were checked by the host: what is left are logits
     if (code !== STALLED && code !== TRAPPED) return new KernelTrap(`A kernel of the engine build ${name} returned ${code} (${CODES[code] ?? "unknown"}).`, { build: name, returned: code });
     return this.team?.death ?? new WorkerDied(`A thread of the engine build ${name} ${code === TRAPPED ? "was stopped by a trap" : "did not come"}.`, { build: name, code });
   }
 
-  /** @param {Float32Array} numbers */
-  #prove(numbers) {
-    if (!numbers.every(Number.isFinite)) this.#broken();
-    this.#proven = true;
-  }
-
-  #broken() {
-    throw new OutputNotFinite(`${this.program.name} gave numbers that are not finite on the engine build ${this.build.name}. Its weights are damaged, or this build is wrong on this machine.`, { build: this.build.name });
+  #notFinite() {
+    return new OutputNotFinite(`${this.program.name} gave numbers that are not finite on the engine build ${this.build.name}. Its weights are damaged, or this build is wrong on this machine.`, { build: this.build.name });
   }
 
   /** All layers of one KV page to another. @param {number} from @param {number} to */

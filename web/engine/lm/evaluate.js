@@ -1,16 +1,18 @@
 /** Logits of given tokens, for tests and evaluation: the same engine and pages, beside whatever else runs. Worker and Node. */
 import { ContextFull } from "../../sdk/errors.js";
 import { readOptions, rowOf } from "./sampling.js";
+import { checkTokens } from "./scheduler.js";
 
 const GREEDY = readOptions({ temperature: 0, seed: 0 });
 
 /**
  * @param {{engine: any, pages?: import("./pages.js").Pages, breath: () => Promise<void>}} host @param {number[]} tokens
  * @param {{signal?: AbortSignal}} [options] @returns {Promise<Float32Array>} n x vocabulary: after each token
- * @throws {ContextFull} more tokens than the context, or than there are pages now
+ * @throws InvalidOption; ContextFull: more tokens than the context, or than there are pages now
  */
 export async function evaluate({ engine, pages, breath }, tokens, { signal } = {}) {
   const { capacity: { rows, wanted, context }, vocabulary } = engine;
+  checkTokens(tokens, vocabulary);
   const lease = /** @type {import("./pages.js").Pages} */ (pages).open("", []); // finds no prefix and, never advanced, leaves none
   try {
     if (tokens.length > context || !lease.reserve(tokens.length)) throw new ContextFull(`${tokens.length} tokens do not fit now: the context holds ${context}, and other requests hold pages.`, { tokens: tokens.length, context });

@@ -99,10 +99,7 @@ export class Scheduler {
   #check(sequence) {
     const { tokens, request: { options } } = sequence;
     const { vocabulary, capacity: { context } } = this.engine;
-    const wrong = tokens.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabulary));
-    if (wrong !== undefined || !tokens.length) {
-      throw new InvalidOption(tokens.length ? `The token ${wrong} is not one of the model's ${vocabulary}.` : "The prompt holds no token. Give at least one.", { option: "tokens" });
-    }
+    checkTokens(tokens, vocabulary);
     if (tokens.length <= context) return;
     if (options.contextPolicy === "stop") {
       throw new ContextFull(`The prompt has ${tokens.length} tokens, the context holds ${context}. Shorten it, or ask for contextPolicy "shift", which forgets its beginning.`, { tokens: tokens.length, context });
@@ -240,6 +237,13 @@ export class Scheduler {
       timings: { prefillMs: (first || now) - (began || now), firstMs: first ? first - asked : 0, decodeMs: first ? now - first : 0 },
     });
   }
+}
+
+/** What kernels are never asked to judge. @param {number[]} tokens @param {number} vocabulary @throws {InvalidOption} */
+export function checkTokens(tokens, vocabulary) {
+  const wrong = tokens.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabulary));
+  if (wrong === undefined && tokens.length) return;
+  throw new InvalidOption(tokens.length ? `The token ${wrong} is not one of the model's ${vocabulary}.` : "The prompt holds no token. Give at least one.", { option: "tokens" });
 }
 
 /** @typedef {{sequence: Sequence, count: number}} Share */
