@@ -1,11 +1,14 @@
 """A transformers.js-style folder through onnxruntime-web behind the same session as every language model, against native onnxruntime."""
 
 import base64
+import json
 from functools import cache
 
 import pytest
 
 from tests.browser import onnxdecoder as decoder
+from tests.browser.fakemodel import FakeSite
+from tests.browser.faultserver import FaultServer, running
 from tests.browser.hosting import blank
 from tests.browser.test_sdk import PRELUDE
 
@@ -152,3 +155,27 @@ def test_weights_that_are_no_model_are_refused_by_name(onnx):
         "caught(() => loader.load({ files: { ...files, 'onnx/model_q4.onnx': new Blob(['not a model']) } }))"
     )
     assert answer["code"] == "model_invalid"
+
+
+def test_a_published_decoder_is_verified_and_runs_from_the_store(page, dist):
+    files = {f"file{i}": row for i, row in enumerate(decoder.folder({PATHS["q4"]: weights("q4")}).items())}
+    with running(FaultServer(dist)) as server, running(FaultServer(cors=True)) as mirror:
+        site = FakeSite(server, mirror)
+        keys = [
+            site.signer.entry(),
+            *json.loads((dist / "trust.json").read_text())["keys"],
+        ]  # the kernels are the builder's
+        site.put("trust.json", {"schemaVersion": 1, "keys": keys})
+        site.add("tiny", files=files, type="text-generation")
+        blank(page, server.url + "/")
+        page.evaluate(PRELUDE)
+        found = page.evaluate(
+            """async (prompt) => {
+          window.session = await make().load("tiny");
+          const { tokens } = await session.complete({ tokens: prompt }, { temperature: 0, maxTokens: 8 });
+          return { tokens, trust: session.trust, cached: await loader.isCached("tiny") };
+        }""",
+            PROMPTS[0],
+        )
+    wanted, _ = decoder.Native(weights("q4")).greedy(PROMPTS[0], 8)
+    assert found == {"tokens": wanted, "trust": "signed", "cached": True}

@@ -38,7 +38,9 @@ def small(name="qwen2"):
 def chatting():
     """The small model with a chat template in its file."""
     model = MODELS["qwen2"]
-    return b"".join(file_pieces(model.metadata | vocabulary(model) | {"tokenizer.chat_template": TEMPLATE}, model.tensors(), "q8_0"))
+    return b"".join(
+        file_pieces(model.metadata | vocabulary(model) | {"tokenizer.chat_template": TEMPLATE}, model.tensors(), "q8_0")
+    )
 
 
 def prepared(page, url, data=b"GGUF", name="mine.gguf", isolated=True):
@@ -76,7 +78,12 @@ def test_a_dropped_file_is_compiled_in_the_page_and_says_what_numpy_says(page, s
         PROMPTS,
     )
     assert found["tokens"] == [expected(reference, prompt, 12) for prompt in PROMPTS]
-    assert (found["trust"], found["type"], found["info"]["architecture"], found["info"]["isolated"]) == ("unsigned", "text-generation", "qwen2", isolated)
+    assert (found["trust"], found["type"], found["info"]["architecture"], found["info"]["isolated"]) == (
+        "unsigned",
+        "text-generation",
+        "qwen2",
+        isolated,
+    )
     assert {"compile", "python", "read", "warmup"} <= set(found["phases"]), found["phases"]
     assert found["memory"]["modelBytes"] > 0 < found["memory"]["kvCacheBytes"]
 
@@ -88,7 +95,9 @@ def test_the_second_time_a_file_needs_no_python(page, site):
     first = prepared(page, url, data).evaluate(load)
     asked = requests_of(page, "pyodide")
     assert prepared(page, url, data).evaluate(load) == first
-    assert page.evaluate("(p) => greedy(session, p, 8).then((c) => c.tokens)", PROMPTS[0]) == expected(reference, PROMPTS[0], 8)
+    assert page.evaluate("(p) => greedy(session, p, 8).then((c) => c.tokens)", PROMPTS[0]) == expected(
+        reference, PROMPTS[0], 8
+    )
     assert asked == []
 
 
@@ -97,7 +106,10 @@ def test_a_file_at_an_address_is_loaded_like_a_dropped_one(page, site):
     url = site()
     page.route("**/far.gguf", lambda route: answer_ranges(route, data))
     prepared(page, url)
-    found = page.evaluate("async (p) => { const s = await make().load({ url: './far.gguf' }); return [(await greedy(s, p, 8)).tokens, s.manifest.merkleRoot]; }", PROMPTS[0])
+    found = page.evaluate(
+        "async (p) => { const s = await make().load({ url: './far.gguf' }); return [(await greedy(s, p, 8)).tokens, s.manifest.merkleRoot]; }",
+        PROMPTS[0],
+    )
     assert found[0] == expected(reference, PROMPTS[0], 8) and re.fullmatch("[0-9a-f]{64}", found[1])
 
 
@@ -181,7 +193,9 @@ def test_a_seed_repeats_a_text_and_the_answer_tells_the_seed(model):
 
 
 def test_a_stop_sequence_ends_the_text_before_it(model):
-    found = model.evaluate("session.complete({ prompt: 'def f(x):\\n' }, { temperature: 0, maxTokens: 60, stopSequences: ['\\n'] })")
+    found = model.evaluate(
+        "session.complete({ prompt: 'def f(x):\\n' }, { temperature: 0, maxTokens: 60, stopSequences: ['\\n'] })"
+    )
     assert "\n" not in found["text"] and found["reason"] in ("stop", "length")
 
 
@@ -215,7 +229,10 @@ def test_dispose_ends_the_worker(model):
 
 
 def test_a_chat_with_a_model_that_has_no_template_is_refused_by_name(model):
-    assert model.evaluate("caught(() => session.chat([{ role: 'user', content: 'hi' }]))")["code"] in ("invalid_option", "no_chat_template")
+    assert model.evaluate("caught(() => session.chat([{ role: 'user', content: 'hi' }]))")["code"] in (
+        "invalid_option",
+        "no_chat_template",
+    )
 
 
 def test_a_pool_is_one_copy_of_the_weights_and_answers_as_alone(page, site):
@@ -343,7 +360,9 @@ def test_a_snippet_of_another_library_runs_after_changing_the_import(page, site,
     page.route("**/snippet.js", lambda route: route.fulfill(body=code, content_type="text/javascript"))
     prepared(page, site(), data)
     with page.expect_console_message(lambda message: message.text == "finished"):
-        page.evaluate("() => { document.body.append(Object.assign(document.createElement('script'), { type: 'module', src: './snippet.js' })); }")
+        page.evaluate(
+            "() => { document.body.append(Object.assign(document.createElement('script'), { type: 'module', src: './snippet.js' })); }"
+        )
     whole, streamed, message = page.evaluate("result")
     assert whole == streamed == message and whole
     assert page.evaluate("usage.total_tokens") > 1 and page.evaluate("progress.progress") == 1
@@ -367,4 +386,6 @@ def test_every_snippet_of_the_docs_runs_as_printed(page, site, code):
     page.route("**/my-model.gguf", lambda route: answer_ranges(route, data))
     prepared(page, site(), data)
     with page.expect_console_message(lambda message: message.text == "the snippet ran"):
-        page.evaluate("() => { document.body.append(Object.assign(document.createElement('script'), { type: 'module', src: './snippet.js' })); }")
+        page.evaluate(
+            "() => { document.body.append(Object.assign(document.createElement('script'), { type: 'module', src: './snippet.js' })); }"
+        )
