@@ -17,6 +17,11 @@ LIMITS = {
     "service-worker.js": 60_000,
     "workers/loader.js": 80_000,
     "workers/engine.js": 400_000,
+    # unrolled products for eleven weight types; a page fetches one of them, and only for language models or search
+    "kernels/engine.relaxed.wasm": 180_000,
+    "kernels/engine.simd.wasm": 180_000,
+    "kernels/engine.relaxed.threads.wasm": 180_000,
+    "kernels/engine.simd.threads.wasm": 180_000,
 }
 
 

@@ -61,7 +61,7 @@ INLINE void dots(const query *const *q, const int queries, const float *const *k
 }
 
 // Scores to weights e^(score - max); answers what the sums so far must be multiplied by. Lanes outside [from, to) become 0.
-INLINE float weigh(query *q, v128_t *s, const attend_form *f, int from, int to, float *weights) {
+static float weigh(query *q, v128_t *s, const attend_form *f, int from, int to, float *weights) {
   v128_t scale = wasm_f32x4_splat(f->scale), lowest = wasm_f32x4_const_splat(-__builtin_inff()), most = lowest, total = {0};
   UNROLL for (int i = 0; i < BLOCK / 4; i++) {
     s[i] = wasm_f32x4_mul(s[i], scale);

@@ -31,6 +31,7 @@ from ..kernels import descriptor
 from ..kernels.args import plan
 from ..kernels.codes import OK, raise_for_code
 from ..kernels.ext import ExtCall
+from ..kernels.lm.record import CONTROL_BYTES, plan_vector
 from ..kernels.ops import DTYPES, Outcome, kernel
 
 PAGE = 65536
@@ -200,6 +201,18 @@ class WasmtimeEngine:
             a.arg.name: np.frombuffer(instance.read(a.offset, a.size), DTYPES[a.arg.dtype]).reshape(a.shape)
             for a in wanted
         }
+
+    def call_record(self, vector: dict[str, Any]) -> tuple[int, dict[str, bytes]]:
+        """(return code, bytes of its outputs) of a health vector of a language-model kernel, run as a program of one record."""
+        instance = self._live.get()
+        at = plan_vector(vector, instance.heap_base)
+        instance.reserve(at.end)
+        instance.write(at.control_at, bytes(CONTROL_BYTES))
+        instance.write(at.program_at, at.program)
+        for array in at.arrays:
+            instance.write(array.offset, array.data if array.data is not None else bytes(array.size))
+        code = instance.call("run", at.program_at, 0, 1)
+        return code, {n: bytes(instance.read(at[n].offset, at[n].size)) for n in vector["outputs"]}
 
     def run(self, name: str, /, **values: Any) -> dict[str, np.ndarray]:
         """As `call`, but a return code other than OK raises KernelTrap."""

@@ -31,7 +31,10 @@ def unpack_array(text: str, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def make_vectors(most: int | None = None) -> bytes:
-    """The health file's bytes, deterministic: {"vectors": […], "extensions": […]}. `most` leaves out cases of more numbers than that."""
+    """Vectors as JSON, deterministic: {"vectors": […], "records": […], "extensions": […]}; `records` are of language-model kernels
+    (`lm/health.py`). With `most`, the health file: no case of more numbers than that, and few records.
+    """
+    from .lm.health import health_records, record_vectors
 
     def small(*arrays: np.ndarray) -> bool:
         return most is None or sum(np.size(a) for a in arrays) <= most
@@ -39,6 +42,7 @@ def make_vectors(most: int | None = None) -> bytes:
     document = {
         "schemaVersion": 1,
         "vectors": [_vector(c) for c in all_cases() if small(*c.values.values())],
+        "records": list(record_vectors()) if most is None else health_records(),
         "extensions": [_ext_vector(c) for c in ext_cases() if small(c.a, c.b, c.out)],
     }
     return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
@@ -136,6 +140,16 @@ def check_vector(engine, vector: dict[str, Any]) -> None:
     _compare(vector, code, vector["outputs"], outputs, {a.name: a.dtype for a in row.args})
 
 
+def check_record(engine, vector: dict[str, Any]) -> None:
+    """Run one vector of a language-model kernel on anything with `call_record`. Raises HealthCheckFailed."""
+    from .lm.health import plain_dtype
+    from .lm.table import op
+
+    dtypes = {n: plain_dtype(op(vector["kernel"]).arg(n)) for n in vector["outputs"]}
+    code, found = engine.call_record(vector)
+    _compare(vector, code, vector["outputs"], {n: np.frombuffer(found[n], DTYPES[dtypes[n]]) for n in dtypes}, dtypes)
+
+
 def check_ext_vector(extension, vector: dict[str, Any]) -> None:
     """Run one vector of an extension kernel on anything with `call(ExtCall)`. Raises HealthCheckFailed."""
     a, b, out = (unpack_array(vector[n], "f32", (-1,)) for n in ("a", "b", "out"))
@@ -146,11 +160,14 @@ def check_ext_vector(extension, vector: dict[str, Any]) -> None:
 
 
 def check_engine(engine, health: bytes) -> int:
-    """Run every vector of a health file on an engine; returns how many passed. Raises HealthCheckFailed."""
-    vectors = json.loads(health)["vectors"]
+    """Run every vector and record of a health file on an engine; returns how many passed. Raises HealthCheckFailed."""
+    document = json.loads(health)
+    vectors, records = document["vectors"], document.get("records", [])
     for vector in vectors:
         check_vector(engine, vector)
-    return len(vectors)
+    for record in records:
+        check_record(engine, record)
+    return len(vectors) + len(records)
 
 
 def check_extensions(extensions: dict[str, Any], health: bytes) -> int:

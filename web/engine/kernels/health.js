@@ -1,6 +1,7 @@
 /** Health vectors of a pack: run them, compare with the references' answers. Runs anywhere. Twin of `pysrc/edgenet/kernels/health.py`. */
 import { HealthCheckFailed } from "../../sdk/errors.js";
 import { fromBase64 } from "../../trust/bytes.js";
+import { outputType, runRecord } from "./records.js";
 import { OK } from "./traps.js";
 
 const VIEWS = { f32: Float32Array, i32: Int32Array, u32: Uint32Array };
@@ -45,12 +46,23 @@ export function checkVector(host, vector) {
 }
 
 /**
- * Runs every engine vector; answers how many passed. Raises HealthCheckFailed; what a trap raises passes through.
- * @param {import("./host.js").KernelHost} host @param {{vectors: any[]}} health
+ * Runs one vector of a language-model kernel. Raises HealthCheckFailed.
+ * @param {import("./records.js").RecordEngine} engine @param {any} vector
  */
-export function checkHost(host, health) {
-  health.vectors.forEach((vector) => checkVector(host, vector));
-  return health.vectors.length;
+export function checkRecord(engine, vector, threads = 1) {
+  const { code, outputs } = runRecord(engine, vector, threads);
+  const dtypes = Object.fromEntries(Object.keys(vector.outputs).map((name) => [name, outputType(engine.table, vector.kernel, name)]));
+  compare(vector, code, vector.outputs, Object.fromEntries(Object.entries(outputs).map(([name, data]) => [name, new VIEWS[dtypes[name]](data.buffer)])), dtypes);
+}
+
+/**
+ * Runs every engine vector; answers how many passed. Raises HealthCheckFailed; what a trap raises passes through.
+ * @param {import("./host.js").KernelHost} host @param {{vectors: any[], records?: any[]}} health
+ */
+export function checkHost(host, { vectors, records = [] }) {
+  vectors.forEach((vector) => checkVector(host, vector));
+  records.forEach((vector) => checkRecord(host.records(), vector));
+  return vectors.length + records.length;
 }
 
 /**

@@ -10,7 +10,7 @@ import { raiseForCode, trapError } from "./traps.js";
 /** @typedef {(block: number, thread: number, threads: number) => number} Op answers a code of ADR-005 */
 /** @typedef {{buffer: ArrayBuffer, grow: (pages: number) => number}} Memory */
 
-const SECTION = "edgenet.ops";
+const [SECTION, LM_SECTION] = ["edgenet.ops", "edgenet.lm"];
 const PAGE = 65536;
 const ALIGN = 16;
 const VIEWS = { f32: Float32Array, i32: Int32Array, u32: Uint32Array };
@@ -19,9 +19,10 @@ const align = (/** @type {number} */ n) => Math.ceil(n / ALIGN) * ALIGN;
 export class KernelHost {
   /**
    * @param {Memory} memory @param {Record<string, Op>} ops @param {Layouts} layouts
-   * @param {{name: string, heapBase: number, maxPages?: number}} about
+   * @param {{name: string, heapBase: number, maxPages?: number, table?: any}} about `table`: of the language-model kernels
    */
-  constructor(memory, ops, layouts, { name, heapBase, maxPages = 1024 }) {
+  constructor(memory, ops, layouts, { name, heapBase, maxPages = 1024, table = null }) {
+    this.table = table;
     this.memory = memory;
     this.ops = ops;
     this.layouts = layouts;
@@ -32,6 +33,12 @@ export class KernelHost {
     this.sizes = new Map();
     /** @type {Map<number, number[]>} bytes → free pointers of exactly that size: sizes repeat, so nothing is split */
     this.spare = new Map();
+  }
+
+  /** The module as a runner of language-model kernels, in the memory that nobody uses now. Raises InvalidPack. @returns {import("./records.js").RecordEngine} */
+  records() {
+    if (!this.table) throw new InvalidPack(`${this.name} has no kernels of language models.`);
+    return { exports: /** @type {any} */ (this.ops), memory: /** @type {any} */ (this.memory), base: this.top, table: this.table };
   }
 
   /** A pointer to zeroed bytes, 16-aligned. Trap: memory may grow, and then views made before are detached. @param {number} bytes */
@@ -174,9 +181,8 @@ export class KernelHost {
  * @param {WebAssembly.Module} module @returns {Promise<KernelHost>}
  */
 export async function wasmHost(module) {
-  const [section] = WebAssembly.Module.customSections(module, SECTION);
-  if (!section) throw new InvalidPack(`This module has no section "${SECTION}": it is not an engine module.`);
-  const layouts = JSON.parse(new TextDecoder().decode(section));
+  const layouts = sectionOf(module, SECTION);
+  if (!layouts) throw new InvalidPack(`This module has no section "${SECTION}": it is not an engine module.`);
   let exports;
   try {
     ({ exports } = await WebAssembly.instantiate(module, {}));
@@ -184,5 +190,11 @@ export async function wasmHost(module) {
     throw new InitializationFailed(`The engine module could not be instantiated: ${/** @type {Error} */ (error).message}.`);
   }
   const { memory, __heap_base: heapBase, ...ops } = /** @type {any} */ (exports);
-  return new KernelHost(memory, ops, layouts, { name: "wasm", heapBase: heapBase.value });
+  return new KernelHost(memory, ops, layouts, { name: "wasm", heapBase: heapBase.value, table: sectionOf(module, LM_SECTION) });
+}
+
+/** A custom section's JSON, or null. @param {WebAssembly.Module} module @param {string} name */
+function sectionOf(module, name) {
+  const [section] = WebAssembly.Module.customSections(module, name);
+  return section ? JSON.parse(new TextDecoder().decode(section)) : null;
 }

@@ -11,7 +11,7 @@ from ..codes import INVALID_INPUT, INVALID_PARAMS, OK
 from .cache import find_pages, is_bad_cache, store, unpack_pages
 from .cases import Case, normal
 from .rope import BAD_INDICES, cache_values, spoiled
-from .table import KV_NAMES
+from .table import KV_NAMES, KV_Q4, kv_page_bytes
 
 Values = Mapping[str, Any]
 Outcome = tuple[int, dict[str, np.ndarray]]
@@ -138,23 +138,13 @@ def _attention_cases(rng: np.random.Generator) -> Iterator[Case]:
             page=20,
             window=30,
         )
-    good = case("", 2, 1, 8, [5, 6, 7]).values
+    yield case("pages of 2 tokens", 2, 1, 8, [3, 6], page=2, window=4)
+    yield case("heads that do not divide", 3, 2, 8, [0], page=1)
+    good = case("", 2, 1, 8, [5, 6, 7], page=2).values
     yield Case("attention", "scores far apart: one key takes all", good | {"q": good["q"] * np.float32(1e4)})
     yield Case("attention", "scores of 1e30", good | {"q": good["q"] * np.float32(1e30)}, 1e-4)
     for reason, change in BAD_INDICES:
         yield Case("attention", reason, spoiled(good, change))
-    yield Case(
-        "attention",
-        "heads that do not divide",
-        good
-        | {
-            "heads": 3,
-            "q": normal(rng, 3, 3, 8),
-            "kv_heads": 2,
-            "kcache": np.zeros(9 * 2 * 16 * 32, np.uint8),
-            "vcache": np.zeros(9 * 2 * 16 * 32, np.uint8),
-        },
-    )
     yield Case("attention", "a negative window", good | {"window": -1})
 
 
@@ -184,24 +174,16 @@ def _packed_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
     for kv_type, name in enumerate(KV_NAMES):
-        for n, kv_heads, d, page in ((1, 1, 16, 16), (7, 2, 32, 4), (40, 1, 80, 16)):
+        for n, kv_heads, d, page in ((1, 1, 16, 1), (7, 2, 32, 4), (40, 1, 80, 16)):
             values = cache_values(rng, n=n, kv_heads=kv_heads, head_dim=d, kv_type=kv_type, page=page)
             yield Case("kv_store", f"{n} rows of {kv_heads} x {d} in pages of {page}, {name}", values)
         zeros = cache_values(rng, n=2, kv_heads=1, head_dim=16, kv_type=kv_type)
         yield Case("kv_store", f"zeros, {name}", zeros | {"k": np.zeros((2, 1, 16), np.float32)})
-    good = cache_values(rng, n=3, kv_heads=2, head_dim=16)
+    good = cache_values(rng, n=3, kv_heads=1, head_dim=16, page=1)
     for reason, change in BAD_INDICES:
         yield Case("kv_store", reason, spoiled(good, change))
-    yield Case(
-        "kv_store",
-        "an unknown type",
-        good
-        | {
-            "kv_type": 2,
-            "head_dim": 8,
-            **{n: normal(rng, 3, 2, 8) for n in "kv"},
-            **{n: np.zeros(9 * 2 * 16 * 8, np.uint8) for n in ("kcache", "vcache")},
-        },
-    )
+    odd, size = cache_values(rng, n=1, kv_heads=1, head_dim=8, page=1), 9 * kv_page_bytes(1, 1, 8, KV_Q4)
+    packed = {n: np.zeros(size, np.uint8) for n in ("kcache", "vcache")}
+    yield Case("kv_store", "q4 heads not in sixteens", odd | packed | {"kv_type": KV_Q4})
     yield from _attention_cases(rng)
     yield from _packed_cases(rng)

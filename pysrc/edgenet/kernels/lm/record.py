@@ -4,6 +4,7 @@ whole programs are lowered by the graph. Pure; runs anywhere with NumPy.
 
 from __future__ import annotations
 
+import base64
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import InvalidParameters, ShapeMismatch
-from .table import CODES, Arg, Op, extent
+from .table import CODES, OPS, Arg, Op, extent
 
 ALIGN = 64  # also the least gap between two arrays: what is written beside one is found there
 CONTROL_BYTES = 256  # the words that steer a run; see wasm/lm/interpreter.h
@@ -60,8 +61,7 @@ def align(offset: int) -> int:
 
 def plan(op: Op, values: Mapping[str, Any], base: int) -> Plan:
     """Lay the call out above `base`. Raises InvalidParameters (no value) and ShapeMismatch (an array of the wrong size)."""
-    program_at = align(base) + CONTROL_BYTES
-    at, words, arrays = align(program_at + 4 * (op.words + 8)) + ALIGN, [], []
+    at, words, arrays = _first(op, base), [], []
     for arg in op.args:
         if arg.kind == "value":
             words.append(_scalar(op, arg, values))
@@ -73,9 +73,34 @@ def plan(op: Op, values: Mapping[str, Any], base: int) -> Plan:
             arrays.append(Placed(arg, at, size, data))
             words.append(struct.pack("<I", at) + more)
             at = align(at + size) + ALIGN
+    return _plan(op, base, words, arrays, at)
+
+
+def plan_vector(vector: Mapping[str, Any], base: int) -> Plan:
+    """Lay out a vector of `health.py` above `base`."""
+    op, arrays, words = OPS[CODES[vector["kernel"]]], [], []
+    at = _first(op, base)
+    for arg in op.args:
+        array = vector["arrays"].get(arg.name)
+        if array is None:
+            words.append(struct.pack("<I", vector["words"].get(arg.name, 0)))
+            continue
+        data = base64.b64decode(array["data"]) if "data" in array else None
+        arrays.append(Placed(arg, at, array["bytes"], data))
+        words.append(struct.pack("<I", at) + (struct.pack("<I", array["code"]) if "code" in array else b""))
+        at = align(at + array["bytes"]) + ALIGN
+    return _plan(op, base, words, arrays, at)
+
+
+def _first(op: Op, base: int) -> int:
+    """Where the first array goes: behind the control words and the program."""
+    return align(align(base) + CONTROL_BYTES + 4 * (op.words + 8)) + ALIGN
+
+
+def _plan(op: Op, base: int, words: list[bytes], arrays: list[Placed], end: int) -> Plan:
     record = struct.pack("<III", CODES[op.name] | op.words << 16, 1, 0) + b"".join(words)
     program = struct.pack("<I", align(base)) + record + struct.pack("<I", END)
-    return Plan(align(base), program_at, program, tuple(arrays), at)
+    return Plan(align(base), align(base) + CONTROL_BYTES, program, tuple(arrays), end)
 
 
 def _scalar(op: Op, arg: Arg, values: Mapping[str, Any]) -> bytes:

@@ -184,8 +184,9 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
     for kv_type in (1, 2):
         yield _fused(rng, f"a cache of {KV_NAMES[kv_type]}", 4, 16, NEOX, n=6, kv_heads=2, head_dim=32, kv_type=kv_type)
     yield _fused(rng, "pages of 3 tokens, part of a head turned", 2, 4, NEOX, n=9, kv_heads=1, head_dim=20, page=3)
+    yield _fused(rng, "pages of one token", 2, 4, NEOX, norm=True, n=2, kv_heads=1, head_dim=8, page=1)
     yield _fused(rng, "no rows", 2, 4, NEOX, n=0, kv_heads=1, head_dim=8)
-    good = _fused(rng, "", 2, 4, NEOX, n=3, kv_heads=1, head_dim=8).values
+    good = _fused(rng, "", 2, 4, NEOX, n=3, kv_heads=1, head_dim=8, page=1).values
     for reason, change in BAD_INDICES:
         yield Case("rope_kv", reason, spoiled(good, change))
     yield Case("rope_kv", "no pages", good | {"max_pages": 0, "pages": np.zeros((2, 0), np.int32)})

@@ -208,6 +208,7 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
         yield best(f"NaN at {at} of 9", with_value(normal(rng, 1, 9), at, np.nan))
     yield best("+Inf", with_value(normal(rng, 1, 9), 4, np.inf))
     yield best("no vocabulary", np.zeros((1, 0), np.float32))
+    yield _case(rng, "one row", normal(rng, 1, 21), temperature=0.9, top_k=9, top_p=0.9, history=2)
     for reason, sampling, spread in _SETTINGS:
         for v in (1, 61, 1003):
             yield _case(
