@@ -1,6 +1,8 @@
 """Programs mutated without end: a value or a named error, in bounded memory."""
 
 import json
+import shutil
+import subprocess
 import tracemalloc
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgenet.errors import InvalidProgram
 from edgenet.graph import Program
-from tests.unit.test_program_judge import GOOD
+from tests.unit.test_program_judge import GOOD, ROOT
 
 NASTY = st.one_of(
     st.sampled_from(
@@ -75,13 +77,17 @@ def outcome(text):
         return error.code
 
 
+def records(program):
+    none = [0] * len(program.weights)
+    return program.lower({"arena": 0, "kv": 0, "constants": 0, "weights": none}, none)
+
+
 def check(text):
     """A value that survives its own JSON and lowers to whole records, or a named error."""
     found = outcome(text)
     if isinstance(found, Program):
         assert Program.from_json(found.to_json()) == found
-        addresses = {"arena": 0, "kv": 0, "constants": 0, "weights": [0] * len(found.weights)}
-        assert len(found.lower(addresses, [0] * len(found.weights))) % 4 == 0
+        assert len(records(found)) % 4 == 0
 
 
 @given(mutations())
@@ -104,3 +110,13 @@ def test_judging_allocates_no_more_than_the_text_is_worth(text):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000 + 40 * len(text)
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs Node")
+@settings(max_examples=10, deadline=None)
+@given(st.lists(mutations(), min_size=50, max_size=50))
+def test_python_and_javascript_judge_alike(texts):
+    judge = ["node", str(ROOT / "tests/node/judge_many.mjs")]
+    done = subprocess.run(judge, input=json.dumps(texts), capture_output=True, text=True, check=True)
+    here = [found if isinstance(found, str) else records(found).hex() for found in map(outcome, texts)]
+    assert json.loads(done.stdout) == here
