@@ -155,18 +155,14 @@ def test_logits_of_every_token_are_those_of_numpy(opened, decoder):
         assert cosine > 0.999
 
 
-@pytest.mark.parametrize(("isolated", "threads"), [(True, 1), (True, 2), (False, None)])
-def test_the_same_bits_on_any_threads_isolated_or_not(opened, isolated, threads):
-    worker = opened(isolated=isolated, threads=threads)
-    assert (worker.info["isolated"], worker.info["threads"]) == (isolated, threads or 1)
-    answer = worker.ask("generate", tokens=prompt(21), options={"seed": 7, "maxTokens": 24})
-    assert answer["tokens"] == worker.ask("generate", tokens=prompt(21), options={"seed": 7, "maxTokens": 24})["tokens"]
-    logits = worker.ask("logits", tokens=prompt(45))
-    seen = SAME.setdefault("bits", (answer["tokens"], logits))
-    assert seen == (answer["tokens"], logits)
-
-
-SAME = {}  # what the first of the parametrised runs answered
+def test_the_same_bits_on_any_threads_isolated_or_not(opened):
+    found = []
+    for isolated, threads in [(True, 1), (True, 2), (False, None)]:
+        worker = opened(isolated=isolated, threads=threads)
+        assert (worker.info["isolated"], worker.info["threads"]) == (isolated, threads or 1)
+        answer = worker.ask("generate", tokens=prompt(21), options={"seed": 7, "maxTokens": 24})
+        found.append((answer["tokens"], worker.ask("logits", tokens=prompt(45))))
+    assert found[0] == found[1] == found[2]
 
 
 def test_four_requests_together_say_what_each_says_alone(opened):
@@ -233,6 +229,16 @@ def test_a_cancel_is_heard_and_others_go_on(opened):
     assert ended["error"]["name"] == "AbortError"
     assert (ended["active"], ended["waiting"]) == (0, 0)
     assert worker.ask("generate", tokens=prompt(21), options=GREEDY)["usage"]["cached"] > 0
+
+
+def test_the_abort_word_ends_a_run_and_what_was_not_cancelled_is_run_again(opened, decoder):
+    worker = opened(threads=2)
+    words = worker.page.evaluate(
+        "([n, a]) => lm.interrupt(n, a)", [worker.name, {"tokens": prompt(21), "options": GREEDY}]
+    )
+    assert words["set"] >= 1
+    assert words["left"] == 0
+    assert words["answer"]["tokens"] == lmmodel.Reference(decoder).greedy(prompt(21), 24)[0]
 
 
 # --- memory, files, builds

@@ -43,6 +43,13 @@ test("memory: a model that does not fit is refused with the numbers, before anyt
   });
 });
 
+test("memory: beside the cache it is little more than the file, threads included", () => {
+  const file = Array.from({ length: 24 }, (_, i) => weight(i, [50000, 256], "q8_0", 50000 * 272));
+  const [size, kv] = [24 * 50000 * 272, 200 << 20];
+  const { end } = planMemory(program({ weights: file, regions: { constants: 12, arena: 5 << 20, kv } }), TABLE, { base: 1 << 20, threads: 8 });
+  assert.ok((end - kv) / size < 1.05, String((end - kv) / size));
+});
+
 test("load: jobs cover every byte of every weight once, in groups that can be repacked", () => {
   const plan = planMemory(program(), TABLE, { base: 0, threads: 1 });
   const jobs = jobsOf(program(), TABLE, plan);

@@ -67,6 +67,15 @@ window.lm = {
     const status = await connection.call("lm.status");
     return { ...ended, count, heardMs: performance.now() - began, active: status.active, waiting: status.waiting };
   },
+  /** Sets the abort word at every piece, and cancels nothing. */
+  async interrupt(name, args) {
+    const { connection, abort } = await workerOf(name);
+    let set = 0;
+    const onEvent = ({ status }) => { if (status === "piece") set += Atomics.exchange(abort, 0, 1) === 0 ? 1 : 0; };
+    const answer = await connection.call("lm.generate", args, { onEvent });
+    await connection.call("lm.logits", { tokens: [1] }); // a word set after the last run ends this one's first try
+    return plain({ set, left: Atomics.load(abort, 0), answer });
+  },
   end(name) {
     workers.get(name).connection.close();
     workers.delete(name);
