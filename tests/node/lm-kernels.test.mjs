@@ -7,6 +7,7 @@ import { Worker } from "node:worker_threads";
 import { wasmHost } from "../../web/engine/kernels.js";
 import { checkRecord } from "../../web/engine/kernels/health.js";
 import { runRecord } from "../../web/engine/kernels/records.js";
+import { checkBuild } from "../../web/engine/lm/health.js";
 import { bytes, json } from "./pack-folder.mjs";
 
 const { records } = json("vectors.json");
@@ -23,6 +24,19 @@ test("every kernel has vectors", () => {
   const packed = ["quantize", "rms_norm_quantize", "layer_norm_quantize"]; // their answers are compared in Python
   assert.deepEqual(engine().table.ops.map(([name]) => name).filter((name) => !covered.has(name)), packed);
 });
+
+for (const name of ["simd", "relaxed", "simd.threads"]) {
+  test(`the health check of ${name} passes, and fails where a kernel answers otherwise`, async () => {
+    const build = { name, module: await WebAssembly.compile(bytes(`engine.${name}.wasm`)), shared: name.endsWith("threads") };
+    const health = json("health.json");
+    assert.equal(await checkBuild(build, health), health.records.length);
+    const [wrong] = structuredClone(health.records.filter(({ kernel, code }) => kernel === "rms_norm" && code === 0));
+    wrong.words.eps = 0x3f800000; // 1
+    await assert.rejects(checkBuild(build, { records: [wrong] }), { code: "pack_health_check", message: /differs/ });
+    wrong.words.d = 2 ** 28; // the row ends outside of memory
+    await assert.rejects(checkBuild(build, { records: [wrong] }), { code: "pack_health_check", message: /stopped/ });
+  });
+}
 
 // --- threads --------------------------------------------------------------------------------------------------------
 let shared, workers;
