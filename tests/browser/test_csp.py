@@ -15,8 +15,10 @@ WORK = """async () => {
   await session.index.put("a", await session.embedBatch(["a cat", "a bank"]));
   const { results } = await session.index.search({ text: "kitten", k: 2 });
   const { marks } = await session.teach.mark({ query: "kitten", id: "a", row: 1, relevant: true });
+  const language = await loader.load("python-completion-7m-q8");
+  const text = await language.generate("import o", { temperature: 0, maxTokens: 4 });
   const { engine } = await loader.status();
-  return { broken, row: results[0].row, marks: marks.length, kernels: engine.kernels.build };
+  return { broken, row: results[0].row, marks: marks.length, kernels: engine.kernels.build, text, build: language.info.build };
 }"""
 
 
@@ -34,15 +36,16 @@ def test_nothing_needs_eval_blobs_or_inline_scripts(page, dist):
         found = page.evaluate(WORK)
     assert found["broken"] == []
     assert (found["row"], found["marks"]) == (0, 1)
-    assert found["kernels"] != "scalar"
+    assert found["kernels"] != "scalar" and found["text"] and "relaxed" in found["build"]
 
 
-def test_without_wasm_unsafe_eval_the_error_is_ours_and_says_what_is_missing(page, dist):
+@pytest.mark.parametrize("model", ["minilm-l6-v2-q8", "python-completion-7m-q8"])
+def test_without_wasm_unsafe_eval_the_error_is_ours_and_says_what_is_missing(page, dist, model):
     tighter = STRICT.replace(" 'wasm-unsafe-eval'", "")
     with hosted(dist, {"Content-Security-Policy": tighter}) as url:
         policy_page(page, url, tighter)
-        code = page.evaluate("""async () => {
+        code = page.evaluate("""async (model) => {
           const { ModelLoader } = await import("./edgenet.js");
-          try { await new ModelLoader().load("minilm-l6-v2-q8"); return "loaded"; } catch (e) { return [e.code, e.message]; }
-        }""")
+          try { await new ModelLoader().load(model); return "loaded"; } catch (e) { return [e.code, e.message]; }
+        }""", model)
     assert code[0] == "feature_missing" and "wasm-unsafe-eval" in code[1], code

@@ -5,6 +5,7 @@
 import { FeatureMissing, ModelInvalid, NotCached, NotSupported, named } from "../sdk/errors.js";
 import { holdUse } from "../loader/locks.js";
 import { modelKey, openArtifact, readKey } from "../loader/store.js";
+import { requireCompiling } from "./compiling.js";
 import { createEmbedder } from "./embedder.js";
 import { ort } from "./ort.js";
 
@@ -40,15 +41,6 @@ export async function openModel({ id, version, threads }, urls, emit) {
   } catch (error) {
     release();
     throw error;
-  }
-}
-
-/** The smallest module tells whether this worker may compile at all. */
-function requireCompiling() {
-  try {
-    new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]));
-  } catch (error) {
-    throw new FeatureMissing(`This site's Content-Security-Policy forbids WebAssembly. Add 'wasm-unsafe-eval' to script-src of the files under workers/. (${/** @type {Error} */ (error).message})`, {});
   }
 }
 

@@ -4,6 +4,7 @@
 import { InvalidOption, NoModel, NotSupported } from "../../sdk/errors.js";
 import { TextTokenizer } from "../../text/tokenizer.js";
 import { serve } from "../../workers/rpc.js";
+import { requireCompiling } from "../compiling.js";
 import { ort } from "../ort.js";
 import { engineBuilds } from "./builds.js";
 import { generate } from "./generate.js";
@@ -21,6 +22,7 @@ function current() {
 
 /** @param {any} which of `lm.load` @param {(event: any) => void} emit */
 async function open({ dtype, threads = 1, ...which }, emit) {
+  requireCompiling();
   const folder = await openFolder(which);
   try {
     const { path, dtype: kind } = pickWeights(folder.paths, dtype);
