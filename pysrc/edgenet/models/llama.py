@@ -7,13 +7,13 @@ from ..graph import Tensor
 from .blocks import Build, attention, decoder, gated, rms, wanted_rows
 
 
-def sequential(b: Build, x: Tensor, i: int, style: str) -> Tensor:
+def sequential(b: Build, x: Tensor, i: int, style: str, window: int = 0) -> Tensor:
     """A layer of most decoders: x + attention(norm x), then x + feed-forward(norm x)."""
     at = f"blk.{i}."
-    x = b.graph.add(x, attention(b, rms(b, x, f"{at}attn_norm"), i, style, b.config.window))
+    x = b.graph.add(x, attention(b, rms(b, x, f"{at}attn_norm"), i, style, window))
     x = wanted_rows(b, x, i)
     return b.graph.add(x, gated(b, rms(b, x, f"{at}ffn_norm"), at, "silu"))
 
 
 def llama(b: Build) -> None:
-    decoder(b, lambda b, x, i: sequential(b, x, i, "norm"))
+    decoder(b, lambda b, x, i: sequential(b, x, i, "norm", b.config.window))

@@ -18,4 +18,4 @@ def phi2(b: Build) -> None:
 
 
 def phi3(b: Build) -> None:
-    decoder(b, lambda b, x, i: sequential(b, x, i, "neox"))
+    decoder(b, lambda b, x, i: sequential(b, x, i, "neox", b.config.window))
