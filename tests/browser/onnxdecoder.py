@@ -1,7 +1,8 @@
 """A tiny random Qwen2-like decoder as an ONNX folder of the Hugging Face layout, and what native onnxruntime says it answers.
 
 Inputs input_ids, attention_mask, position_ids and past_key_values.N.key/value; outputs logits and present.N.key/value. Attention is made of
-plain operators, so native and web runtimes share no fused kernel; the matrices of "q4" are com.microsoft's MatMulNBits.
+plain operators, so native and web runtimes share no fused kernel; the matrices of "q4" are com.microsoft's MatMulNBits; "fp16" keeps its cache
+and gives its logits in half precision.
 """
 
 import json
@@ -19,12 +20,12 @@ TOKENIZER = vocabulary(MODELS["qwen2"])
 TOKENS = TOKENIZER["tokenizer.ggml.tokens"]
 EOS = TOKENIZER["tokenizer.ggml.eos_token_id"]
 BLOCK = 32
-INTS, FLOATS = TensorProto.INT64, TensorProto.FLOAT
+INTS, FLOATS, HALVES = TensorProto.INT64, TensorProto.FLOAT, TensorProto.FLOAT16
 TEMPLATE = "{% for m in messages %}<|special1|>{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<|special1|>assistant: {% endif %}"
 
 
 class Builder:
-    """Nodes and weights of one graph; `kind` is fp32 or q4."""
+    """Nodes and weights of one graph; `kind` is fp32, q4 or fp16."""
 
     def __init__(self, kind):
         self.kind, self.nodes, self.weights, self.random = kind, [], [], np.random.default_rng(7)
@@ -110,10 +111,7 @@ class Builder:
         q = self.rotate(self.heads(self.linear(x, f"{p}.q", HEADS * HEAD, WIDTH, bias=True), HEADS), *angles)
         k = self.rotate(self.heads(self.linear(x, f"{p}.k", KV_HEADS * HEAD, WIDTH, bias=True), KV_HEADS), *angles)
         v = self.heads(self.linear(x, f"{p}.v", KV_HEADS * HEAD, WIDTH, bias=True), KV_HEADS)
-        k, v = (
-            self.node("Concat", [f"past_key_values.{layer}.{part}", new], f"present.{layer}.{part}", axis=2)
-            for part, new in (("key", k), ("value", v))
-        )
+        k, v = (self.cached(layer, part, new) for part, new in (("key", k), ("value", v)))
         groups = [i // (HEADS // KV_HEADS) for i in range(HEADS)]
         k, v = (self.node("Gather", [part, self.ints(*groups)], axis=1) for part in (k, v))
         scores = self.node("MatMul", [q, self.node("Transpose", [k], perm=[0, 1, 3, 2])])
@@ -123,6 +121,15 @@ class Builder:
         mixed = self.node("MatMul", [self.node("Softmax", [scores], axis=-1), v])
         flat = self.node("Reshape", [self.node("Transpose", [mixed], perm=[0, 2, 1, 3]), self.ints(0, 0, -1)])
         return self.linear(flat, f"{p}.o", WIDTH, HEADS * HEAD)
+
+    def cached(self, layer, part, new):
+        """What came before and what is new, as f32; the same is given back as the next step's past."""
+        past, present = f"past_key_values.{layer}.{part}", f"present.{layer}.{part}"
+        if self.kind != "fp16":
+            return self.node("Concat", [past, new], present, axis=2)
+        whole = self.node("Concat", [self.node("Cast", [past], to=FLOATS), new], axis=2)
+        self.node("Cast", [whole], present, to=HALVES)
+        return whole
 
     def feed(self, x, layer):
         gate = self.linear(x, f"l{layer}.gate", FEED, WIDTH)
@@ -138,7 +145,9 @@ class Builder:
         for layer in range(LAYERS):
             x = self.node("Add", [x, self.attention(self.norm(x, f"l{layer}.n1"), layer, angles, future)])
             x = self.node("Add", [x, self.feed(self.norm(x, f"l{layer}.n2"), layer)])
-        self.node("Identity", [self.linear(self.norm(x, "n"), "head", len(TOKENS), WIDTH)], "logits")
+        logits = self.linear(self.norm(x, "n"), "head", len(TOKENS), WIDTH)
+        kept = HALVES if self.kind == "fp16" else FLOATS
+        self.node("Cast", [logits], "logits", to=kept)
         value = helper.make_tensor_value_info
         own = [
             value("input_ids", INTS, [1, "n"]),
@@ -146,9 +155,9 @@ class Builder:
             value("position_ids", INTS, [1, "n"]),
         ]
         caches = [(i, part) for i in range(LAYERS) for part in ("key", "value")]
-        past = [value(f"past_key_values.{i}.{part}", FLOATS, [1, KV_HEADS, "past", HEAD]) for i, part in caches]
-        present = [value(f"present.{i}.{part}", FLOATS, [1, KV_HEADS, "total", HEAD]) for i, part in caches]
-        outputs = [value("logits", FLOATS, [1, "n", len(TOKENS)]), *present]
+        past = [value(f"past_key_values.{i}.{part}", kept, [1, KV_HEADS, "past", HEAD]) for i, part in caches]
+        present = [value(f"present.{i}.{part}", kept, [1, KV_HEADS, "total", HEAD]) for i, part in caches]
+        outputs = [value("logits", kept, [1, "n", len(TOKENS)]), *present]
         graph = helper.make_graph(self.nodes, "decoder", own + past, outputs, self.weights)
         opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
@@ -174,8 +183,9 @@ class Native:
         self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
     def greedy(self, tokens, count):
-        empty = np.zeros((1, KV_HEADS, 0, HEAD), np.float32)
-        past = {i.name: empty for i in self.session.get_inputs() if i.name.startswith("past")}
+        caches = [i for i in self.session.get_inputs() if i.name.startswith("past")]
+        kept = np.float16 if "float16" in caches[0].type else np.float32
+        past = {i.name: np.zeros((1, KV_HEADS, 0, HEAD), kept) for i in caches}
         names = [o.name for o in self.session.get_outputs()]
         drawn, new, seen, lead = [], list(tokens), 0, np.inf
         for _ in range(count):
