@@ -37,12 +37,12 @@ def lm_folder(tmp_path_factory):
     return folder
 
 
-def write_broken(folder, thread):
-    """In place of the best build, one whose thread `thread` traps in its ninth run; the pack is signed anew."""
+def write_broken(folder, thread=0, longer=8):
+    """In place of the best build, one that traps as tests/wasm/lm/broken.c says; the pack is signed anew."""
     sources = [
         p for p in [*(wasm.WASM / "ops").glob("*.c"), *(wasm.WASM / "lm").glob("*.c")] if p.name != "interpreter.c"
     ]
-    flags = (*wasm.BUILDS["relaxed.threads"][0], f"-DTHREAD={thread}")
+    flags = (*wasm.BUILDS["relaxed.threads"][0], f"-DTHREAD={thread}", f"-DLONGER={longer}")
     path = folder / "engine.relaxed.threads.wasm"
     wasm.compile_c(sorted([*sources, ROOT / "tests" / "wasm" / "lm" / "broken.c"]), path, flags, wasm.STACK)
     data = path.read_bytes()
@@ -294,6 +294,20 @@ def test_a_build_that_traps_in_an_answer_is_replaced_and_the_answer_goes_on(
     assert "relaxed.threads failed" in said["reason"]
     status = worker.ask("status")
     assert (status["build"], status["threads"]) == ("simd.threads", 2)
+
+
+def test_a_build_that_fails_its_health_check_is_not_given_a_model(page, lm_site, lm_folder, tmp_path):
+    shutil.copytree(lm_folder / "kernels", tmp_path / "kernels")
+    site = lm_site()
+    for name, data in write_broken(tmp_path / "kernels", longer=0).items():
+        site.put(f"kernels/{name}", data)
+    page.goto(site.server.url + "/")
+    worker = Worker(page)
+    worker.js("pull", "decoder")
+    assert worker.load(id="decoder", version="1.0.0")["build"] == "simd.threads"
+    assert [e["build"] for e in worker.events(code="engine_build")] == ["relaxed.threads", "simd.threads"]
+    (said,) = worker.events(status="fallback", code="engine_build_failed")
+    assert "health" in said["reason"] or "stopped in the kernel" in said["reason"]
 
 
 BAD_FILES = [

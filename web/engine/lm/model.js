@@ -2,7 +2,7 @@
  * A language model in this worker: its files, an engine on the best build that works, its pages and its scheduler. A build that traps, loses a
  * thread or gives NaN makes room for the next one, and says so; what was under way goes on there.
  */
-import { KernelError, ModelInvalid, NotCached, OutputNotFinite, WorkerDied } from "../../sdk/errors.js";
+import { HealthCheckFailed, KernelError, ModelInvalid, NotCached, OutputNotFinite, WorkerDied } from "../../sdk/errors.js";
 import { holdUse } from "../../loader/locks.js";
 import { modelKey, openArtifact, readKey } from "../../loader/store.js";
 import { breather } from "./breath.js";
@@ -16,7 +16,7 @@ const DESCRIBED = /** @type {const} */ (["program", "tokenizer", "generation"]);
 /** Of wasm/lm/lm.h. */
 const MOST_THREADS = 8;
 /** What another build may do better; everything else is the model's or the caller's. */
-const OF_THE_BUILD = [KernelError, OutputNotFinite, WorkerDied];
+const OF_THE_BUILD = [HealthCheckFailed, KernelError, OutputNotFinite, WorkerDied];
 
 /**
  * @typedef {object} Files
