@@ -49,7 +49,7 @@ def measure(quick: bool) -> dict:
         page = browser.new_page()
         page.set_default_timeout(1_200_000)
         page.goto(f"{address}/page.html")
-        page.wait_for_function("window.bench")
+        page.wait_for_function("window.ready")
         out = page.evaluate("(args) => window.bench(args)", arguments)
         return {"cases": out, "browser": f"Chromium {browser.version}"}
 
