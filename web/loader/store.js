@@ -215,10 +215,12 @@ function memoryReader(root, record) {
 }
 
 function chunkwise({ chunkSize }, load, root) {
+  let last = { i: -1, bytes: undefined }; // who reads on from where a read ended finds that chunk here
   async function read(offset, length) {
     const out = new Uint8Array(length);
     for (let i = Math.floor(offset / chunkSize); i * chunkSize < offset + length; i++) {
-      const bytes = await load(i);
+      const bytes = i === last.i ? last.bytes : await load(i);
+      last = { i, bytes };
       if (!bytes) throw new NotCached(`Chunk ${i} of artifact ${root.slice(0, 12)}… is gone: the browser cleared storage. Pull the model again.`, { root });
       const start = Math.max(offset, i * chunkSize);
       out.set(bytes.subarray(start - i * chunkSize, offset + length - i * chunkSize), start - offset);

@@ -52,7 +52,7 @@ export class LanguageEngine {
       engine.#place(table);
       await engine.#pour(jobsOf(program, table, plan), sources, emit, signal);
       team?.enter(plan.control);
-      emit({ status: "progress", phase: "warmup", name: program.name, loaded: 0, total: 1, progress: 100 });
+      emit({ status: "progress", phase: "warmup", name: program.name, loaded: 1, total: 1, progress: 100 });
       engine.threads = fixed ? most : fasterThreads(engine, most);
       return engine;
     } catch (error) {
@@ -66,7 +66,7 @@ export class LanguageEngine {
     this.program = program;
     this.build = build;
     this.plan = plan;
-    this.wasm = memory;
+    this.wasm = memory; // null once disposed
     this.exports = exports;
     this.capacity = program.capacity;
     this.outputs = Object.fromEntries(program.buffers.map((/** @type {any} */ buffer) => [buffer.name, this.#view(buffer)]));
@@ -84,8 +84,8 @@ export class LanguageEngine {
 
   #shapeOf(/** @type {string} */ name) { return this.program.buffers.find((/** @type {any} */ buffer) => buffer.name === name)?.shape ?? []; }
 
-  /** What a page sets to 1 to end the run under way; shared memory only. */
-  get abortWord() { return new Int32Array(this.wasm.buffer, this.plan.control + 4 * CONTROL.abort, 1); }
+  /** What a page sets to 1 to end the run under way; where memory is shared. */
+  get abortWord() { return this.wasm && this.build.shared ? new Int32Array(this.wasm.buffer, this.plan.control + 4 * CONTROL.abort, 1) : undefined; }
 
   /** All of a buffer, at the largest legal sizes. @param {any} buffer */
   #view({ region, offset, dtype, shape }) {
@@ -214,12 +214,13 @@ export class LanguageEngine {
   /** Bytes. */
   memory() {
     const { weights, kv, arena } = this.plan.bytes;
-    return { modelBytes: weights, kvCacheBytes: kv, arenaBytes: arena, wasmBytes: this.wasm.buffer.byteLength };
+    return { modelBytes: weights, kvCacheBytes: kv, arenaBytes: arena, wasmBytes: this.wasm?.buffer.byteLength ?? 0 };
   }
 
-  /** Ends the threads; memory goes with the last reference. */
+  /** Ends the threads and lets go of the memory; whoever still holds this object holds no weights. */
   dispose() {
     this.team?.close();
+    Object.assign(this, { exports: null, wasm: null, outputs: {}, words: null });
   }
 }
 

@@ -12,6 +12,7 @@ import { Model, openFiles } from "./model.js";
 
 /** @type {any} */ let config = null;
 /** @type {{model: Model, tokenizer: TextTokenizer, generation: any} | null} */ let loaded = null;
+let loading = false;
 /** What happens outside of one call's own work is said in the latest call that is under way. @type {Set<(event: any) => void>} */
 const listeners = new Set();
 const emit = (/** @type {any} */ event) => [...listeners].at(-1)?.(event);
@@ -33,26 +34,20 @@ function describe() {
   return {
     name: generation.name ?? engine.program.name, architecture: generation.architecture, parameters: generation.parameters, context: engine.capacity.context,
     vocabulary: engine.vocabulary, dimensions: engine.dimensions, threads: engine.threads, build: engine.build.name, isolated: globalThis.crossOriginIsolated === true, why: model.why,
-    memory: model.memory(), chat: Boolean(generation.chatTemplate), abort: engine.build.shared ? engine.abortWord : undefined,
+    memory: model.memory(), chat: Boolean(generation.chatTemplate), abort: engine.abortWord,
   };
 }
 
 /** @type {Record<string, import("../../workers/rpc.js").Handler>} */
 const handlers = {
-  async "lm.load"({ threads, without, context, ...which }, { signal }) {
+  async "lm.load"(args, { signal }) {
     if (!config) throw new NoModel("The worker was not configured.", {});
-    if (loaded) throw new InvalidOption("This worker holds a model already: one worker, one model. Dispose it, or start another worker.", { option: "id" });
-    const files = await openFiles(which);
+    if (loaded || loading) throw new InvalidOption("This worker holds a model already: one worker, one model. Dispose it, or start another worker.", { option: "id" });
+    loading = true;
     try {
-      checkContext(files, context);
-      const opening = Model.open({ files, urls: config.urls, threads, without, emit, signal });
-      opening.catch(() => {}); // thrown below, unless the tokenizer is broken
-      const tokenizer = await tokenizerOf(files, opening);
-      const model = await opening;
-      loaded = { model, tokenizer, generation: files.generation };
-    } catch (error) {
-      files.release();
-      throw error;
+      loaded = await load(args, signal);
+    } finally {
+      loading = false;
     }
     return describe();
   },
@@ -85,8 +80,23 @@ const handlers = {
   },
 };
 
+/** @param {any} args of `lm.load` @param {AbortSignal} signal */
+async function load({ threads, without, context, ...which }, signal) {
+  const files = await openFiles(which);
+  try {
+    checkContext(files, context);
+    const opening = Model.open({ files, urls: config.urls, threads, without, emit, signal });
+    opening.catch(() => {}); // thrown below, unless the tokenizer is broken
+    const tokenizer = tokenizerOf(files, opening);
+    return { model: await opening, tokenizer, generation: files.generation };
+  } catch (error) {
+    files.release();
+    throw error;
+  }
+}
+
 /** Built while the engine's files are on their way. @param {any} files @param {Promise<Model>} opening */
-async function tokenizerOf({ tokenizer }, opening) {
+function tokenizerOf({ tokenizer }, opening) {
   try {
     return new TextTokenizer(tokenizer);
   } catch (error) {
