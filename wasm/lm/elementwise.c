@@ -1,23 +1,40 @@
 // Element by element over n rows of d: a thread's share is a range of the n * d numbers. The output may be one of the inputs.
 #include "math.h"
 
-typedef v128_t function(v128_t x, v128_t y, v128_t k);
+// out = f(x, y, k) for `count` numbers, a multiple of 4
+typedef void loop(const float *x, const float *y, float *out, v128_t k, int count);
 
-// out = f(x, y, k); f is a constant, so that its code stands in the loop
-INLINE int each(function *f, const float *x, const float *y, float *out, int n, int d, float k, int thread, int threads) {
+#define LOOP(name, value)                                                           \
+  static void name(const float *xs, const float *ys, float *out, v128_t k, int count) { \
+    for (int i = 0; i < count; i += 4) {                                            \
+      v128_t x = LOAD(xs + i), y = LOAD(ys + i);                                    \
+      (void)y, (void)k;                                                             \
+      wasm_v128_store(out + i, value);                                              \
+    }                                                                               \
+  }
+
+// The last numbers of all go through the same loop, from and to a vector of their own.
+static int each(loop *f, const float *x, const float *y, float *out, int n, int d, float k, int thread, int threads) {
   if (n < 0 || d <= 0) return INVALID_PARAMS;
-  int i, end;
-  share(n * d, 16, thread, threads, &i, &end);
+  int begin, end;
+  share(n * d, 16, thread, threads, &begin, &end);
+  int whole = (end - begin) & ~3, left = (end - begin) & 3, last = begin + whole;
   v128_t constant = wasm_f32x4_splat(k);
-  for (; i + 4 <= end; i += 4) wasm_v128_store(out + i, f(LOAD(x + i), LOAD(y + i), constant));
-  if (i < end) store_some(out + i, f(load_some(x + i, end - i), load_some(y + i, end - i), constant), end - i);
+  f(x + begin, y + begin, out + begin, constant, whole);
+  if (left) {
+    float xs[4], ys[4];
+    wasm_v128_store(xs, load_some(x + last, left));
+    wasm_v128_store(ys, load_some(y + last, left));
+    f(xs, ys, xs, constant, 4);
+    store_some(out + last, LOAD(xs), left);
+  }
   return OK;
 }
 
-static inline v128_t sum(v128_t x, v128_t y, v128_t k) { return wasm_f32x4_add(x, y); }
-static inline v128_t product(v128_t x, v128_t y, v128_t k) { return wasm_f32x4_mul(x, y); }
-static inline v128_t times(v128_t x, v128_t y, v128_t k) { return wasm_f32x4_mul(x, k); }
-static inline v128_t capped(v128_t x, v128_t y, v128_t k) { return wasm_f32x4_mul(k, tanh4(wasm_f32x4_div(x, k))); }
+LOOP(sum, wasm_f32x4_add(x, y))
+LOOP(product, wasm_f32x4_mul(x, y))
+LOOP(times, wasm_f32x4_mul(x, k))
+LOOP(capped, wasm_f32x4_mul(k, tanh4(wasm_f32x4_div(x, k))))
 
 typedef struct {
   const float *x, *y;  // n x d
@@ -55,10 +72,11 @@ typedef struct {
 OP(softcap) { return a->cap > 0 ? each(capped, a->x, a->x, a->out, a->n, a->d, a->cap, thread, threads) : INVALID_PARAMS; }
 
 #define ACTS(X) X(NONE) X(SILU) X(GELU) X(GELU_ERF) X(RELU)
-#define FUNCTIONS(act)                                                                                   \
-  static inline v128_t act_##act(v128_t x, v128_t y, v128_t k) { return activate(x, ACT_##act); }         \
-  static inline v128_t act_##act##_times(v128_t x, v128_t y, v128_t k) { return wasm_f32x4_mul(activate(x, ACT_##act), y); }
-ACTS(FUNCTIONS)
+#define LOOPS(act) LOOP(act_##act, activate(x, ACT_##act)) LOOP(gate_##act, wasm_f32x4_mul(activate(x, ACT_##act), y))
+#define ACT_LOOP(act) [ACT_##act] = act_##act,
+#define GATE_LOOP(act) [ACT_##act] = gate_##act,
+ACTS(LOOPS)
+static loop *const act_loops[] = {ACTS(ACT_LOOP)}, *const gate_loops[] = {ACTS(GATE_LOOP)};
 
 typedef struct {
   const float *x;  // n x d
@@ -67,12 +85,7 @@ typedef struct {
   uint32_t act;
 } activation_args;
 
-OP(activation) {
-#define CASE(name) case ACT_##name: return each(act_##name, a->x, a->x, a->out, a->n, a->d, 0, thread, threads);
-  switch (a->act) { ACTS(CASE) }
-#undef CASE
-  return INVALID_PARAMS;
-}
+OP(activation) { return a->act > ACT_RELU ? INVALID_PARAMS : each(act_loops[a->act], a->x, a->x, a->out, a->n, a->d, 0, thread, threads); }
 
 typedef struct {
   const float *gate, *up;  // n x d
@@ -82,9 +95,4 @@ typedef struct {
 } glu_args;
 
 // act(gate) * up
-OP(glu) {
-#define CASE(name) case ACT_##name: return each(act_##name##_times, a->gate, a->up, a->out, a->n, a->d, 0, thread, threads);
-  switch (a->act) { ACTS(CASE) }
-#undef CASE
-  return INVALID_PARAMS;
-}
+OP(glu) { return a->act > ACT_RELU ? INVALID_PARAMS : each(gate_loops[a->act], a->gate, a->up, a->out, a->n, a->d, 0, thread, threads); }
