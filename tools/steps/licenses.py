@@ -6,7 +6,7 @@ import zipfile
 from tools.paths import CACHE, NODE_MODULES
 from tools.steps import assets
 
-BUNDLED = ["@huggingface/tokenizers", "idb-keyval", "onnxruntime-web", "pyodide"]
+BUNDLED = ["@huggingface/jinja", "@huggingface/tokenizers", "idb-keyval", "onnxruntime-web", "pyodide"]
 TEXT_NAMES = ("LICENSE", "LICENCE", "COPYING", "NOTICE", "THIRDPARTY")
 
 

@@ -25,7 +25,7 @@ FILES = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "q8": "model_quantized
 def prepare() -> Path:
     """The folder to serve. The models are made once, the pages every time."""
     HOME.mkdir(parents=True, exist_ok=True)
-    for page in ("ours", "peer"):
+    for page in ("ours", "engine", "peer"):
         esbuild(
             HERE / f"{page}.js", "--bundle", "--format=esm", "--log-level=warning", f"--outfile={HOME / f'{page}.js'}"
         )
