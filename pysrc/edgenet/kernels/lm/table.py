@@ -1,7 +1,7 @@
 """The one table of the language engine's kernels: argument words in order, shapes, dtypes, tolerance. Imports no NumPy; runs anywhere.
 
 An op code is a position in OPS: rows are appended, never moved; changing an argument raises OPSET. Adding a kernel is a row here, a line
-in `wasm/lm/table.c`, one C function, and in the row's module a reference of the same name and its cases (`<name>_cases`).
+in `wasm/lm/table.c`, one C function, and in the row's module a reference of the same name and cases of it.
 """
 
 from __future__ import annotations
