@@ -5,9 +5,10 @@
 // Columns are multiplied as integers and summed exactly over a block; only then scales come in, in f32, block after block in order. So a row
 // gives the same bits alone and among others, and builds differ by the rounding of `madd` alone.
 //
-// Relaxed: i16x8.relaxed_dot multiplies int8 by 7-bit weights, which is exact on every machine, and is one instruction on all x64 (the i32x4
-// form is five where AVX-VNNI lacks; on ARM it is the other way round). A lane sums 16 products. Unsigned weights would leave int16 on the way, but the true sum minus the
-// centre's share never does (16 * 16 * 127 < 2^15), and additions wrap: so lanes start at -centre * (sum of their activations).
+// Relaxed: i16x8.relaxed_dot multiplies int8 by 7-bit weights, which is exact on every machine, and V8 makes it one instruction on all x64 (the
+// i32x4 form becomes five where AVX-VNNI lacks; on ARM that form is the shorter one). A lane sums 16 products. Unsigned weights would leave
+// int16 on the way, but the true sum minus the centre's share never does (16 * 16 * 127 < 2^15), and additions wrap: so lanes start at
+// -centre * (sum of their activations).
 #pragma once
 #include "dots.h"
 
