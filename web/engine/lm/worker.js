@@ -88,7 +88,12 @@ async function load({ threads, without, context, ...which }, signal) {
     const opening = Model.open({ files, urls: config.urls, threads, without, emit, signal });
     opening.catch(() => {}); // thrown below, unless the tokenizer is broken
     const tokenizer = tokenizerOf(files, opening);
-    return { model: await opening, tokenizer, generation: files.generation };
+    const model = await opening;
+    if (signal.aborted) { // too late to be heard on the way: nobody waits for it any more
+      model.dispose();
+      throw signal.reason;
+    }
+    return { model, tokenizer, generation: files.generation };
   } catch (error) {
     files.release();
     throw error;
