@@ -68,13 +68,13 @@ test("local: a model that starts again after its worker died is loaded from the 
 });
 
 /** A file server; `asked` lists method and range. */
-async function serving(t, { ranges = true, status = 200 } = {}) {
+async function serving(t, { ranges = true, status = 200, dated = false } = {}) {
   const asked = [];
   const server = createServer(({ method, headers: { range } }, answer) => {
     asked.push(range ? `${method} ${range}` : method);
     const [, from, to] = (ranges && /bytes=(\d+)-(\d+)/.exec(range ?? "")) || [];
     const body = from ? BYTES.subarray(Number(from), Number(to) + 1) : BYTES;
-    answer.writeHead(from ? 206 : status, { "Content-Length": body.length }).end(method === "HEAD" ? undefined : body);
+    answer.writeHead(from ? 206 : status, { "Content-Length": body.length, ...(dated && { "Last-Modified": "Sat, 21 Nov 2026 00:00:00 GMT" }) }).end(method === "HEAD" ? undefined : body);
   });
   await new Promise((resolve) => { server.listen(0, () => resolve(undefined)); });
   t.after(() => server.close());
@@ -87,6 +87,14 @@ test("local: of an address the header comes first, then the whole with its progr
   const session = await stage.loader.load({ url }, { onProgress: ({ phase, loaded, total, name }) => phase === "download" && seen.push([name, loaded <= total, total]) });
   assert.deepEqual(asked, ["HEAD", "GET bytes=0-0", "GET bytes=0-3", "GET"]);
   assert.deepEqual([session.manifest.merkleRoot, seen.at(-1)], [ROOT, ["far.gguf", true, BYTES.length]]);
+});
+
+test("local: an address whose file has not changed needs no Python the second time", async (t) => {
+  const [stage, { asked, url }] = [new Stage(t), await serving(t, { dated: true })];
+  const first = await stage.loader.load({ url });
+  asked.length = 0;
+  assert.equal((await stage.loader.load({ url })).id, first.id);
+  assert.deepEqual([asked, stage.compiles.length], [["HEAD", "GET bytes=0-0", "GET"], 2]);
 });
 
 test("local: a server that gives no parts is asked for the whole at once", async (t) => {

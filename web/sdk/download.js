@@ -15,15 +15,17 @@ async function ask(url, options) {
 
 /**
  * @param {string} url @param {AbortSignal} [signal]
- * @returns {Promise<{size: number | null, read: (offset: number, length: number) => Promise<Uint8Array>, download: (onProgress: (loaded: number, total: number) => void) => Promise<Blob>}>}
- *   `size` is null, and `read` of no use, where the server gives no parts
+ * @returns {Promise<{size: number | null, stamp: string | null, read: (offset: number, length: number) => Promise<Uint8Array>, download: (onProgress: (loaded: number, total: number) => void) => Promise<Blob>}>}
+ *   `size` is null, and `read` of no use, where the server gives no parts; `stamp` changes when the file does, null where the server does not say
  */
 export async function openUrl(url, signal) {
   const head = await ask(url, { method: "HEAD", signal });
   const length = Number(head.headers.get("Content-Length"));
   const ranged = length > 0 && (await givesParts(url, signal));
+  const mark = head.headers.get("Last-Modified") ?? head.headers.get("ETag");
   return {
     size: ranged ? length : null,
+    stamp: mark && length ? `${length}:${mark}` : null,
     async read(offset, count) {
       const answer = await ask(url, { headers: { Range: `bytes=${offset}-${offset + count - 1}` }, signal });
       return new Uint8Array(await answer.arrayBuffer());

@@ -39,30 +39,45 @@ export async function prepareLocal(source, how) {
 /** What a person reads of where it came from. @param {any} source @returns {string} */
 export const sourceName = ({ file, name, url }) => name ?? file?.name ?? (url ? new URL(url, globalThis.document?.baseURI).pathname.split("/").pop() : "local model");
 
-/**
- * Files are known again by name, size and time of their last change. @param {Record<string, Blob & {lastModified?: number}>} files by name @param {How} how
- * @param {Compiled} [compiled] @returns {Promise<LocalModel>}
- */
-async function fromFiles(files, how, compiled) {
+/** Files are known again by name, size and time of their last change. @param {Record<string, Blob & {lastModified?: number}>} files by name @param {How} how @returns {Promise<LocalModel>} */
+async function fromFiles(files, how) {
   const list = Object.entries(files);
-  const key = [...list.map(([name, file]) => [name, file.size, file.lastModified]), how.context, VERSION].join(":");
-  const known = await get(key, how.store).catch(() => undefined); // a browser without storage remembers nothing
+  const dated = list.every(([, { lastModified }]) => lastModified !== undefined);
+  const key = dated ? [...list.map(([name, { size, lastModified }]) => [name, size, lastModified]), how.context, VERSION].join(":") : null;
+  const known = await recall(key, how.store);
   if (known) return localModel(files, known);
   const readable = list.map(([name, file]) => ({ name, size: file.size, read: blobAt(file) }));
-  const [made, root] = await Promise.all([compiled ?? compiledFrom(readable, how), rootOf(new Blob(list.map(([, file]) => file)), how)]);
-  const fresh = { ...made, root, at: Date.now() };
-  if (list.every(([, { lastModified }]) => lastModified !== undefined)) await remember(key, fresh, how.store);
-  return localModel(files, fresh);
+  return named(files, compiledFrom(readable, how), key, how);
 }
 
-/** The header first: a model that does not fit is refused before its weights are fetched. @param {string} url @param {How} how @returns {Promise<LocalModel>} */
+/**
+ * Of an address the header comes first: a model that does not fit is refused before its weights are fetched. It is known again by address, size and
+ * the date or mark that its server gives it. @param {string} url @param {How} how @returns {Promise<LocalModel>}
+ */
 async function fromUrl(url, how) {
   const name = sourceName({ url });
   const remote = await openUrl(url, how.signal);
-  const compiled = remote.size === null ? undefined : await compiledFrom([{ name, size: remote.size, read: remote.read }], how);
+  const key = remote.stamp ? [url, remote.stamp, how.context, VERSION].join(":") : null;
+  const known = await recall(key, how.store);
+  const early = known || remote.size === null ? null : await compiledFrom([{ name, size: remote.size, read: remote.read }], how);
   const file = await remote.download((loaded, total) => how.onEvent({ status: "progress", phase: "download", file: name, loaded, total }));
-  return fromFiles({ [name]: file }, how, compiled);
+  if (known) return localModel({ [name]: file }, known);
+  return named({ [name]: file }, early ?? compiledFrom([{ name, size: file.size, read: blobAt(file) }], how), key, how);
 }
+
+/** Named by its content, which is hashed while Python compiles, and remembered. @param {Record<string, Blob>} files @param {Compiled | Promise<Compiled>} compiled @param {string | null} key @param {How} how */
+async function named(files, compiled, key, how) {
+  const failed = new AbortController();
+  const signal = how.signal ? AbortSignal.any([how.signal, failed.signal]) : failed.signal;
+  const both = Promise.all([compiled, rootOf(new Blob(Object.values(files)), { ...how, signal })]);
+  const [made, root] = await both.catch((error) => { failed.abort(); throw error; });
+  const fresh = { ...made, root, at: Date.now() };
+  if (key) await remember(key, fresh, how.store);
+  return localModel(files, fresh);
+}
+
+/** A browser without storage remembers nothing. @param {string | null} key @param {Store} store @returns {Promise<Remembered | undefined>} */
+const recall = async (key, store) => (key ? get(key, store).catch(() => undefined) : undefined);
 
 /** @param {Record<string, Blob>} files by path below the folder @returns {Promise<LocalModel>} */
 async function fromFolder(files) {
