@@ -15,7 +15,9 @@ from tools.paths import NODE_MODULES
 
 ARCHIVE = NODE_MODULES / "pyodide" / "python_stdlib.zip"
 SEED = 20260101
-WARMUP, DECAY = 100, 0.45  # steps; share of all steps in which the rate falls to zero
+# step → share of the full learning rate, linear between: warm-up, plateau, a slow fall, a quicker one to zero
+RATE = ((0, 0.01), (99, 1.0), (1320, 1.0), (1675, 145 / 216), (2150, 0.0))
+STEPS = RATE[-1][0]
 
 
 def tokenizer_of(folder: Path, parts) -> "tokens.Tokenizer":
@@ -60,9 +62,9 @@ class Batches:
         return torch.from_numpy(np.stack([self.ids[s : s + self.context + 1] for s in starts]))
 
 
-def rate(step, steps):
-    """Share of the full learning rate: warm-up, plateau, then linear to zero."""
-    return min(1.0, (step + 1) / WARMUP, (steps - step) / (DECAY * steps))
+def rate(step):
+    """Share of the full learning rate."""
+    return float(np.interp(step, *zip(*RATE, strict=True)))
 
 
 def one_step(model, optimisers, batch, share):
@@ -91,10 +93,9 @@ def save(path, model, optimisers, step):
 def main():
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("--folder", type=Path, required=True, help="tokenizer, checkpoint and log are kept here")
-    ask.add_argument("--steps", type=int, default=3000)
-    ask.add_argument("--batch", type=int, default=8)
+    ask.add_argument("--batch", type=int, default=4)
     ask.add_argument("--dropout", type=float, default=0.0)
-    ask.add_argument("--every", type=int, default=50, help="steps between checkpoints")
+    ask.add_argument("--every", type=int, default=25, help="steps between checkpoints")
     ask.add_argument("--stop", type=int, help="stop early after this step (to measure)")
     args = ask.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
@@ -118,9 +119,9 @@ def main():
 def run(args, model, optimisers, batches, checkpoint, first):
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, from step {first}", flush=True)
     log, start = (args.folder / "log.jsonl").open("a"), time.time()
-    for step in range(first, args.stop or args.steps):
+    for step in range(first, args.stop or STEPS):
         torch.manual_seed(SEED + step)  # dropout too is a function of the step
-        loss = one_step(model, optimisers, batches(step), rate(step, args.steps))
+        loss = one_step(model, optimisers, batches(step), rate(step))
         log.write(json.dumps({"step": step, "loss": round(loss, 4), "seconds": round(time.time() - start, 1)}) + "\n")
         log.flush()
         if (step + 1) % args.every == 0:
