@@ -6,18 +6,21 @@ prompt tokens, then decodes greedily. Claims are against native llama.cpp unless
 
 import json
 import subprocess
+import tempfile
 import threading
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from statistics import median
 
+import psutil
 from playwright.sync_api import sync_playwright
 
-from bench.common import browser_path, claim, interleave, result
-from bench.peers.llm.prepare import GGUF, ONNX, VARIANTS, prepare
+from bench.common import LEAST_SAMPLES, browser_path, claim, interleave, result
+from bench.peers.llm.prepare import GGUF, HOME, MODEL, ONNX, VARIANTS, prepare, publish
 from bench.peers.llm.shapes import QWEN05
 from bench.peers.native import install
-from tools.paths import DIST, ROOT
+from tools.paths import ROOT
 from tools.serve import server
 
 ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
@@ -46,6 +49,9 @@ def run(quick: bool = False) -> dict:
                     claims += shown([batch(sides["ours"], repeats)])
                 else:
                     claims += shown([first_token(sides, repeats)])
+        claims += shown(starting(playwright, base, repeats))
+        about["memory"] = memory(playwright, base)
+        print(f"  memory: {about['memory']}", flush=True)
     return result(claims, **about)
 
 
@@ -60,8 +66,7 @@ def shown(rows):
 def served():
     """The bench's folder with the built site in it."""
     home = prepare()
-    (home / "site").unlink(missing_ok=True)
-    (home / "site").symlink_to(DIST)
+    publish(home / "site")
     http = server(home)
     threading.Thread(target=http.serve_forever, daemon=True).start()
     try:
@@ -111,8 +116,6 @@ def native(stack, threads):
     python = install.python()
     if not python:
         return None
-    from bench.peers.llm.prepare import HOME
-
     command = [python, ROOT / "bench" / "peers" / "native" / "llama.py", HOME / GGUF, str(threads)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     stack.callback(process.kill)
@@ -207,3 +210,128 @@ def batch(ours, repeats):
         samples["one"],
         2.2,
     )
+
+
+def starting(playwright, base, repeats):
+    """From the browser's storage to a model that is ready, and from a page's address to its first token; everything cached, one profile on disk."""
+    ours = {"site": "site/", "id": MODEL}
+    with profile(playwright) as context:
+        file = on_page(context, base, "sdk", lambda page: page.evaluate("(o) => bench.pull(o)", ours))
+
+        def loaded():
+            return on_page(
+                context,
+                base,
+                "sdk",
+                lambda page: page.evaluate("(o) => bench.load(o)", {**ours, "version": file["version"], "threads": 2}),
+            )
+
+        def opened(side, model):
+            return lambda: on_page(
+                context, base, side, lambda page: page.evaluate("(o) => bench.open(o)", {"model": model, "threads": 2})
+            )["load_ms"]
+
+        def first(side, options):
+            return lambda: on_page(context, base, side, lambda page: page.evaluate("(o) => bench.first(o)", options))
+
+        sides = {
+            "ours": loaded,
+            "plain": lambda: on_page(context, base, "sdk", lambda page: page.evaluate("(o) => bench.plain(o)", file)),
+        }
+        sides |= {"wllama": opened("wllama", GGUF), "ort": opened("ort", ONNX.format("q8"))}
+        interleave({name: sides[name] for name in ("ours", "plain")}, 1)
+        samples = interleave(sides, repeats)
+        rate = {name: [file["size"] / 1e3 / ms for ms in samples[name]] for name in ("ours", "plain")}
+        browser = context.browser.version if context.browser else ""
+        yield claim(
+            "llm.load",
+            "MB/s",
+            "higher",
+            rate["ours"],
+            "plain OPFS reading",
+            browser,
+            f"{file['size']} bytes, 2 threads",
+            rate["plain"],
+            0.5,
+        )
+        for kind, config in (("wllama", "from a Blob in memory"), ("ort", "q8, from memory")):
+            yield claim(
+                f"llm.load_{kind}", "ms", "lower", samples["ours"], kind, VERSIONS[kind], config, samples[kind], 1.0
+            )
+
+        prompt = list(range(300, 316))
+        sides = {
+            "ours": first("sdk", {**ours, "tokens": prompt}),
+            "wllama": first("wllama", {"model": GGUF, "prompt": len(prompt)}),
+        }
+        interleave(sides, 1)
+        samples = interleave(sides, LEAST_SAMPLES)
+        config = "its own cache of downloads, 16 prompt tokens"
+        yield claim(
+            "llm.first_token_cached",
+            "ms",
+            "lower",
+            samples["ours"],
+            "wllama",
+            VERSIONS["wllama"],
+            config,
+            samples["wllama"],
+            1.0,
+        )
+
+
+@contextmanager
+def profile(playwright):
+    """A Chromium with a profile on disk."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        context = playwright.chromium.launch_persistent_context(folder, executable_path=browser_path(), args=ARGS)
+        try:
+            yield context
+        finally:
+            context.close()
+
+
+def on_page(context, base, name, work):
+    """What `work` answers on a fresh page of one side, which is closed then."""
+    page = context.new_page()
+    try:
+        page.set_default_timeout(600_000)
+        page.goto(f"{base}{name}.html")
+        page.wait_for_function("window.bench")
+        return work(page)
+    finally:
+        page.close()
+
+
+def memory(playwright, base):
+    """Bytes of WASM memory without KV over those of the file; the renderer's peak of resident memory less an empty page's."""
+    with profile(playwright) as context:
+        empty = on_page(context, base, "sdk", lambda page: resident(context))
+        options = {"site": "site/", "model": GGUF, "files": "ours", "threads": 1}
+
+        def use(page):
+            page.evaluate("(o) => bench.open(o)", options)
+            page.evaluate("(o) => bench.run(o)", {"prompt": PROMPTS[0], "decode": 4, "seed": 1})
+            return page.evaluate("() => bench.memory()"), resident(context)
+
+        wasm, full = on_page(context, base, "ours", use)
+    file = (HOME / GGUF).stat().st_size
+    return {
+        "wasm_less_kv_over_file": round((wasm["wasmBytes"] - wasm["kvCacheBytes"]) / file, 4),
+        "resident_over_file": round((full - empty) / file, 4),
+        **wasm,
+    }
+
+
+def resident(context):
+    """The largest peak (VmHWM) among this Chromium's renderers, in bytes; the page's model is a Blob of its own beside it."""
+    parents = {p.pid for p in psutil.process_iter() if "chromium" in p.name()}
+    peaks = [0]
+    for pid in parents:
+        try:
+            if b"--type=renderer" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                text = Path(f"/proc/{pid}/status").read_text()
+                peaks.append(1024 * int(text.partition("VmHWM:")[2].split()[0]))
+        except OSError:
+            pass
+    return max(peaks)

@@ -76,13 +76,16 @@ def models(folder, key):
     write_json(folder / "index.json", {"models": rows})
 
 
-def model(template, folder, key):
-    """Copy one model's files, describe and check them against the pinned hashes, sign; its row of `index.json`."""
+def model(template, folder, key, files=None):
+    """Copy one model's `files` (a folder; else those that were built), describe and check them against the pinned hashes, sign; its row of
+    `index.json`.
+    """
+    files = files or OUT / "models" / template["id"]
     home = folder / template["id"] / template["version"]
     home.mkdir(parents=True)
     artifacts = {}
     for name, pinned in template["artifacts"].items():
-        artifacts[name] = place(OUT / "models" / template["id"] / pinned["filename"], home, pinned)
+        artifacts[name] = place(files / pinned["filename"], home, pinned)
     signed = asyncio.run(sign(parse(template | {"artifacts": artifacts}), key, key))
     write_json(home / "manifest.json", signed)
     return index_row(signed)

@@ -14,6 +14,7 @@ export const bench = {
     const about = await worker.call("lm.load", { files: { model: blob }, program, tokenizer, generation, threads });
     return { load_ms: performance.now() - start, threads: about.threads, version: about.build };
   },
+  memory: () => worker.call("lm.memory"),
   /** `streams` requests at once; the figures of the slowest. */
   async run({ prompt, decode, seed, streams = 1 }) {
     const one = (stream) => {

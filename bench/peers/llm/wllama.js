@@ -7,6 +7,13 @@ let engine;
 const letters = (n, seed) => Array.from({ length: n }, (_, i) => "abcdefghijklm"[(i * 5 + seed + (i >> 3)) % 13]).join("");
 
 export const bench = {
+  /** ms from navigation to the first token, by wllama's own cache of downloads */
+  async first({ model, prompt }) {
+    engine = new Wllama({ default: new URL("wllama.wasm", location.href).href });
+    await engine.loadModelFromUrl(new URL(model, location.href).href, { useCache: true, n_ctx: 1024, n_gpu_layers: 0 });
+    await engine.createCompletion({ prompt: letters(prompt, 0), max_tokens: 1, temperature: 0, cache_prompt: false });
+    return performance.now();
+  },
   async open({ model, threads, context = 1024 }) {
     engine = new Wllama({ default: new URL("wllama.wasm", location.href).href });
     const blob = await (await fetch(model)).blob();
