@@ -213,10 +213,12 @@ def batch(ours, repeats):
 
 
 def starting(playwright, base, repeats):
-    """From the browser's storage to a model that is ready, and from a page's address to its first token; everything cached, one profile on disk."""
+    """From the browser's storage to a model that is ready; from a page's address to its first token. Everything is cached, on disk."""
     ours = {"site": "site/", "id": MODEL}
     with profile(playwright) as context:
         file = on_page(context, base, "sdk", lambda page: page.evaluate("(o) => bench.pull(o)", ours))
+
+        asked = {**ours, "version": file["version"], "threads": 2}
 
         def loaded():
             return on_page(
