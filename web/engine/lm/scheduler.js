@@ -5,7 +5,7 @@
  * A sequence is its tokens: what the cache holds of them can be dropped at any time and computed anew. So one that must give way for lack of
  * pages, or that meets a broken engine, waits and goes on later, with the same tokens.
  */
-import { ContextFull, Disposed, InvalidOption } from "../../sdk/errors.js";
+import { ContextFull, Disposed, EmptyText, InvalidOption } from "../../sdk/errors.js";
 import { breather } from "./breath.js";
 import { rowOf } from "./sampling.js";
 
@@ -83,7 +83,7 @@ export class Scheduler {
     this.breath = breath;
   }
 
-  /** @param {Request} request @returns {Promise<Outcome>} @throws {ContextFull | InvalidOption} */
+  /** @param {Request} request @returns {Promise<Outcome>} @throws {ContextFull | EmptyText | InvalidOption} */
   generate(request) {
     return new Promise((resolve, reject) => {
       const sequence = new Sequence(request, this.now(), resolve, reject);
@@ -239,11 +239,11 @@ export class Scheduler {
   }
 }
 
-/** What kernels are never asked to judge. @param {number[]} tokens @param {number} vocabulary @throws {InvalidOption} */
+/** What kernels are never asked to judge. @param {number[]} tokens @param {number} vocabulary @throws {EmptyText | InvalidOption} */
 export function checkTokens(tokens, vocabulary) {
+  if (!tokens.length) throw new EmptyText("The prompt is empty. Give it at least a word.", {});
   const wrong = tokens.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabulary));
-  if (wrong === undefined && tokens.length) return;
-  throw new InvalidOption(tokens.length ? `The token ${wrong} is not one of the model's ${vocabulary}.` : "The prompt holds no token. Give at least one.", { option: "tokens" });
+  if (wrong !== undefined) throw new InvalidOption(`The token ${wrong} is not one of the model's ${vocabulary}.`, { option: "tokens" });
 }
 
 /** @typedef {{sequence: Sequence, count: number}} Share */
