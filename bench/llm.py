@@ -221,12 +221,7 @@ def starting(playwright, base, repeats):
         asked = {**ours, "version": file["version"], "threads": 2}
 
         def loaded():
-            return on_page(
-                context,
-                base,
-                "sdk",
-                lambda page: page.evaluate("(o) => bench.load(o)", {**ours, "version": file["version"], "threads": 2}),
-            )
+            return on_page(context, base, "sdk", lambda page: page.evaluate("(o) => bench.load(o)", asked))
 
         def opened(side, model):
             return lambda: on_page(
