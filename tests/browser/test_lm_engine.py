@@ -310,6 +310,19 @@ def test_a_build_that_fails_its_health_check_is_not_given_a_model(page, lm_site,
     assert "health" in said["reason"] or "stopped in the kernel" in said["reason"]
 
 
+def test_threads_that_cannot_be_started_leave_one_and_the_reasons(page, lm_site, decoder):
+    site = lm_site()
+    site.server.fault("/workers/lm-thread.js", "status", 404)
+    page.goto(site.server.url + "/")
+    worker = Worker(page)
+    worker.js("pull", "decoder")
+    info = worker.load(id="decoder", version="1.0.0", threads=2)
+    assert (info["build"], info["threads"]) == ("relaxed", 1)
+    assert [w["code"] for w in info["why"]] == ["engine_build_failed", "engine_build_failed", "one_thread"]
+    answer = worker.ask("generate", tokens=prompt(21), options=GREEDY)
+    assert answer["tokens"] == lmmodel.Reference(decoder).greedy(prompt(21), 24)[0]
+
+
 BAD_FILES = [
     ("cut short", lambda data: data[: len(data) // 2], "lm.load", "model_invalid"),
     ("a scale that is no number", lambda data: data[:-96] + b"\xff" * 96, "lm.load", "model_invalid"),

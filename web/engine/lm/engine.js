@@ -122,7 +122,10 @@ export class LanguageEngine {
     };
     const shared = { jobs, sources, next };
     const { team, exports, wasm: memory } = this;
-    const helped = team?.start({ module: this.build.module, memory, plan: this.plan }).then(() => team.pour(shared));
+    const helped = team?.start({ module: this.build.module, memory, plan: this.plan }).then(() => team.pour(shared)).catch((error) => {
+      Atomics.store(next, 0, jobs.length); // nobody goes on for an engine that will not be
+      throw error;
+    });
     await Promise.all([pour(shared, { exports, memory, staging, stagingBytes }, listen), helped]);
     new Uint8Array(memory.buffer, staging, 2 * stagingBytes * (this.plan.stacks.length + 1)).fill(0); // arena and cache begin as they were given
     say(jobs.length);
