@@ -1,9 +1,16 @@
 /** The app: its parts, its tabs and what several parts need. Runs in the page. */
+import { Chat } from "./chat/chat.js";
+import { Conversations } from "./chat/conversations.js";
+import { ChatView } from "./chat/view.js";
+import { Completer } from "./complete/completer.js";
+import { CompleteView } from "./complete/view.js";
 import { fill, h } from "./dom.js";
 import { Engine } from "./engine.js";
 import { bytes, count } from "./format.js";
+import { LanguageModels } from "./language/models.js";
+import { partOf } from "./language/report.js";
 import { Adding } from "./library/adding.js";
-import { openDatabase, vectorsOf } from "./library/db.js";
+import { CHATS, CHAT_STORES, openDatabase, vectorsOf } from "./library/db.js";
 import { Library } from "./library/library.js";
 import { LibraryView } from "./library/view.js";
 import { Worklist } from "./library/worklist.js";
@@ -35,7 +42,7 @@ class App {
   ask = ask;
 
   async open() {
-    this.db = await openDatabase();
+    [this.db, this.chats] = await Promise.all([openDatabase(), openDatabase(CHATS, CHAT_STORES)]);
     this.library = await new Library(this.db, vectorsOf).open();
     this.searcher = new Searcher(this.engine);
     this.shelf = new Shelf(this.library, this.engine);
@@ -43,8 +50,17 @@ class App {
     this.worklist = new Worklist(this.library, this.engine);
     this.teacher = new Teacher({ engine: this.engine, searcher: this.searcher, library: this.library, db: this.db });
     this.adding = new Adding(this);
+    await this.#openLanguage();
     this.searchView = new SearchView(this);
-    this.views = { search: this.searchView, library: new LibraryView(this), teaching: new TeachView(this), models: new ModelsView(this) };
+    this.views = {
+      search: this.searchView,
+      library: new LibraryView(this),
+      teaching: new TeachView(this),
+      complete: new CompleteView(this),
+      chat: new ChatView(this),
+      models: new ModelsView(this),
+    };
+    await Promise.all([this.views.complete.restore(), this.views.chat.restore()]);
     for (const kind of ["fallback", "notice"])
       this.engine.loader.addEventListener(kind, ({ detail }) => this.remarks.set([...this.remarks.value, detail]));
     this.engine.prepare = () => this.#prepare();
@@ -57,6 +73,13 @@ class App {
         );
       if (state === "idle") this.#indexed();
     });
+  }
+
+  async #openLanguage() {
+    this.language = new LanguageModels({ loader: this.engine.loader, db: this.chats });
+    this.completer = new Completer(this.language);
+    this.conversations = await new Conversations(this.chats, { channel: new BroadcastChannel(CHATS) }).open();
+    this.chat = new Chat(this.language, this.conversations);
   }
 
   /** Before the first answer: marks of earlier visits known, all ready documents in the index. */
@@ -74,13 +97,22 @@ class App {
     this.searcher.again().catch(() => {}); // the next key asks anew
   }
 
-  /** @param {"search"|"library"|"teaching"|"models"} tab */
+  /** @param {"search"|"library"|"teaching"|"complete"|"chat"|"models"} tab */
   go(tab) {
     if (this.tab === tab) return false;
     this.tab = tab;
     this.show();
-    if (tab === "models") this.views.models.draw();
+    this.views[tab].opened?.();
     return true;
+  }
+
+  /** A GGUF file, or the parts of one: to the tab where it can be used. @param {File[]} files */
+  giveModel(files) {
+    return this.attempt(async () => {
+      const { facts } = await this.language.give(files);
+      this.go(facts.chat ? "chat" : "complete");
+      this.language.ready().catch(() => {}); // the model bar shows it
+    });
   }
 
   addSamples() {
@@ -196,6 +228,16 @@ function followWork(app) {
           percent: progress?.progress ?? null,
           cancel: () => app.teacher.cancel(),
           text: progress?.total ? `${bytes(progress.loaded)} of ${bytes(progress.total)}` : "once; it is kept",
+        },
+  );
+  app.activity.follow(app.language.phase, ({ name, step, part }) =>
+    name !== "loading" || app.tab === "complete" || app.tab === "chat" // there the model bar tells it
+      ? null
+      : {
+          title: "Loading the language model",
+          percent: part && (100 * part.loaded) / part.total,
+          cancel: () => app.language.cancel(),
+          text: `${PHASES[step] ?? ""} ${partOf(part)}`,
         },
   );
   app.engine.phase.watch(({ name, error }) => {

@@ -1,6 +1,6 @@
 /**
- * The user's own data in IndexedDB `edgenet-user-v1`: one connection, whole transactions, named errors. Runs in the page.
- * It knows nothing of what is stored; a write happens whole or not at all.
+ * The user's own data in IndexedDB: one connection for each database, whole transactions, named errors. Runs in the page.
+ * It knows nothing of what is stored; a write happens whole or not at all. Notes are in `edgenet-user-v1`, conversations in one of their own:
  *
  *   documents  id → {id, name, type, size, hash, addedAt, state, passages, …}      (no text, no vectors: the list must load fast)
  *   texts      id → string
@@ -11,6 +11,9 @@ import { QuotaExceeded, StorageError, StorageUnavailable } from "../../sdk/error
 
 export const DATABASE = "edgenet-user-v1";
 const STORES = ["documents", "texts", "vectors", "settings"];
+/** What Complete and Chat keep: id → conversation, name → any. */
+export const CHATS = "edgenet-chat-v1";
+export const CHAT_STORES = ["conversations", "settings"];
 
 /** @typedef {{put: string, key: IDBValidKey, value: any} | {delete: string, key: IDBValidKey | IDBKeyRange}} Operation */
 
@@ -24,18 +27,18 @@ const done = (request) =>
   });
 
 /**
- * @param {string} [name]
+ * @param {string} [name] @param {string[]} [stores] the same ones each time
  * @returns {Promise<Database>}
  * @throws {StorageUnavailable} where the browser has no IndexedDB for this page (blocked site data)
  */
-export async function openDatabase(name = DATABASE) {
-  return new Database(name, await connect(name));
+export async function openDatabase(name = DATABASE, stores = STORES) {
+  return new Database(name, stores, await connect(name, stores));
 }
 
-async function connect(name) {
+async function connect(name, stores) {
   try {
     const request = indexedDB.open(name, 1);
-    request.onupgradeneeded = () => STORES.forEach((store) => request.result.createObjectStore(store));
+    request.onupgradeneeded = () => stores.forEach((store) => request.result.createObjectStore(store));
     const connection = await done(request);
     connection.onversionchange = () => connection.close();
     return connection;
@@ -50,9 +53,9 @@ async function connect(name) {
 export class Database {
   /** @type {Promise<void> | null} */ #reopening = null;
 
-  /** @param {string} name @param {IDBDatabase} connection */
-  constructor(name, connection) {
-    Object.assign(this, { name, connection });
+  /** @param {string} name @param {string[]} stores @param {IDBDatabase} connection */
+  constructor(name, stores, connection) {
+    Object.assign(this, { name, stores, connection });
   }
 
   /** A transaction; a connection that the browser closed (Safari does now and then, and clearing storage does) is opened again. */
@@ -67,7 +70,7 @@ export class Database {
   }
 
   async #reopen() {
-    this.connection = await connect(this.name);
+    this.connection = await connect(this.name, this.stores);
   }
 
   /** The value under `key`, or undefined. @param {string} store @param {IDBValidKey} key */
@@ -108,7 +111,7 @@ export class Database {
    */
   async change(wanted, then) {
     if (!wanted.length) return;
-    const transaction = await this.#begin(STORES, "readwrite", { durability: "strict" });
+    const transaction = await this.#begin(this.stores, "readwrite", { durability: "strict" });
     const end = ended(transaction);
     const reads = wanted.map(([store, key]) => done(transaction.objectStore(store).get(key)));
     const written = Promise.all(reads).then((values) => perform(transaction, then(values)));
@@ -147,11 +150,11 @@ function writeError(error) {
   const reason = String(error?.name ?? "unknown");
   if (reason === "QuotaExceededError")
     return new QuotaExceeded(
-      "Your documents need more room than this browser gives the page. Nothing of this step was saved. Free disk space, or clear models you do not use in the Models tab.",
+      "What you wrote needs more room than this browser gives the page. Nothing of this step was saved. Free disk space, or clear models you do not use in the Models tab.",
       { reason },
     );
   return new StorageError(
-    `Saving your documents failed (${error?.message ?? reason}). Nothing of this step was saved. Try again; if it stays, back up and reload.`,
+    `Saving failed (${error?.message ?? reason}). Nothing of this step was saved. Try again; if it stays, back up and reload.`,
     { reason },
   );
 }

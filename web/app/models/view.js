@@ -19,15 +19,20 @@ export class ModelsView {
       h(
         "p.lead",
         {},
-        "A model turns text into numbers that can be compared. It is fetched once, checked piece by piece against a signed list, and kept in this browser.",
+        "One model turns your notes into numbers that can be compared; language models write. A model of this site is fetched once, checked piece by piece against a signed list, and kept in this browser. A file of your own is read where it lies.",
       ),
       this.cards,
       this.store,
     );
     app.engine.phase.watch(({ name, progress }) => this.#phase(name, progress));
+    app.language.phase.watch(({ name }) => app.tab === "models" && (name === "ready" || name === "idle") && this.draw());
   }
 
-  /** Reads everything again; called when the tab is opened. */
+  opened() {
+    return this.draw();
+  }
+
+  /** Reads everything again. */
   async draw() {
     try {
       const { loader } = this.app.engine;
@@ -43,10 +48,11 @@ export class ModelsView {
         ]),
       );
       const rows = [...ids.values()].sort((a, b) => Number(b.id === MODEL) - Number(a.id === MODEL));
+      const own = this.app.language.choices.value.filter(({ trust }) => trust === "unsigned");
       fill(
         this.cards,
-        rows.length
-          ? await Promise.all(rows.map((row) => this.#card(row)))
+        rows.length || own.length
+          ? [await Promise.all(rows.map((row) => this.#card(row))), own.map((choice) => this.#ownCard(choice))]
           : h("p.quiet", {}, navigator.onLine ? "This site lists no models." : "You are offline, and no model is here yet."),
       );
       this.#showStore(usage);
@@ -80,6 +86,7 @@ export class ModelsView {
         ),
       ],
       manifest?.license && ["Licence", manifest.license],
+      row.type === "text-generation" && ["Memory", this.#memory(row.id, manifest?.requirements?.minMemory)],
       row.lastUsed && ["Last used", day(row.lastUsed)],
     ].filter(Boolean);
     const bar = h("progress", { max: "100", hidden: true, "aria-label": `Progress of ${row.name}` });
@@ -91,7 +98,7 @@ export class ModelsView {
         "header",
         {},
         h("h2", {}, row.name ?? row.id),
-        h(`span.tag${row.id === MODEL ? ".on" : ""}`, {}, row.id === MODEL ? "used for your notes" : "available"),
+        this.#tag(row.id),
       ),
       h(
         "dl",
@@ -104,6 +111,43 @@ export class ModelsView {
       this.#actions(row, bar, note),
     );
     return card;
+  }
+
+  #tag(id) {
+    const use = id === MODEL ? "used for your notes" : id === this.app.language.chosen.value?.key ? "chosen for Complete and Chat" : null;
+    return h(`span.tag${use ? ".on" : ""}`, {}, use ?? "available");
+  }
+
+  /** What a language model takes now, or is said to take. */
+  #memory(id, needs) {
+    const { session, chosen } = this.app.language;
+    if (!session || chosen.value.key !== id) return needs ? `not loaded; needs about ${bytes(needs)}` : "not loaded";
+    const { modelBytes, kvCacheBytes, arenaBytes = 0 } = session.getMemoryInfo();
+    return `loaded: weights ${bytes(modelBytes)}, KV cache ${bytes(kvCacheBytes)}, working space ${bytes(arenaBytes)}`;
+  }
+
+  /** A file that the user gave in this visit. */
+  #ownCard({ key, name, facts: { architecture, quantization, memory }, size }) {
+    const { language } = this.app;
+    const loaded = language.session && language.chosen.value.key === key;
+    const facts = [
+      ["State", "a file of yours: read where it lies, not kept here"],
+      ["Size", bytes(size)],
+      ["Kind", ["text-generation", architecture, quantization].filter(Boolean).join(", ")],
+      ["Signature", signature({})],
+      ["Memory", this.#memory(key, memory)],
+    ];
+    return h(
+      "article.model",
+      { data: { id: key } },
+      h("header", {}, h("h2", {}, name), this.#tag(key)),
+      h(
+        "dl",
+        {},
+        facts.map(([fact, value]) => h("div", {}, h("dt", {}, fact), h("dd", {}, value))),
+      ),
+      h("div.actions", {}, loaded && h("button", { type: "button", onclick: () => language.unload() }, "Free its memory")),
+    );
   }
 
   #actions(row, bar, note) {
@@ -137,6 +181,7 @@ export class ModelsView {
             }))
           )
             return "";
+          if (this.app.language.chosen.value?.key === row.id) await this.app.language.unload();
           await loader.clearCache(row.id);
           return "Cleared.";
         }),
@@ -225,6 +270,7 @@ export class ModelsView {
       }))
     )
       return;
+    await this.app.language.unload();
     await this.app.attempt(() => this.app.engine.loader.clearAllCache());
     await this.draw();
   }
@@ -235,6 +281,7 @@ export const PHASES = {
   download: "Downloading",
   verify: "Checking",
   compile: "Preparing",
+  read: "Reading the weights",
   warmup: "Warming up",
   python: "Loading Python",
 };

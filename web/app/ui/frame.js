@@ -2,7 +2,7 @@
 import { fill, h, s } from "../dom.js";
 import { statusLine } from "./status.js";
 
-const TABS = { search: "Search", library: "Library", teaching: "Teaching", models: "Models" };
+const TABS = { search: "Search", library: "Library", teaching: "Teaching", complete: "Complete", chat: "Chat", models: "Models" };
 
 const logo = () =>
   s(
@@ -36,7 +36,7 @@ export function frame(app, theme, update) {
   const follow = () => TABS[location.hash.slice(1)] && app.go(location.hash.slice(1));
   addEventListener("hashchange", follow);
   if (TABS[location.hash.slice(1)]) app.tab = location.hash.slice(1);
-  if (app.tab === "models") app.views.models.draw();
+  app.views[app.tab].opened?.();
   const number = (tab, n) => {
     const link = links.find(({ dataset }) => dataset.tab === tab);
     fill(link, TABS[tab], n ? h("span.number", {}, n.toLocaleString("en")) : null);

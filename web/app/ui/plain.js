@@ -30,6 +30,23 @@ const HEADLINES = {
   text_too_large: "Too long",
   nothing_to_undo: "There is nothing to undo",
   document_not_found: "This document is gone",
+  gguf_invalid: "This file is no sound model",
+  unknown_architecture: "EdgeNet cannot run this kind of model",
+  metadata_missing: "This file is no sound model",
+  metadata_contradicts: "This file is no sound model",
+  missing_tensor: "This file is no sound model",
+  wrong_tensor_shape: "This file is no sound model",
+  tensor_type_unsupported: "EdgeNet cannot read this quantisation",
+  program_too_large: "This model is too large for a tab",
+  model_too_large: "This model is too large for a tab",
+  model_invalid: "This model cannot be run",
+  not_supported: "This model cannot do that",
+  no_model: "No model is chosen",
+  no_chat_template: "This model has no chat template",
+  chat_template_invalid: "The model's chat template does not work",
+  chat_template_refused: "The model's chat template was stopped",
+  messages_refused: "The model does not take this conversation",
+  context_full: "This is longer than the model can read",
 };
 
 const STOPPED = "It was stopped, and what was finished is kept. Type again, or press the button once more, to go on.";

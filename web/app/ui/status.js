@@ -1,6 +1,7 @@
 /** The status line: threads, SIMD, isolation, network, storage, each with its reason in a dialog. Runs in the page. */
 import { fill, h } from "../dom.js";
 import { bytes } from "../format.js";
+import { runningOf } from "../language/report.js";
 import { dialog } from "./dialog.js";
 
 const SIMD = { relaxed: "relaxed SIMD", simd128: "SIMD", scalar: "no SIMD" };
@@ -11,6 +12,9 @@ const ENGINE = {
   failed: "engine failed",
   cancelled: "engine not started",
 };
+
+/** Phase of the language model → what the line says; null: nothing. */
+const LANGUAGE = { idle: null, cancelled: null, loading: "language model loading", ready: "language model ready", failed: "language model failed" };
 
 /** @param {any} app */
 export function statusLine(app) {
@@ -30,22 +34,25 @@ export function statusLine(app) {
     const phase = app.engine.phase.value.name;
     const items = [
       [phase, ENGINE[phase]],
+      LANGUAGE[app.language.phase.value.name] && ["", LANGUAGE[app.language.phase.value.name]],
       [status.threads > 1 ? "ready" : "", `${status.threads} ${status.threads === 1 ? "thread" : "threads"}`],
       ["", SIMD[status.simd]],
       [status.isolated ? "" : "warn", status.isolated ? "isolated" : "not isolated"],
       ["", navigator.onLine ? "online" : "offline"],
-    ];
+    ].filter(Boolean);
     fill(
       line,
       items.map(([state, text]) => h(`span.item${state && `.${state}`}`, {}, text)),
     );
   };
-  app.engine.phase.watch((phase) => {
-    if (phase.name !== element.dataset.phase) {
-      element.dataset.phase = phase.name;
+  const follow = (phase, name) =>
+    phase.watch((now) => {
+      if (now.name === element.dataset[name]) return;
+      element.dataset[name] = now.name;
       draw();
-    }
-  });
+    });
+  follow(app.engine.phase, "phase");
+  follow(app.language.phase, "language");
   addEventListener("online", draw);
   addEventListener("offline", draw);
   app.remarks.watch(draw);
@@ -104,14 +111,12 @@ async function explain(app) {
       `${persisted ? "The browser promised to keep it." : "The browser may clear it when the disk is full; a backup is in the Library tab."} Room for this page: ${bytes(storage.quota ?? 0)}.`,
     ],
   ].filter(Boolean);
+  const language = runningOf(app.language);
   const remarks = [...new Map([...(status.reasons ?? []), ...app.remarks.value].map((remark) => [remark.code, remark])).values()];
   dialog(
     "How it runs here",
-    h(
-      "dl.explain",
-      {},
-      rows.map(([name, value, why]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("strong", {}, value), h("span", {}, why)))),
-    ),
+    explanation(rows),
+    language.length > 0 && h("section", {}, h("h3", {}, "The language model"), explanation(language)),
     remarks.length > 0 &&
       h(
         "section",
@@ -125,3 +130,11 @@ async function explain(app) {
       ),
   );
 }
+
+/** What each thing is, and why. @param {[name: string, value: string | number, why: string][]} rows */
+export const explanation = (rows) =>
+  h(
+    "dl.explain",
+    {},
+    rows.map(([name, value, why]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("strong", {}, value), h("span", {}, why)))),
+  );
