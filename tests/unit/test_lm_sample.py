@@ -63,6 +63,15 @@ def test_tokens_come_as_often_as_the_softmax_says(kernels, build):
     assert ((found - expected) ** 2 / expected).sum() < 31  # chi square, 11 degrees: 1 in 1000; the draws are fixed
 
 
+@pytest.mark.parametrize("temperature", [1e-3, 1e-37, 1e-40])
+@pytest.mark.parametrize("build", ["simd", "relaxed"])
+def test_the_colder_it_is_the_surer_the_best_token(kernels, build, temperature):
+    logits = np.float32([[-40, 50, 49.9, -np.inf, 0]])
+    code, out = kernels[build].call("sample", values_of(logits, [Sampling(temperature=temperature, seed=1)]))
+    assert (code, out["picked"].tolist()) == (0, [1])
+    assert pick(logits[0], Sampling(temperature=temperature, seed=1), np.zeros(256, np.int32)) == (0, 1)
+
+
 VOCABULARY = 9000  # more than the kernel's list of heavy tokens holds
 
 

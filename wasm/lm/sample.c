@@ -68,10 +68,6 @@ static void forbid(const uint32_t *mask, float *z, int v) {
     if (!(mask[i >> 5] >> (i & 31) & 1)) z[i] = -__builtin_inff();
 }
 
-static void scale_all(float *z, int v, float factor) {
-  for (int i = 0; i < v; i++) z[i] *= factor;
-}
-
 // The largest, or NaN when one is NaN or +Inf
 static float largest(const float *z, int v) {
   v128_t most = SPLAT(-__builtin_inff()), good = wasm_i32x4_const_splat(-1);
@@ -106,12 +102,13 @@ typedef struct {
   uint64_t total;
 } list;
 
-// Logits to weights, in place. e^x is the polynomial of math.h without fused operations; 2^31 e^x is then cut to an integer.
-static list weigh(uint32_t *w, int v, float most) {
-  v128_t total = wasm_i64x2_const_splat(0);
+// Logits to weights, in place. They are divided by the temperature less the largest, so that no coldness makes them overflow. e^x is the
+// polynomial of math.h without fused operations; 2^31 e^x is then cut to an integer.
+static list weigh(uint32_t *w, int v, float most, float temperature) {
+  v128_t total = wasm_i64x2_const_splat(0), factor = wasm_f32x4_min(wasm_f32x4_splat(1 / temperature), SPLAT(__FLT_MAX__));
   for (int i = 0; i < v; i += 4) {
     float *z = (float *)w + i;
-    v128_t e = exp_with(wasm_f32x4_sub(load_some(z, v - i), wasm_f32x4_splat(most)), 0);
+    v128_t e = exp_with(wasm_f32x4_mul(wasm_f32x4_sub(load_some(z, v - i), wasm_f32x4_splat(most)), factor), 0);
     store_some(z, wasm_u32x4_trunc_sat_f32x4(wasm_f32x4_mul(e, SPLAT(2147483648.0f))), v - i);
     v128_t x = load_some(z, v - i);
     total = wasm_i64x2_add(total, wasm_i64x2_add(wasm_u64x2_extend_low_u32x4(x), wasm_u64x2_extend_high_u32x4(x)));
@@ -221,7 +218,6 @@ static int pick(const sampling *p, const float *logits, const int32_t *history, 
   __builtin_memcpy(z, logits, 4u * v);
   penalize(p, history, z);
   if (p->mask) forbid(p->mask, z, v);
-  if (!is_greedy) scale_all(z, v, 1 / p->temperature);
   float most = largest(z, v);
   if (most != most) return INVALID_INPUT;
   if (most == -__builtin_inff()) return INVALID_PARAMS;  // no token is allowed
@@ -231,7 +227,7 @@ static int pick(const sampling *p, const float *logits, const int32_t *history, 
   }
   uint32_t weights[ROOM];
   int32_t tokens[ROOM];
-  list all = weigh(scratch, v, most), l = shortest(p, all, heavy(all, weights, tokens));
+  list all = weigh(scratch, v, most, p->temperature), l = shortest(p, all, heavy(all, weights, tokens));
   *picked = draw(p, l, filter(p, l, all.total));
   return OK;
 }

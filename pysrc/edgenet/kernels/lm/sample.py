@@ -83,9 +83,11 @@ def penalized(logits: np.ndarray, p: Sampling, history: np.ndarray) -> np.ndarra
     return z
 
 
-def weights_of(z: np.ndarray) -> np.ndarray:
-    """Integer weights (v,) of logits divided by the temperature."""
-    return (exp_f32(z - z.max()) * F32(2147483648.0)).astype(np.uint64)
+def weights_of(z: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Integer weights (v,) of logits. They are divided by the temperature less the largest, so that no coldness makes them overflow."""
+    with np.errstate(over="ignore"):
+        factor = np.minimum(F32(1) / F32(temperature), np.finfo(F32).max)
+        return (exp_f32((z - z.max()) * factor) * F32(2147483648.0)).astype(np.uint64)
 
 
 def kept(w: np.ndarray, p: Sampling) -> np.ndarray:
@@ -132,12 +134,11 @@ def pick(logits: np.ndarray, p: Sampling, history: np.ndarray, mask: np.ndarray 
         z = penalized(logits, p, history)
         z = z if mask is None else np.where(mask, z, F32(-np.inf))
         greedy = p.temperature == 0 or p.flags & GREEDY
-        z = z if greedy else z * (F32(1) / F32(p.temperature))
         if not (z < np.inf).all():
             return INVALID_INPUT, 0
         if z.max() == -np.inf:
             return INVALID_PARAMS, 0
-        return OK, int(z.argmax()) if greedy else draw(weights_of(z), p)
+        return OK, int(z.argmax()) if greedy else draw(weights_of(z, p.temperature), p)
 
 
 def sample(v: Values) -> Outcome:
@@ -167,6 +168,7 @@ _SETTINGS: tuple[tuple[str, dict[str, Any], float], ...] = (
     ("a flat distribution", {}, 1e-3),
     ("cold", {"temperature": 0.3}, 2),
     ("hot", {"temperature": 3.0}, 2),
+    ("so cold that 1 / temperature is Inf", {"temperature": 1e-40}, 2),
     ("greedy by temperature", {"temperature": 0.0}, 2),
     ("greedy by flag", {"flags": GREEDY}, 2),
     ("top-k 1", {"top_k": 1}, 2),
