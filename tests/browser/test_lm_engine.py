@@ -37,7 +37,7 @@ def lm_folder(tmp_path_factory):
     return folder
 
 
-def write_broken(folder, thread=0, longer=8):
+def write_broken(folder, thread=0, longer=8, alone=False):
     """In place of the best build, one that traps as tests/wasm/lm/broken.c says; the pack is signed anew."""
     sources = [
         p for p in [*(wasm.WASM / "ops").glob("*.c"), *(wasm.WASM / "lm").glob("*.c")] if p.name != "interpreter.c"
@@ -51,6 +51,11 @@ def write_broken(folder, thread=0, longer=8):
     path.write_bytes(data)
     pack = json.loads((folder / "kernels.json").read_text())
     pack["modules"]["engine"][0] |= file_entry(path.name, data)
+    if alone:
+        pack["modules"]["engine"] = pack["modules"]["engine"][:1]
+        for kernel in pack["kernels"]:
+            if kernel["module"] == "engine":
+                kernel |= {k: v for k, v in file_entry(path.name, data).items() if k != "size"}
     raw = json.dumps(pack).encode()
     return {path.name: data, "kernels.json": raw, "kernels.json.sig": sign(raw)}
 
@@ -308,6 +313,19 @@ def test_a_build_that_fails_its_health_check_is_not_given_a_model(page, lm_site,
     assert [e["build"] for e in worker.events(code="engine_build")] == ["relaxed.threads", "simd.threads"]
     (said,) = worker.events(status="fallback", code="engine_build_failed")
     assert "health" in said["reason"] or "stopped in the kernel" in said["reason"]
+
+
+def test_a_trap_with_no_other_build_is_told_and_ends_the_worker(page, lm_site, lm_folder, tmp_path):
+    shutil.copytree(lm_folder / "kernels", tmp_path / "kernels")
+    site = lm_site()
+    for name, data in write_broken(tmp_path / "kernels", alone=True).items():
+        site.put(f"kernels/{name}", data)
+    page.goto(site.server.url + "/")
+    worker = Worker(page)
+    worker.js("pull", "decoder")
+    worker.load(id="decoder", version="1.0.0", threads=1)
+    assert worker.fails("generate", tokens=prompt(21), options=GREEDY)["code"] == "kernel_unreachable"
+    assert worker.fails("status")["code"] == "worker_died"
 
 
 def test_threads_that_cannot_be_started_leave_one_and_the_reasons(page, lm_site, decoder):

@@ -39,7 +39,7 @@ export async function embed({ engine, breath }, texts, { signal, onProgress = ()
   return vectors;
 }
 
-/** @param {number[][]} texts */
-const rowsOf = (texts) => ({
+/** What a run of these texts reads. @param {number[][]} texts token ids */
+export const rowsOf = (texts) => ({
   tokens: texts.flat(), positions: texts.flatMap((tokens) => tokens.map((_, at) => at)), sequences: texts.flatMap((tokens, i) => tokens.map(() => i)),
 });

@@ -33,6 +33,7 @@ const SPIN = 200;
 
 export class LanguageEngine {
   /** How many threads take part in a run. */ threads = 1;
+  /** How many did not come in time. */ late = 0;
 
   /**
    * Plans, allocates, loads and starts. What fails leaves nothing behind.
@@ -51,9 +52,10 @@ export class LanguageEngine {
       const engine = new LanguageEngine({ program, build, exports, memory, plan, table, team });
       engine.#place(table);
       await engine.#pour(jobsOf(program, table, plan), sources, emit, signal);
-      team?.enter(plan.control);
+      const all = 1 + ((await team?.enter(engine.words)) ?? 0);
+      engine.late = most - all;
       emit({ status: "progress", phase: "warmup", name: program.name, loaded: 1, total: 1, progress: 100 });
-      engine.threads = fixed ? most : fasterThreads(engine, most);
+      engine.threads = fixed ? all : fasterThreads(engine, all);
       return engine;
     } catch (error) {
       team?.close();

@@ -64,7 +64,7 @@ function onlyWeights(sources, { weights }) {
 /**
  * @typedef {object} Setting
  * @property {Files} files @property {{kernels: string, trust: string, revocations: string, thread: string}} urls @property {number} [threads] exactly so many; measured when absent
- * @property {string[]} [without] builds not to be tried @property {(event: any) => void} emit @property {AbortSignal} [signal]
+ * @property {string[]} [without] builds not to be tried @property {(event: any) => void} emit @property {AbortSignal} [signal] @property {() => void} [lost] the last build broke while it ran
  */
 
 export class Model {
@@ -77,7 +77,7 @@ export class Model {
     const offers = await engineBuilds(setting.urls, setting);
     const model = new Model(setting, offers);
     model.engine = await model.#next();
-    if (model.engine.vocabulary) model.scheduler = new Scheduler({ ...model.#parts(), breath: model.breath, recover: (error) => model.#recover(error) });
+    if (model.engine.vocabulary) model.scheduler = new Scheduler({ ...model.#parts(), breath: model.breath, recover: (error) => model.recover(error) });
     return model;
   }
 
@@ -119,11 +119,12 @@ export class Model {
   }
 
   /** @param {import("./builds.js").Offer} offer @param {LanguageEngine} engine @param {number} cores */
-  #explain({ shared, name }, { threads }, cores) {
+  #explain({ shared, name }, { threads, late }, cores) {
     /** @type {[boolean, string, string][]} */
     const rows = [
       [!shared, "one_thread", globalThis.crossOriginIsolated ? "The engine builds with threads did not work here; one thread is used." : "The page is not cross-origin isolated, so memory cannot be shared; one thread is used."],
-      [shared && threads === 1 && cores > 1 && this.setting.threads === undefined, "threads_slower", "Measured at the start: more threads were not faster, other programs use the cores; one thread is used."],
+      [late > 0, "threads_late", `${late} threads did not come in time, other programs use the cores; ${threads} ${threads > 1 ? "are" : "is"} used.`],
+      [shared && !late && threads === 1 && cores > 1 && this.setting.threads === undefined, "threads_slower", "Measured at the start: more threads were not faster, other programs use the cores; one thread is used."],
       [!name.startsWith("relaxed"), "no_relaxed_simd", "The build with plain SIMD is used, which is slower."],
     ];
     this.why = [...this.why.filter(({ code }) => code === "engine_build_failed"), ...rows.filter(([holds]) => holds).map(([, code, reason]) => ({ code, reason }))];
@@ -138,12 +139,20 @@ export class Model {
     this.why.push({ code: "engine_build_failed", reason: `The engine build ${broken.name} failed (${error.message}); ${next.name} is used.` });
   }
 
-  /** @param {Error} error */
-  async #recover(error) {
-    this.engine.dispose();
-    this.#giveUp(error);
-    this.engine = await this.#next();
-    return this.#parts();
+  /**
+   * Goes on with the next build. After a trap an instance with no successor is of no use: `lost` is told. @param {Error} error what this one failed with
+   * @throws it, when it is not the build's fault or none is left
+   */
+  async recover(error) {
+    try {
+      this.#giveUp(error);
+      this.engine.dispose();
+      this.engine = await this.#next();
+      return this.#parts();
+    } catch (last) {
+      if (last instanceof KernelError || last instanceof WorkerDied) this.setting.lost?.();
+      throw last;
+    }
   }
 
   memory() {

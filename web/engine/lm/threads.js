@@ -1,5 +1,10 @@
 /** The engine's extra threads, as its own worker sees them. Worker only: they live where memory is shared. */
 import { connect } from "../../workers/rpc.js";
+import { CONTROL } from "./memory.js";
+
+/** How long a load waits for threads to arrive, ms: a machine that is busy beyond that is better served by fewer. */
+const PATIENCE = 5000;
+const LOOK = 2;
 
 /** What a run answers when a thread trapped; beside the codes of wasm/lm/lm.h. */
 export const TRAPPED = 102;
@@ -29,9 +34,18 @@ export class Threads {
     return Promise.all(this.#workers.map((worker) => worker.call("pour", shared)));
   }
 
-  /** They wait for runs from now on. @param {number} control */
-  enter(control) {
-    for (const worker of this.#workers) worker.call("enter", { control }).catch((error) => { this.death ??= error; });
+  /**
+   * They wait for runs from now on. @param {Int32Array} words the control words
+   * @returns {Promise<number>} how many came in time, from the first on; one that comes later stays without work
+   */
+  async enter(words, patience = PATIENCE) {
+    for (const worker of this.#workers) worker.call("enter", { control: words.byteOffset }).catch((error) => { this.death ??= error; });
+    let came = 0;
+    for (let waited = 0; ; waited += LOOK) {
+      while (came < this.count && Atomics.load(words, CONTROL.ready) >> (came + 1) & 1) came++;
+      if (came === this.count || waited >= patience || this.death) return came;
+      await new Promise((resolve) => setTimeout(resolve, LOOK));
+    }
   }
 
   close() {

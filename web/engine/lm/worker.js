@@ -2,7 +2,7 @@
  * The worker of one language model: loads it, answers prompts, embeds texts. Module worker; it holds nobody else's model, fetches no model byte,
  * and keeps no text beside the tokens of its cache.
  */
-import { InvalidOption, NoModel, NotSupported } from "../../sdk/errors.js";
+import { InvalidOption, NoModel, NotSupported, WorkerDied } from "../../sdk/errors.js";
 import { serve, transferring } from "../../workers/rpc.js";
 import { TextTokenizer } from "../../text/tokenizer.js";
 import { embed } from "./embed.js";
@@ -12,7 +12,7 @@ import { Model, openFiles } from "./model.js";
 
 /** @type {any} */ let config = null;
 /** @type {{model: Model, tokenizer: TextTokenizer, generation: any} | null} */ let loaded = null;
-let loading = false;
+let [loading, ending] = [false, false];
 /** What happens outside of one call's own work is said in the latest call that is under way. @type {Set<(event: any) => void>} */
 const listeners = new Set();
 const emit = (/** @type {any} */ event) => [...listeners].at(-1)?.(event);
@@ -85,7 +85,7 @@ async function load({ threads, without, context, ...which }, signal) {
   const files = await openFiles(which);
   try {
     checkContext(files, context);
-    const opening = Model.open({ files, urls: config.urls, threads, without, emit, signal });
+    const opening = Model.open({ files, urls: config.urls, threads, without, emit, signal, lost: end });
     opening.catch(() => {}); // thrown below, unless the tokenizer is broken
     const tokenizer = tokenizerOf(files, opening);
     const model = await opening;
@@ -110,6 +110,12 @@ function tokenizerOf({ tokenizer }, opening) {
   }
 }
 
+/** Ends this worker once what waits has been rejected. */
+function end() {
+  ending = true;
+  setTimeout(() => self.close());
+}
+
 /** A context is planned by the Program; it can only be known here, not changed. @param {any} files @param {number} [context] */
 function checkContext({ program: { capacity } }, context) {
   if (context === undefined || context === capacity?.context) return;
@@ -118,6 +124,7 @@ function checkContext({ program: { capacity } }, context) {
 
 /** Every handler's events, also for what it did not start itself. @param {import("../../workers/rpc.js").Handler} handler @returns {import("../../workers/rpc.js").Handler} */
 const heard = (handler) => async (args, context) => {
+  if (ending) throw new WorkerDied("The engine of this worker broke and it is ending. Call again: the model is loaded in a new one.", {});
   listeners.add(context.emit);
   try {
     return await handler(args, context);
