@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Hub } from "../../web/sdk/hub.js";
 import { runtimeOf } from "../../web/sdk/language-desk.js";
+import { LanguageSession } from "../../web/sdk/language-session.js";
 import { MEMORY, Stage } from "./played_lm.mjs";
 
 /** A session on a played stage. */
@@ -104,10 +105,10 @@ for (const [what, work, code, message] of REFUSED) {
   });
 }
 
-test("language: an encoder in the engine's format embeds and generates nothing", async (t) => {
+test("language: an encoder of the user's own embeds and generates nothing", async (t) => {
   const stage = new Stage(t);
-  stage.manifest = { ...stage.manifest, type: "embedding" };
-  const session = await stage.loader.load("m");
+  const local = { manifest: { ...stage.manifest, type: "embedding" }, load: {} };
+  const session = new LanguageSession(stage.loader, await stage.loader.ask("hub.open", { local }));
   stage.workers[0]["lm.embed"] = ({ texts }) => ({ vectors: new Float32Array(texts.flatMap(() => [0.6, 0.8])) });
   assert.ok(Math.abs(await session.similarity("a", "b") - 1) < 1e-6);
   await assert.rejects(session.generate("x"), { code: "not_supported" });
@@ -172,7 +173,7 @@ test("language: threads are the worker's to choose, unless they are asked for", 
 /** [manifest, worker, why] */
 const RUNTIMES = [
   [{ type: "text-generation", artifacts: { model: { filename: "a.gguf" }, program: { filename: "program.json" } } }, "lm", "it has a Program"],
-  [{ type: "embedding", artifacts: { model: { filename: "a.gguf" }, program: { filename: "program.json" } } }, "lm", "an encoder with a Program"],
+  [{ type: "embedding", artifacts: { model: { filename: "a.gguf" }, program: { filename: "program.json" } } }, "engine", "an encoder with a Program"],
   [{ type: "embedding", artifacts: { model: { filename: "model.onnx" } } }, "engine", "an encoder as ONNX"],
   [{ type: "text-generation", artifacts: { config: { filename: "config.json" }, model: { filename: "onnx/model_q4.onnx" } } }, "onnx", "a decoder as ONNX"],
 ];

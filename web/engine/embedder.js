@@ -1,13 +1,9 @@
 /**
- * From texts to unit vectors: tokenizer, batches, onnxruntime-web. Runs in the engine worker; it fetches nothing.
+ * From texts to unit vectors: tokenizer, splitting, runs of an encoder. Runs in the engine worker; it fetches nothing.
  * A text longer than the model reads is split, and its vector is the mean of its passages': nothing is cut off, and `pieces` tells.
  */
 import { Disposed, EmptyBatch, EmptyText, NotText, OutputNotFinite } from "../sdk/errors.js";
-import { planBatches } from "./batching.js";
-import { MAX_TOKENS, split } from "./split.js";
-import { createTokenizer } from "./tokenize.js";
-
-const OUTPUT = "embedding";
+import { split } from "./split.js";
 
 /**
  * @typedef {object} Embedded
@@ -17,56 +13,48 @@ const OUTPUT = "embedding";
  * @property {Int32Array} pieces n; 1, or into how many passages the text was split
  *
  * @typedef {{ids: number[], text: number}} Piece `text` is the index of the text it belongs to
+ *
+ * @typedef {object} Encoder what computes: `program-encoder.js` on the engine, `onnx-encoder.js` on onnxruntime-web
+ * @property {import("./tokenize.js").ModelTokenizer} tokenizer @property {number} maxTokens of one piece @property {number} dims
+ * @property {(lengths: number[]) => number[][]} plan which pieces run together: every index once
+ * @property {(lists: number[][]) => Promise<ArrayLike<number>>} run pieces × dims, rows of length 1
+ * @property {string} [build] of the engine @property {() => number} memory bytes of its WASM memory @property {() => void | Promise<void>} dispose
  */
-
-/**
- * @param {object} given
- * @param {Uint8Array | ArrayBuffer} given.modelBytes an ONNX file: int32 `input_ids` and `attention_mask` [batch, tokens] → float32 `embedding` [batch, dims]
- * @param {object | string} given.tokenizerJson
- * @param {object | string} given.tokenizerConfig
- * @param {{max_position_embeddings?: number, hidden_size?: number}} [given.config]
- * @param {any} given.ort onnxruntime-web's module, its `env.wasm` already set
- */
-export async function createEmbedder({ modelBytes, tokenizerJson, tokenizerConfig, config = {}, ort }) {
-  const tokenizer = createTokenizer(tokenizerJson, tokenizerConfig);
-  const session = await ort.InferenceSession.create(modelBytes instanceof Uint8Array ? modelBytes : new Uint8Array(modelBytes), OPTIONS);
-  return new Embedder(ort, session, tokenizer, Math.min(MAX_TOKENS, config.max_position_embeddings ?? MAX_TOKENS), config.hidden_size ?? 384);
-}
-
-// `basic` only: the graph is made of fused operators already, so a longer search should cost start-up time and find little (not measured)
-const OPTIONS = { executionProviders: ["wasm"], graphOptimizationLevel: "basic" };
 
 export class Embedder {
-  #ort;
-  #session;
-  #tokenizer;
+  /** @type {Encoder | null} */ #encoder;
 
-  /** @param {any} ort @param {any} session @param {ReturnType<typeof createTokenizer>} tokenizer @param {number} maxTokens @param {number} dims */
-  constructor(ort, session, tokenizer, maxTokens, dims) {
-    [this.#ort, this.#session, this.#tokenizer] = [ort, session, tokenizer];
-    this.maxTokens = maxTokens;
-    this.dims = dims;
+  /** @param {Encoder} encoder the embedder's from now on */
+  constructor(encoder) {
+    this.#encoder = encoder;
+    this.maxTokens = encoder.maxTokens;
+    this.dims = encoder.dims;
+  }
+
+  get #open() {
+    if (!this.#encoder) throw new Disposed("This model was disposed. Load it again.");
+    return this.#encoder;
   }
 
   /**
    * @param {string[]} texts
-   * @param {{signal?: AbortSignal, onProgress?: (done: number, total: number) => void}} [options] progress in tokens; an abort is heard between batches
+   * @param {{signal?: AbortSignal, onProgress?: (done: number, total: number) => void}} [options] progress in tokens; an abort is heard between runs
    * @returns {Promise<Embedded>}
    * @throws EmptyBatch, EmptyText, NotText, OutputNotFinite, Disposed, the signal's reason
    */
   async embed(texts, { signal, onProgress } = {}) {
-    if (!this.#session) throw new Disposed("This model was disposed. Load it again.");
+    const encoder = this.#open;
     check(texts);
     /** @type {Piece[]} */
     const pieces = texts.flatMap((text, i) => this.#pieces(text, i));
     const total = pieces.reduce((sum, { ids }) => sum + ids.length, 0);
     const out = accumulator(texts.length, this.dims, pieces);
     let done = 0;
-    for (const { rows, length } of planBatches(pieces.map(({ ids }) => ids.length))) {
+    for (const rows of encoder.plan(pieces.map(({ ids }) => ids.length))) {
       if (done) await letMessagesIn();
       signal?.throwIfAborted();
       const batch = rows.map((i) => pieces[i]);
-      out.add(batch, await this.#run(batch, length));
+      out.add(batch, await encoder.run(batch.map(({ ids }) => ids)));
       done += batch.reduce((sum, { ids }) => sum + ids.length, 0);
       onProgress?.(done, total);
     }
@@ -75,41 +63,31 @@ export class Embedder {
 
   /** Tokens with the model's own marks; not split. @param {string} text */
   countTokens(text) {
-    return this.#tokenizer.count(text);
+    return this.#open.tokenizer.count(text);
   }
 
   /** Passages that fit the model. @param {string} text @param {{maxTokens?: number, overlap?: number}} [options] @returns {import("./split.js").Passage[]} */
   split(text, { maxTokens = this.maxTokens, ...options } = {}) {
-    return split(text, this.#tokenizer.countUnit, { maxTokens, ...options });
+    return split(text, this.#open.tokenizer.countUnit, { maxTokens, ...options });
   }
 
-  /** Bytes of the WASM memory, which all models of this worker share; 0 where onnxruntime-web does not tell. */
+  /** Bytes of WASM memory; what onnxruntime-web takes is shared by all its models. */
   memory() {
-    return this.#ort.env.wasm?.memory?.buffer?.byteLength ?? 0;
+    return this.#encoder?.memory() ?? 0;
   }
 
   async dispose() {
-    await this.#session?.release();
-    this.#session = null;
+    const encoder = this.#encoder;
+    this.#encoder = null;
+    await encoder?.dispose();
   }
 
   /** @param {string} text @param {number} index @returns {Piece[]} */
   #pieces(text, index) {
-    const ids = this.#tokenizer.encode(text);
+    const { encode } = this.#open.tokenizer;
+    const ids = encode(text);
     if (ids.length <= this.maxTokens) return [{ ids, text: index }];
-    return this.split(text, { overlap: 0 }).map((passage) => ({ ids: this.#tokenizer.encode(passage.text), text: index }));
-  }
-
-  /** @param {Piece[]} batch @param {number} length @returns {Promise<Float32Array>} rows × dims */
-  async #run(batch, length) {
-    const ids = new Int32Array(batch.length * length), mask = new Int32Array(batch.length * length);
-    batch.forEach((piece, row) => {
-      ids.set(piece.ids, row * length);
-      mask.fill(1, row * length, row * length + piece.ids.length);
-    });
-    const shape = [batch.length, length];
-    const feeds = { input_ids: new this.#ort.Tensor("int32", ids, shape), attention_mask: new this.#ort.Tensor("int32", mask, shape) };
-    return (await this.#session.run(feeds, [OUTPUT]))[OUTPUT].data;
+    return this.split(text, { overlap: 0 }).map((passage) => ({ ids: encode(passage.text), text: index }));
   }
 }
 
@@ -127,7 +105,7 @@ function accumulator(n, dims, pieces) {
   const vectors = new Float32Array(n * dims), tokens = new Int32Array(n), count = new Int32Array(n);
   for (const { text } of pieces) count[text]++;
   return {
-    /** @param {Piece[]} batch @param {Float32Array} values */
+    /** @param {Piece[]} batch @param {ArrayLike<number>} values */
     add(batch, values) {
       batch.forEach(({ ids, text }, row) => {
         const weight = count[text] === 1 ? 1 : ids.length;

@@ -20,18 +20,23 @@ const REMEMBERED = 20000; // units whose count is kept: most of a document's wor
  */
 export function createTokenizer(tokenizerJson, config) {
   const tokenizer = new Tokenizer(parsed(tokenizerJson), parsed(config));
-  /** @type {Map<string, number>} */
-  const known = new Map();
-  const countUnit = (unit) => {
-    let count = known.get(unit);
-    if (count === undefined) {
-      if (known.size >= REMEMBERED) known.clear();
-      known.set(unit, (count = tokenizer.encode(prepared(unit), { add_special_tokens: false }).ids.length));
-    }
-    return count;
-  };
+  const countUnit = remembering((unit) => tokenizer.encode(prepared(unit), { add_special_tokens: false }).ids.length);
   const encode = (text) => tokenizer.encode(prepared(text)).ids;
   return { encode, count: (text) => encode(text).length, countUnit };
+}
+
+/** @param {(unit: string) => number} count @returns {(unit: string) => number} */
+export function remembering(count) {
+  /** @type {Map<string, number>} */
+  const known = new Map();
+  return (unit) => {
+    let found = known.get(unit);
+    if (found === undefined) {
+      if (known.size >= REMEMBERED) known.clear();
+      known.set(unit, (found = count(unit)));
+    }
+    return found;
+  };
 }
 
 const FAR_HAN = /[\u{20000}-\u{2a6df}\u{2a700}-\u{2ceaf}\u{2f800}-\u{2fa1f}]/gu;

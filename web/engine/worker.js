@@ -30,6 +30,12 @@ const turns = new Turns();
 /** @type {(event: any) => void} */
 let say = (event) => { unsaid.push(event); };
 
+/** What a model says while it is loaded goes to who loads it, later on to the page. @param {(event: any) => void} emit */
+const heard = (emit) => (/** @type {any} */ event) => (event.status === "progress" ? emit(event) : say(event));
+
+/** The last engine build broke: once what waits has been rejected this worker ends, and the Hub starts another. */
+const end = () => { setTimeout(() => self.close()); };
+
 /** @param {{session: string}} args @returns {Session} */
 function sessionOf({ session }) {
   const found = sessions.get(session);
@@ -58,7 +64,7 @@ function guarded(session, work) {
 }
 
 /** @param {Session} session */
-const memoryOf = ({ model, index }) => ({ modelBytes: model.modelBytes, wasmBytes: model.embedder.memory?.() ?? 0, indexBytes: index?.memory ?? 0, kvCacheBytes: 0 });
+const memoryOf = ({ model, index }) => ({ modelBytes: model.modelBytes, wasmBytes: model.embedder.memory(), indexBytes: index?.memory ?? 0, kvCacheBytes: 0 });
 
 /** What every answer about an index carries. @param {Session} session */
 const figures = (session) => ({ size: session.index?.size ?? 0, memory: memoryOf(session) });
@@ -87,16 +93,16 @@ const handlers = {
     say = emit;
     return new Promise(() => {});
   },
-  async load({ session, id, version, threads, indexLost = false }, { signal, emit }) {
+  async load({ session, id, version, threads, without, indexLost = false }, { signal, emit }) {
     if (!config) throw new NoModel("The engine was not configured.", {});
-    const model = await turns.take(() => openModel({ id, version, threads }, config.urls, emit), { signal });
+    const model = await turns.take(() => openModel({ id, version }, { threads, without, urls: config.urls, emit: heard(emit), lost: end }), { signal });
     if (signal.aborted) { // compiling cannot be stopped; what nobody waits for any more is given back
       await model.dispose();
       throw signal.reason;
     }
     sessions.set(session, { model, index: null, adapter: null, lost: indexLost });
     const { manifest, dimensions, maxTokens } = model;
-    return { id, version, type: manifest.type, manifest, dimensions, maxTokens, memory: memoryOf(sessionOf({ session })) };
+    return { id, version, type: manifest.type, manifest, dimensions, maxTokens, build: model.build(), memory: memoryOf(sessionOf({ session })) };
   },
   async embed(args, { signal, emit }) {
     const session = sessionOf(args);

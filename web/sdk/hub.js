@@ -16,7 +16,7 @@ const WORKERS = /** @type {const} */ (["loader", "engine", "python"]);
 
 export class Hub {
   /** @type {Map<string, {connection: Connection, patience: Patience, ready: Promise<Connection>}>} */ #workers = new Map();
-  /** Sessions the engine is expected to hold. @type {Map<string, {id: string, version: string, threads: number, adapter: any, indexed: boolean}>} */
+  /** Sessions the engine is expected to hold. @type {Map<string, {id: string, version: string, threads: number, adapter: any, indexed: boolean, build?: string, without?: (string | undefined)[]}>} */
   #sessions = new Map();
   /** @type {Set<(report: Report) => void>} */ #listeners = new Set();
   /** @type {Map<string, Report>} fallbacks said so far */ #said = new Map();
@@ -105,7 +105,9 @@ export class Hub {
   /** The worker of this name, ready; a dead one is replaced. @param {string} name @returns {Promise<Connection>} */
   async #worker(name) {
     const known = this.#workers.get(name);
-    return known && !known.connection.closed ? known.ready : this.#start(name, Boolean(known));
+    if (known && !known.connection.closed) return known.ready;
+    if (known?.patience.over) for (const session of this.#sessions.values()) session.without = [...(session.without ?? []), session.build]; // as with languages
+    return this.#start(name, Boolean(known));
   }
 
   /** @param {string} name @param {boolean} again after a death @returns {Promise<Connection>} */
@@ -150,8 +152,9 @@ export class Hub {
   }
 
   /** @param {Connection} engine @param {string} session @param {any} known */
-  async #reload(engine, session, { adapter, indexed, ...model }) {
-    await engine.call("load", { session, ...model, indexLost: indexed });
+  async #reload(engine, session, { adapter, indexed, build, ...model }) {
+    const answer = await engine.call("load", { session, ...model, indexLost: indexed });
+    Object.assign(this.#sessions.get(session) ?? {}, { build: answer.build });
     if (adapter) await engine.call("adapter.set", { session, ...adapter });
   }
 
@@ -176,7 +179,7 @@ export class Hub {
       this.#forget({ session }).catch(() => {}); // a cancel can cross the answer: the engine would hold what nobody has
       throw error;
     });
-    this.#sessions.set(session, { ...model, adapter: null, indexed: false });
+    this.#sessions.set(session, { ...model, adapter: null, indexed: false, build: answer.build });
     return { ...answer, session, trust: state };
   }
 

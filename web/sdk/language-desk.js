@@ -16,16 +16,16 @@ import { pickThreads } from "./status.js";
  * @typedef {{patience: Patience, abort: Int32Array | undefined}} Live `abort`: the word that stops a run, where memory is shared
  */
 
-/** Which worker runs a model, from its manifest: a Program, an ONNX decoder, or (encoders) the engine worker. @param {any} manifest @returns {"engine" | "lm" | "onnx"} */
+/** Which worker runs a model of the site, from its manifest: encoders the one that holds the indexes, decoders one of their own, for a Program or ONNX. @param {any} manifest @returns {"engine" | "lm" | "onnx"} */
 export function runtimeOf({ type, artifacts = {} }) {
-  if (artifacts.program) return "lm";
   if (type !== "text-generation") return "engine";
+  if (artifacts.program) return "lm";
   return Object.values(artifacts).some(({ filename }) => filename.endsWith(".onnx")) ? "onnx" : "lm";
 }
 
 /** The same for a model of the user's own; a page around a frame must not reach models of the store past their revocation this way. @param {any} manifest @returns {"lm" | "onnx"} */
 export function localRuntimeOf(manifest) {
-  const runtime = runtimeOf(manifest);
+  const runtime = manifest.artifacts?.program ? "lm" : runtimeOf(manifest);
   if (runtime === "engine") throw new NotSupported(`A file of your own can be a GGUF model or an ONNX decoder; "${manifest.type}" without a Program is neither.`, { type: manifest.type });
   return runtime;
 }
