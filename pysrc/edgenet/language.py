@@ -6,14 +6,16 @@ are passed in.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .errors import ContextFull, Disposed, EmptyText, InvalidOption, OutputNotFinite
+from .errors import ContextFull, Disposed, EmptyText, InvalidOption, KernelTrap, OutputNotFinite
 from .graph import Program
+from .kernels.codes import INVALID_INPUT
 from .run import Engine
 from .text.encode import TextTokenizer
 from .text.sampling import HISTORY, WORDS, Sampling
@@ -65,7 +67,9 @@ class LanguageSession:
         return await self.generate(self.tokens_of(messages), **options)
 
     def tokens_of(self, prompt: str | Sequence) -> list[int]:
-        """The tokens of a text, of messages, or tokens themselves. Raises EmptyText, and as `tokenize_chat` does."""
+        """The tokens of a text, of messages, or tokens themselves. Raises EmptyText, InvalidOption for a number that is no token of
+        the model, and as `tokenize_chat` does.
+        """
         if isinstance(prompt, str):
             bos, wanted = self.generation["bos"], self.generation["addBos"]
             ids = [*([bos] if wanted and bos is not None else []), *self.tokenizer.encode(prompt)]
@@ -77,6 +81,8 @@ class LanguageSession:
             ids = [int(i) for i in prompt]
         if not ids:
             raise EmptyText("The prompt is empty. Give it at least a word.")
+        if (wrong := next((i for i in ids if not 0 <= i < self.vocabulary), None)) is not None:
+            raise InvalidOption(f"The token {wrong} is not one of the model's {self.vocabulary}.", option="tokens")
         return ids
 
     async def stream(self, prompt, **options) -> AsyncIterator[str]:
@@ -150,12 +156,7 @@ class LanguageSession:
             chunk = tokens[first : first + self.capacity.rows]
             await self._run(engine, chunk, first, last=first + len(chunk) == len(tokens))
             self._kept = tokens[: first + len(chunk)]
-        token = int((await engine.read("picked"))[0])
-        if token < 0:
-            raise OutputNotFinite(
-                "The model gave numbers that are not finite. Load it again; if it goes on, its file is damaged."
-            )
-        return token
+        return int((await engine.read("picked"))[0])
 
     async def _run(self, engine: Engine, chunk: list[int], first: int, last: bool) -> None:
         self._kept = self._kept[:first]  # what a run that fails half-way leaves is not believed
@@ -163,7 +164,15 @@ class LanguageSession:
         await engine.write("positions", np.arange(first, first + len(chunk), dtype=np.int32))
         await engine.write("sequences", np.zeros(len(chunk), np.int32))
         await engine.write("wanted", np.array([len(chunk) - 1], np.int32))
-        await engine.run(n=len(chunk), m=int(last))
+        await asyncio.sleep(0)  # an engine of this process never suspends: here whoever wants to stop is heard
+        try:
+            await engine.run(n=len(chunk), m=int(last))
+        except KernelTrap as trap:
+            if trap.details.get("returned") != INVALID_INPUT:
+                raise
+            raise OutputNotFinite(  # tokens and positions were checked here: what is left are logits
+                "The model gave numbers that are not finite. Load it again; if it goes on, its file is damaged."
+            ) from trap
 
     def clear_kv_cache(self) -> None:
         """Forget the last prompt; the next one is computed whole."""

@@ -2,9 +2,10 @@
 
 import asyncio
 
+import numpy as np
 import pytest
 
-from edgenet.errors import ContextFull, Disposed, EmptyText, InvalidOption, NoChatTemplate
+from edgenet.errors import ContextFull, Disposed, EmptyText, InvalidOption, NoChatTemplate, OutputNotFinite
 from edgenet.host.tokenizer import text_tokenizer
 from edgenet.host.wasmtime_engine import WasmtimeRuntime
 from edgenet.host.wasmtime_lm import WasmtimeLm
@@ -24,11 +25,15 @@ def runtime():
 
 @pytest.fixture
 def session(runtime, lm_modules):
+    return session_of(runtime, lm_modules, opened(NAME, "f32").weights)
+
+
+def session_of(runtime, lm_modules, weights):
     """A session on a small model of random weights, in f32."""
     model = opened(NAME, "f32")
     made = compile_gguf(model.header, default_capacity(model.header))
     engine = WasmtimeLm(runtime, lm_modules["relaxed"])
-    asyncio.run(engine.load(made.program, model.weights))
+    asyncio.run(engine.load(made.program, weights))
     return LanguageSession(engine, made.program, text_tokenizer(made.tokenizer), made.generation, lambda: SEED)
 
 
@@ -79,12 +84,16 @@ FAILURES = {
     "an empty text": ("", {}, EmptyText),
     "a prompt beyond the context": ([1] * 500, {}, ContextFull),
     "messages without a template": ([{"role": "user", "content": "hello"}], {}, NoChatTemplate),
+    "a number that is no token": ([1, 1 << 20], {}, InvalidOption),
+    "a number below every token": ([-1], {}, InvalidOption),
     "an option nobody knows": ([1], {"heat": 1}, InvalidOption),
     "a share above one": ([1], {"top_p": 1.5}, InvalidOption),
     "a temperature that is no number": ([1], {"temperature": "hot"}, InvalidOption),
     "no tokens at most": ([1], {"max_tokens": 0}, InvalidOption),
     "a stop that is empty": ([1], {"stop_sequences": [""]}, InvalidOption),
     "a negative seed": ([1], {"seed": -1}, InvalidOption),
+    "a seed that is no integer": ([1], {"seed": 1.0}, InvalidOption),
+    "a top-k that is no integer": ([1], {"top_k": 40.0}, InvalidOption),
 }
 
 
@@ -93,6 +102,29 @@ def test_what_cannot_be_done_is_named_and_the_session_goes_on(session, title):
     prompt, options, error = FAILURES[title]
     with pytest.raises(error):
         run(session, prompt, **options)
+    assert len(run(session, [5, 6]).tokens) == 12
+
+
+def test_numbers_that_overflow_are_told_from_wrong_input(runtime, lm_modules):
+    def weights(name):
+        kind, data = opened(NAME, "f32").weights(name)
+        large = np.frombuffer(data, "<f4") * np.float32(1e38 if name == "output_norm.weight" else 1)
+        return kind, large.tobytes()
+
+    with pytest.raises(OutputNotFinite):
+        run(session_of(runtime, lm_modules, weights), [5, 6])
+
+
+def test_an_answer_can_be_cancelled_while_it_is_made(session):
+    async def cancelled():
+        task = asyncio.ensure_future(session.generate([5, 6], max_tokens=40, temperature=0))
+        await asyncio.sleep(0)  # it has begun
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return len(session.last.tokens)
+
+    assert asyncio.run(cancelled()) < 40
     assert len(run(session, [5, 6]).tokens) == 12
 
 

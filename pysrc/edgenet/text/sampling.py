@@ -23,7 +23,7 @@ def _between(low: float, high: float) -> tuple[str, Callable]:
 
 def _whole(low: int, high: int = _WHOLE) -> tuple[str, Callable]:
     most = "" if high == _WHOLE else f" to {high}"
-    return f"a whole number from {low}{most}", lambda v: _number(v) and v == int(v) and low <= v <= high
+    return f"a whole number from {low}{most}", lambda v: type(v) is int and low <= v <= high
 
 
 # option → (what it may be, test)
