@@ -10,6 +10,7 @@ import tempfile
 import threading
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from statistics import median
 
@@ -25,6 +26,7 @@ from tools.serve import server
 
 ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 DECODE, PROMPTS = 32, (128, 512)
+SEEDS = count(1)  # of prompts: no two are alike, or a prefix would be found in the cache
 # (claim, figure, kind of peer) → the least ratio promised
 TARGETS = {
     ("decode", "native"): 1.0,
@@ -130,8 +132,7 @@ def native(stack, threads):
 
 def measured(sides, repeats, figure, **args):
     """{side: samples} of one figure, in turns; every run has a seed of its own, so nothing is cached."""
-    seeds = iter(range(1, 10_000))
-    taken = {name: (lambda ask=ask: figure(ask(seed=next(seeds), **args))) for name, ask in sides.items()}
+    taken = {name: (lambda ask=ask: figure(ask(seed=next(SEEDS), **args))) for name, ask in sides.items()}
     interleave(taken, 1)
     return interleave(taken, repeats)
 
@@ -192,10 +193,8 @@ def first_token(sides, repeats):
 def batch(ours, repeats):
     """Four streams together against one: tokens decoded in a second."""
 
-    seeds = iter(range(20_000, 30_000))
-
     def speed(streams):
-        found = ours(prompt=16, decode=DECODE, seed=next(seeds), streams=streams)
+        found = ours(prompt=16, decode=DECODE, seed=next(SEEDS), streams=streams)
         return found["tokens"] / found["wall_ms"] * 1e3
 
     samples = interleave({"ours": lambda: speed(4), "one": lambda: speed(1)}, repeats)
