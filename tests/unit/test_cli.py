@@ -13,7 +13,7 @@ import typer
 from edgenet.cli.app import app
 from edgenet.cli.shell import Result, Shell, guard
 from edgenet.cli.text import counted, megabytes, table
-from edgenet.errors import BY_CODE, EXIT_STATUS
+from edgenet.errors import BY_CODE, EXIT_STATUS, ModelNotFound
 from tests.unit.cli_site import Cli, publish
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +54,8 @@ def test_the_commands_are_those_of_the_documentation():
         "publish",
         "sign",
         "compile",
+        "run",
+        "bench",
         "embed",
         "search",
         "kernels list",
@@ -91,6 +93,17 @@ def test_help_and_version_load_nothing_heavy():
         env = {**os.environ, "PYTHONPATH": str(ROOT / "pysrc")}
         done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, env=env, timeout=60)
         assert done.stderr.strip() == "[]" and done.stdout
+
+
+def test_what_a_file_says_cannot_steer_the_terminal(capsys):
+    shell, text = Shell(), "name\x1b]0;title\x07\x9b2J\r\x7f\n\tline"
+    shell.json = False
+    shell.show(Result({}, text))
+    shell.say(text)
+    shell.fail(ModelNotFound(text))
+    told = capsys.readouterr()
+    assert told.out == "name\\x1b]0;title\\x07\\x9b2J\\x0d\\x7f\n\tline\n"
+    assert told.err == told.out + f"error: {told.out[:-1]} [model_not_found]\n"
 
 
 MISUSES = [

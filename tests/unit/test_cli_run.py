@@ -37,6 +37,10 @@ def test_bench_measures_both_phases(cli, model):
     assert "prefill" in cli("bench", model, "--prompt", "8", "--tokens", "4", "--repeat", "1").out
 
 
+def test_a_wrong_option_is_said_before_the_model_is_loaded(cli):
+    assert cli("run", "none.gguf", "hello", "--top-p", "2", "--json").data["error"]["code"] == "invalid_option"
+
+
 FAILURES = {
     "a file that is not there": (("run", "none.gguf", "hello"), "model_not_found"),
     "an empty prompt": (("run", "MODEL", ""), "empty_text"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgenet.errors import InvalidOption, ModelTooLarge
+from edgenet.errors import InvalidOption, ModelTooLarge, NetworkError
 from edgenet.host.http import Answer
 from edgenet.registry import hub as registry_hub
 from edgenet.registry.hub_manifest import model_id
@@ -279,6 +279,20 @@ def test_options_that_mean_nothing_are_refused(cli):
     assert cli("pull", ADDRESS, "--version", "1", "--json").data["error"]["code"] == "invalid_option"
     assert cli("pull", "tiny", "--hub", "http://x", "--json").data["error"]["code"] == "invalid_option"
     assert cli("pull", ADDRESS, "--hub", "file:///tmp", "--json").data["error"]["code"] == "invalid_option"
+
+
+@pytest.mark.parametrize("told", ["", "-1", "²", "1.5", "9" * 5000])
+def test_a_size_that_is_none_is_named(told):
+    class Sizeless(Played):
+        def open(self, url, span):
+            @asynccontextmanager
+            async def answer():
+                yield Answer(url, span, None, None, {"x-linked-size": told})
+
+            return answer()
+
+    with pytest.raises(NetworkError, match="how large"):
+        asyncio.run(registry_hub.Hub("http://hub.example", Sizeless(b"", 0)).look(parse(ADDRESS)))
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

@@ -112,6 +112,15 @@ def test_a_merge_that_would_make_a_special_token_is_left_out():
     assert "<s>" not in plain["vocab"]
 
 
+def test_only_two_hexadecimal_digits_make_a_byte():
+    texts = ["<0x41>", "<0xZZ>", "<0x+1>", "<0x-1>", "<0x 1>"]
+    config = {
+        "model": {"vocab": {text: i for i, text in enumerate(texts)}},
+        "decoder": {"type": "ByteFallback"},
+    }
+    assert Decoder(config).decode(range(len(texts))) == "A<0xZZ><0x+1><0x-1><0x 1>"
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_stream_gives_the_same_text_and_never_half_a_character(name):
     tokenizer = text_tokenizer(metadata(name))

@@ -39,8 +39,20 @@ async def _source(shell, model: str):
 
     if Path(model).is_file() or model.endswith(".gguf") and not model.startswith("hf:"):
         return GgufFiles(model)
-    paths = shell.store.paths(await complete_model(shell, model))
-    return GgufFiles(paths["model"])
+    return stored(shell, await complete_model(shell, model))
+
+
+def stored(shell, model):
+    """The weights of a complete cached model. Raises NotCached, InvalidGguf."""
+    from ..host.gguf_files import GgufFiles
+
+    named = model.manifest["artifacts"]["model"]["filename"]
+    return GgufFiles(shell.store.paths(model)[named])
+
+
+def kernels() -> bytes:
+    """The engine module that comes with this package."""
+    return (files("edgenet.kernels") / ENGINE).read_bytes()
 
 
 async def _session(shell, runtime, made, source):
@@ -48,18 +60,19 @@ async def _session(shell, runtime, made, source):
     from ..host.wasmtime_lm import WasmtimeLm
     from ..language import LanguageSession
 
-    engine = WasmtimeLm(runtime, (files("edgenet.kernels") / ENGINE).read_bytes())
+    engine = WasmtimeLm(runtime, kernels())
     with progress(shell, "Loading") as show:
-        await engine.load(made.program, _weights(made.program, source, show))
+        await engine.load(made.program, weights_of(made.program, source, show))
     tokenizer = text_tokenizer(made.tokenizer)
     return LanguageSession(
         engine, made.program, tokenizer, made.generation, lambda: int.from_bytes(shell.host.random_bytes(4))
     )
 
 
-def _weights(program, source, show):
+def weights_of(program, source, show):
     """The engine's question for a weight, answered from the file; tells `show` how far it is."""
     by_name, total, read = {w.name: w for w in program.weights}, sum(w.bytes for w in program.weights), 0
+    show(0, total)
 
     def weights(name: str) -> tuple[str, bytes]:
         nonlocal read

@@ -19,6 +19,7 @@ import typer
 
 from ..errors import AbortError, EdgeNetError
 from .config import DEFAULT_PATH
+from .text import printable
 
 BROKEN_PIPE = 141
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
@@ -110,7 +111,7 @@ class Shell:
     def say(self, text: str) -> None:
         """A line for people, on stderr."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
 
     def say_event(self, event: dict) -> None:
         """Fallbacks and notices as lines; progress is the progress bar's matter."""
@@ -123,13 +124,17 @@ class Shell:
             data = result.data if result.error is None else {**result.data, "error": result.error.to_data()}
             print(json.dumps(data, ensure_ascii=False))
         elif result.text:
-            print(result.text)
+            print(printable(result.text))
 
     def fail(self, error: EdgeNetError) -> None:
         """Print a failure: always as a line on stderr, with --json also as data on stdout."""
         if self.json:
             print(json.dumps({"error": error.to_data()}, ensure_ascii=False))
-        print(f"error: {error.message} [{error.code}]", file=sys.stderr)
+        _print_error(error)
+
+
+def _print_error(error: EdgeNetError) -> None:
+    print(printable(f"error: {error.message} [{error.code}]"), file=sys.stderr)
 
 
 def guard(shell: Shell, function: Callable) -> None:
@@ -140,13 +145,15 @@ def guard(shell: Shell, function: Callable) -> None:
         shell.show(result)
         sys.stdout.flush()
         if result.error is not None:
-            print(f"error: {result.error.message} [{result.error.code}]", file=sys.stderr)
+            _print_error(result.error)
             raise typer.Exit(result.error.exit_status)
     except EdgeNetError as error:
         shell.fail(error)
         raise typer.Exit(error.exit_status) from error
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        stopped = AbortError("Stopped. What was verified so far is kept; run the same command again to go on.")
+        stopped = AbortError(
+            "Stopped. What a download has verified is kept: run the same command again to go on from there."
+        )
         shell.fail(stopped)
         raise typer.Exit(stopped.exit_status) from error
     except BrokenPipeError as error:  # the reader of our output left: nothing to tell anybody

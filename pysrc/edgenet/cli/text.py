@@ -1,5 +1,12 @@
 """Text for people: tables, sizes, counts. Pure."""
 
+_CONTROLS = {c: f"\\x{c:02x}" for c in (*range(0x20), *range(0x7F, 0xA0)) if chr(c) not in "\t\n"}
+
+
+def printable(text: str) -> str:
+    """The text with control characters spelled out: names out of files and answers of models must not steer a terminal."""
+    return text.translate(_CONTROLS)
+
 
 def table(rows: list[dict], columns: dict[str, str]) -> str:
     """Aligned text of rows; `columns` is field → heading. Numbers stand right."""

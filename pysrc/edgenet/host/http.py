@@ -15,7 +15,7 @@ import httpx
 from ..errors import HttpStatusError, NetworkError, RequestTimeout
 
 BLOCK = 1 << 18
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,16})-(\d{1,16})/(\d{1,16}|\*)", re.ASCII)
 
 
 @dataclass

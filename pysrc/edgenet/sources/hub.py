@@ -25,6 +25,7 @@ PREFIX, MAIN, ENDING = "hf:", "main", ".gguf"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _FORM = re.compile(rf"hf:({_NAME})/({_NAME})(?:@({_NAME}))?(?:/([A-Za-z0-9_][A-Za-z0-9._+@/-]{{0,199}}))?", re.ASCII)
 _SHA256 = re.compile(r"(?:W/)?\"?([0-9a-f]{64})\"?", re.ASCII)
+_COUNT = re.compile(r"\d{1,16}", re.ASCII)
 _GATED = {"GatedRepo"}
 _ABSENT = {"RepoNotFound", "EntryNotFound", "RevisionNotFound"}
 
@@ -168,7 +169,7 @@ def _named(place: Place, base: str):
 
 def _size(answer) -> int:
     told = answer.headers.get("x-linked-size", "")
-    size = answer.total if answer.total is not None else int(told) if told.isdigit() else None
+    size = answer.total if answer.total is not None else int(told) if _COUNT.fullmatch(told) else None
     if size is None:
         raise NetworkError(
             f"{answer.url} does not say how large it is. Try another mirror: `--hub ADDRESS`.", url=answer.url

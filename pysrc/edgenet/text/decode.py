@@ -5,6 +5,7 @@ Twin of `web/text/decode.js`. Bytes that are no UTF-8 become U+FFFD, one for eac
 """
 
 import codecs
+import re
 from collections.abc import Sequence
 
 from ..errors import TokenizerInvalid
@@ -82,9 +83,12 @@ def _byte_level(text: str) -> bytes:
     return bytes(_ALPHABET[c] for c in text) if all(c in _ALPHABET for c in text) else text.encode()
 
 
+_BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
+
+
 def _sentencepiece(text: str) -> bytes:
-    if len(text) == 6 and text.startswith("<0x") and text.endswith(">"):
-        return bytes((int(text[3:5], 16),))
+    if byte := _BYTE.fullmatch(text):
+        return bytes.fromhex(byte[1])
     return text.replace("\u2581", " ").encode()
 
 

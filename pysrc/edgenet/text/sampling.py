@@ -1,4 +1,4 @@
-"""How tokens are drawn, as a request says it, checked; the words that the sampling kernel reads. Twin of `web/engine/lm/sampling.js`. Pure."""
+"""How a request says that tokens are drawn, checked; the words that the sampling kernel reads. Twin of `web/engine/lm/sampling.js`. Pure."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..shell import Json, Result, command
+from ..text import printable
 
 Model = Annotated[str, typer.Argument(help="A GGUF file, the id of a model, or hf:owner/name/file.gguf.")]
 Context = Annotated[
@@ -56,6 +57,7 @@ async def run(
 
     The text is printed as it comes. A model with a chat template answers the prompt; any other goes on with it.
     """
+    from ...text.sampling import Sampling
     from ..language import open_language
 
     text = sys.stdin.read() if prompt == "-" else prompt
@@ -63,10 +65,12 @@ async def run(
         max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
         repetition_penalty=repetition_penalty, stop_sequences=stop or (), **({} if seed is None else {"seed": seed}),
     )  # fmt: skip
+    Sampling(**{"seed": 0, **options})  # a wrong option is said before a model is loaded
+    shown = printable if sys.stdout.isatty() else str  # a file or a program gets every byte
     async with open_language(ctx.obj, model, context, kv) as session:
         async for piece in session.stream(_asked(session, text, system, raw), **options):
             if not as_json:
-                print(piece, end="", flush=True)
+                print(shown(piece), end="", flush=True)
         answer = session.last
     if not as_json:
         print()
