@@ -21,7 +21,7 @@ def peers():
 
 
 def model():
-    model_step.build(assets.model_wheel(), OUT / "models")
+    model_step.build(assets.model_wheel(), OUT / "models", OUT / "gguf")
 
 
 def kernels():
@@ -42,19 +42,25 @@ STEPS = [
     Step(
         "model",
         model,
-        ["tools/steps/model*.py", "tools/minilm", "manifests/*.json", "tools/lock/assets.txt"],
-        [OUT / "models"],
+        ["tools/steps/model*.py", "tools/minilm", "tools/gguf_file.py", "manifests/*.json", "tools/lock/assets.txt"],
+        [OUT / "models", OUT / "gguf"],
     ),
     Step(
         "language models",
         lambda: language.build(OUT / "models"),
-        ["models", "manifests/*.json", "tools/steps/language.py", "pysrc/edgenet/**/*.py"],
+        ["models", ".build/out/gguf", "manifests/*.json", "tools/steps/language.py", "pysrc/edgenet/**/*.py"],
         [OUT / "models"],
     ),
     Step(
         "kernels",
         kernels,
-        ["wasm", "tools/steps/wasm.py", "tools/lock/build.txt", "pysrc/edgenet/kernels/**/*.py"],
+        [
+            "wasm",
+            "tools/steps/wasm.py",
+            "tools/lock/build.txt",
+            "pysrc/edgenet/kernels/**/*.py",
+            "pysrc/edgenet/formats/types.py",
+        ],
         [OUT / "kernels", BUNDLED],
     ),
     Step(
