@@ -249,6 +249,7 @@ for (const [why, pieces, text] of SPACED)
 const REPEATS = [
   ["the line that the caret stands in", "    x", " = 1\n    x = 1\n    x = 1\n", " = 1"],
   ["a line of its own", "def f():", "\n    a()\n    b()\n    b()\n    b()", "\n    a()\n    b()"],
+  ["two lines together", "x\n", "if a:\n    b()\nif a:\n    b()\nif a:\n", "if a:\n    b()"],
   ["no line at all", "def f():", "\n    a()\n    b()\n    a()\n", "\n    a()\n    b()\n    a()"],
 ];
 for (const [why, before, answer, text] of REPEATS)

@@ -67,7 +67,6 @@ const PATHS = {
   again: "M19 12a7 7 0 1 1-2-5l2 2m0-5v5h-5",
   gear: "M4 7h9m4 0h3M4 17h3m4 0h9M13 7a2 2 0 1 0 4 0 2 2 0 0 0-4 0ZM7 17a2 2 0 1 0 4 0 2 2 0 0 0-4 0Z",
   list: "M4 6h16M4 12h16M4 18h16",
-  chip: "M7 7h10v10H7zM10 3v4m4-4v4m-4 10v4m4-4v4M3 10h4m-4 4h4m10-4h4m-4 4h4",
   dots: "M6 12h.01M12 12h.01M18 12h.01",
 };
 

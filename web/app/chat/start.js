@@ -1,5 +1,5 @@
 /** What stands in Chat before the first question: how to get a model, and what to expect of it. Runs in the page. */
-import { h, icon } from "../dom.js";
+import { h } from "../dom.js";
 
 const line = (...children) => h("li", {}, ...children);
 
@@ -20,7 +20,7 @@ export function howToGetOne(app, choose) {
         ".",
       ),
     h("p.lead", {}, "A conversation needs a model that was taught to have one. This site brings none, for they are large; any GGUF file from a model hub will do."),
-    h("div.drop", {}, icon("chip"), h("p", {}, h("strong", {}, "Drop a .gguf file anywhere")), h("p.quiet", {}, "It is read here, where it lies. Nothing is sent."), h("button.primary", { type: "button", onclick: choose }, "Choose a GGUF file")),
+    h("div.drop", {}, h("p", {}, h("strong", {}, "Drop a .gguf file anywhere")), h("p.quiet", {}, "It is read here, where it lies. Nothing is sent."), h("button.primary", { type: "button", onclick: choose }, "Choose a GGUF file")),
     h(
       "ul.ways-to",
       {},

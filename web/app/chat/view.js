@@ -46,8 +46,7 @@ export class ChatView {
     const { chats, chat, conversations } = this.app;
     const [kept, shown] = await Promise.all([chats.read("settings", SETTINGS), chats.read("settings", SHOWN)]);
     chat.settings.set(withKept(STANDARD, kept));
-    const { deletedAt = true } = conversations.all.get(shown) ?? {};
-    await chat.show(deletedAt ? null : shown);
+    if (conversations.list.some(({ id }) => id === shown)) await chat.show(shown);
     this.#drawRows();
   }
 
@@ -219,10 +218,11 @@ export class ChatView {
   #show({ id, answering: now, error }) {
     const running = Boolean(now);
     if (id !== this.#drawn?.id || running !== this.#drawn.running || error !== this.#drawn.error) {
+      const other = this.#drawn && id !== this.#drawn.id; // the first is that of a page which has read nothing yet
       this.#drawn = { id, running, error };
       this.#draw(now, error);
       this.#drawRows();
-      this.app.attempt(() => this.app.chats.write([{ put: "settings", key: SHOWN, value: id }]));
+      if (other) this.app.attempt(() => this.app.chats.write([{ put: "settings", key: SHOWN, value: id }]));
     }
     if (now) this.#frame ??= requestAnimationFrame(() => this.#stream());
   }
@@ -265,8 +265,10 @@ export class ChatView {
     this.send.title = now ? "Stop" : "Send (Enter)";
     const mute = !language.chosen.value || language.chats === false;
     this.box.disabled = mute;
+    this.box.placeholder = mute ? "Choose a model that can chat" : "Ask something";
     this.send.disabled = mute && !now;
     this.element.classList.toggle("empty", !chat.messages.length);
+    this.element.classList.toggle("mute", mute);
     if (!chat.messages.length)
       fill(this.list, h("li.nothing", {}, mute ? howToGetOne(this.app, () => this.bar.querySelector("input[type=file]").click()) : beginHere(this.app, (text) => this.ask(text))));
   }

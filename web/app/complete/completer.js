@@ -70,14 +70,10 @@ export class Completer {
       answer += piece;
       if (!answer.startsWith(space)) break; // nothing goes on from the space that stands there
       const text = answer.slice(space.length);
-      const end = repeated(mine.before, text);
-      mine.text = text.slice(0, end);
+      mine.text = text.slice(0, repeated(mine.before, text));
       if (this.#asked === mine) this.#show();
-      if (end !== undefined) break;
     }
-    const told = await stream.result.catch((error) => {
-      if (!stopped(error) || signal.aborted) throw error; // else it was left early, above
-    });
+    const told = answer.startsWith(space) ? await stream.result : null;
     mine.done = true;
     if (this.#asked !== mine) return;
     if (told) this.suggestion.patch({ told });
@@ -132,11 +128,11 @@ export async function fitting(session, text, room) {
   return start ? session.decode(tokens.slice(start)) : near;
 }
 
-/** Where a small model begins to say one line again and again; undefined where it does not. @param {string} before @param {string} text */
+/** Where a small model begins to say the same few lines again and again; undefined where it does not. @param {string} before @param {string} text */
 function repeated(before, text) {
   const line = before.slice(before.lastIndexOf("\n") + 1);
-  const found = /(?:^|\n)([^\n]*\S[^\n]*)\n\1\n/.exec(`${line}${text}`);
-  return found ? Math.max(0, found.index + found[0].length - found[1].length - 2 - line.length) : undefined;
+  const found = /(?:^|\n)((?:[^\n]*\S[^\n]*\n){1,4}?)\1/.exec(`${line}${text}`);
+  return found ? Math.max(0, found.index + found[0].length - found[1].length - 1 - line.length) : undefined;
 }
 
 /** How much to leave out at the beginning: whole steps. */

@@ -19,7 +19,6 @@ export function modelBar(app) {
     accept: ".gguf",
     multiple: true,
     hidden: true,
-    "aria-label": "Choose a GGUF file",
     data: { pick: "gguf" },
     onchange: ({ target }) => {
       const files = [...target.files];
@@ -27,7 +26,7 @@ export function modelBar(app) {
       if (files.length) app.giveModel(files);
     },
   });
-  const choose = h("button", { type: "button", onclick: () => file.click() }, icon("folder"), "GGUF file\u2026");
+  const choose = h("button", { type: "button", "aria-label": "Choose a GGUF file", onclick: () => file.click() }, icon("folder"), "GGUF", h("span", {}, "file\u2026"));
   const element = h("section.modelbar", { "aria-label": "Model" }, h("div.line", {}, pick, choose, file, state), facts, problem);
   const draw = () => {
     const { value: phase } = language.phase;
@@ -61,7 +60,7 @@ const STATES = {
   cancelled: (app) => again(app, "Go on loading"),
   failed: () => null,
   loading: () => null,
-  ready: (app) => h("button.quiet.running", { type: "button", title: "How it runs here, and why", onclick: () => explain(app) }, h("span.lamp"), "ready"),
+  ready: (app) => h("button.quiet.running", { type: "button", title: "How it runs here, and why", onclick: () => explain(app) }, h("i.lamp"), "ready"),
 };
 
 function picker({ language }) {
