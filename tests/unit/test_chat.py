@@ -157,6 +157,7 @@ def test_a_hostile_or_broken_template_is_a_named_error(row):
         "{% set ns = namespace(x=2) %}{% for i in range(90) %}{% set ns.x = ns.x * ns.x %}{% endfor %}",
         "{% for x in messages recursive %}{{ loop(messages) }}{% endfor %}",
         "{{ ''.encode() }}",
+        "{% set a = [0] * 2000 %}{{ ([a] * 900) | sum(start=[]) | length }}",
         "{{ messages['__class__'] }}",
         " " * (LONGEST_TEMPLATE + 1),
     ],
@@ -164,6 +165,11 @@ def test_a_hostile_or_broken_template_is_a_named_error(row):
 def test_what_only_python_could_do_is_refused(template):
     with pytest.raises(errors.ChatTemplateRefused):
         run_template(template, {"messages": [{"role": "user", "content": "x"}]})
+
+
+def test_sums_are_those_of_jinja():
+    template = "{{ [1, 2] | sum }} {{ messages | sum('n', 3) }} {{ messages | sum(attribute='n') }} {{ [] | sum }}"
+    assert run_template(template, {"messages": [{"n": 4}, {"n": 5}]}) == "3 12 9 0"
 
 
 def test_a_long_honest_chat_is_within_the_limits():

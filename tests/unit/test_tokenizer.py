@@ -178,6 +178,12 @@ def test_an_id_that_is_no_token_is_a_named_error():
 GOOD = FILES["byte-level"]["metadata"]
 
 
+def words(*texts, kind=1):
+    return {"tokenizer.ggml.tokens": list(texts), "tokenizer.ggml.token_type": [kind] * len(texts)} | {
+        "tokenizer.ggml.scores": [0.0] * len(texts)
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -192,6 +198,8 @@ GOOD = FILES["byte-level"]["metadata"]
         ({"tokenizer.ggml.token_type": [1]}, "token_type"),
         ({"tokenizer.ggml.scores": [float("nan")] * len(GOOD["tokenizer.ggml.tokens"])}, "NaN"),
         ({"tokenizer.ggml.merges": None}, "no merges"),
+        ({"tokenizer.ggml.model": "llama", **words("a" * 100_000)}, "too long"),
+        (words("<" * 100_000, kind=3), "too long"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )

@@ -44,7 +44,7 @@ static uint32_t philox(const uint32_t *seed, uint32_t step) {
 
 static int is_bad_sampling(const sampling *p, int v) {
   uint64_t end = (uint64_t)(uint32_t)p->mask + 4 * (((uint32_t)v + 31) / 32);
-  return !(p->temperature >= 0) || !(p->repetition > 0) || p->top_p != p->top_p || p->min_p != p->min_p || p->history < 0 || p->history > HISTORY ||
+  return !(p->temperature >= 0 && p->temperature < __builtin_inff()) || !(p->repetition > 0) || p->top_p != p->top_p || p->min_p != p->min_p || p->history < 0 || p->history > HISTORY ||
          ((uint32_t)p->mask & 3) || end > (uint64_t)__builtin_wasm_memory_size(0) << 16;
 }
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 
 from ..errors import TokenizerInvalid
 from .pretokenizers import pre_tokenizer
-from .special import BYTE, CONTROL, UNKNOWN, USER_DEFINED, Tokens, read_tokens, token_id
+from .special import BYTE, CONTROL, UNKNOWN, USER_DEFINED, Tokens, judge_lengths, read_tokens, token_id
 
 _SPACE = "\u2581"  # SentencePiece's word mark
+_MOST_PARTS = 1 << 28  # as MOST_PARTS, of all tokens that merges can make: room for 256 Ki tokens of 32 characters
 _NEVER_MERGED = frozenset((UNKNOWN, CONTROL, BYTE))
 
 
@@ -186,6 +187,7 @@ def _merges_by_score(tokens: Tokens) -> list[list[str]]:
     mergeable = {
         t: s for t, k, s in zip(tokens.texts, tokens.types, tokens.scores, strict=True) if k not in _NEVER_MERGED
     }
+    judge_lengths(mergeable, _MOST_PARTS)
     found = [
         (-score, -cut, text)
         for text, score in mergeable.items()

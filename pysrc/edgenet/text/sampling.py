@@ -1,4 +1,4 @@
-"""How a request says that tokens are drawn, checked; the words that the sampling kernel reads. Twin of `web/engine/lm/sampling.js`. Pure."""
+"""How a request says that tokens are drawn, checked; the words the sampling kernel reads. Pure; twin of `web/engine/lm/sampling.js`."""
 
 from __future__ import annotations
 

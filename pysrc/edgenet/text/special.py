@@ -5,10 +5,12 @@ llama.cpp's (src/llama-vocab.cpp), because many files leave them unmarked.
 """
 
 from array import array
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..errors import TokenizerInvalid
 
+MOST_PARTS = 1 << 24  # characters of all parts of special tokens together: room for 16 Ki tokens of 32 characters
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
 END_OF_TURN = frozenset(
@@ -66,7 +68,19 @@ def read_tokens(metadata: dict) -> Tokens:
     for i in marks:
         types[i] = CONTROL
     named = (token_id(metadata, name, count) for name in ("eos", "eot", "eom"))
-    return Tokens(texts, types, scores, list(dict.fromkeys([*(i for i in named if i is not None), *marks])))
+    tokens = Tokens(texts, types, scores, list(dict.fromkeys([*(i for i in named if i is not None), *marks])))
+    judge_lengths((texts[i] for i in tokens.special()), MOST_PARTS)
+    return tokens
+
+
+def judge_lengths(texts: Iterable[str], most: int) -> None:
+    """Every place to cut a token is looked at, which is work by the square of its length. Raises TokenizerInvalid above `most`."""
+    if (parts := sum(len(text) ** 2 for text in texts)) > most:
+        raise TokenizerInvalid(
+            f"The tokenizer has tokens far too long: {parts} characters of all their parts; at most {most} are read. "
+            "Use another model file.",
+            parts=parts,
+        )
 
 
 def token_id(metadata: dict, name: str, count: int) -> int | None:

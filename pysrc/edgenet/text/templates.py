@@ -13,6 +13,7 @@ import re
 import jinja2
 from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
+from jinja2.filters import make_attrgetter
 from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
@@ -141,9 +142,8 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             loader=jinja2.FunctionLoader(_no_files),
         )
         self.left = _ALLOWANCE
-        self.filters = {
-            name: self._metered(name, f) for name, f in (self.filters | {"tojson": _tojson}).items() if name in _FILTERS
-        }
+        own = {"tojson": _tojson, "sum": self._sum}
+        self.filters = {name: self._metered(name, f) for name, f in (self.filters | own).items() if name in _FILTERS}
         self.globals = {name: self.globals[name] for name in ("range", "dict", "namespace", "cycler", "joiner")}
         self.globals |= {"raise_exception": _raise, "strftime_now": functools.partial(_strftime, now)}
 
@@ -193,6 +193,12 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         )
         if name in _MULTIPLYING and math.prod(max(1, size) for size in sizes) > _MOST_MADE:
             raise ChatTemplateRefused("The chat template would make a text out of all bounds. Use another model file.")
+
+    def _sum(self, values, attribute=None, start=0):
+        """Each addition is metered: lists and texts would be copied anew for every one of them."""
+        for value in values if attribute is None else map(make_attrgetter(self, attribute), values):
+            start = self.call_binop(None, "+", start, value)
+        return start
 
     # --- what jinja2's sandbox asks
     def call(self, context, function, *args, **kwargs):

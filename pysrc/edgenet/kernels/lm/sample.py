@@ -114,7 +114,7 @@ def draw(w: np.ndarray, p: Sampling) -> int:
 
 def _is_bad(p: Sampling) -> bool:
     return (
-        not p.temperature >= 0
+        not 0 <= p.temperature < np.inf
         or not p.repetition > 0
         or np.isnan(p.top_p)
         or np.isnan(p.min_p)
@@ -221,6 +221,7 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
     bad = (
         ("temperature", -1.0),
         ("temperature", np.nan),
+        ("temperature", np.inf),
         ("repetition", 0.0),
         ("top_p", np.nan),
         ("history", 257),
