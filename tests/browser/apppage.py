@@ -77,3 +77,25 @@ class App:
         self.page.reload()
         self.page.locator("nav").wait_for(timeout=SLOW)
         return self
+
+    def give(self, data, name="mine.gguf"):
+        """Chooses a GGUF file in the tab that is open."""
+        files = [{"name": name, "mimeType": "", "buffer": data}]
+        self.page.locator("main input[data-pick=gguf]").set_input_files(files)
+        return self
+
+    def loaded(self):
+        """The language model is ready."""
+        self.page.locator("main .running").wait_for(timeout=SLOW)
+        return self
+
+    def answers(self):
+        return self.page.locator(".message.assistant:not(.now) .body").all_inner_texts()
+
+    def ask(self, question):
+        """The answer to a question, once it is whole."""
+        before = len(self.answers())
+        self.page.locator("#question").fill(question)
+        self.page.keyboard.press("Enter")
+        self.page.locator(".message.assistant:not(.now)").nth(before).wait_for(timeout=SLOW)
+        return self.answers()[-1]

@@ -48,7 +48,7 @@ export class CompleteView {
       this.#tell(app.completer.suggestion.value);
       if (name === "ready" && document.activeElement === this.editor.area) this.editor.ask();
     });
-    addEventListener("visibilitychange", () => document.hidden && this.#save());
+    addEventListener("visibilitychange", () => document.hidden && this.#leave());
   }
 
   /** What was kept; called once, before the page is shown. */
@@ -56,8 +56,8 @@ export class CompleteView {
     const { chats, completer } = this.app;
     const [text, kept] = await Promise.all([chats.read("settings", TEXT), chats.read("settings", SETTINGS)]);
     completer.settings.set(withKept(STANDARD, kept));
-    this.editor.text = text ?? "";
-    this.examples.hidden = Boolean(text);
+    this.editor.text = sessionStorage.getItem(TEXT) ?? text ?? "";
+    this.examples.hidden = this.editor.text !== "";
     fill(this.settings, settingsForm(completer.settings));
     let first = true;
     completer.settings.watch((value) => {
@@ -95,11 +95,18 @@ export class CompleteView {
     this.#due = setTimeout(() => this.#save(), CALM);
   }
 
-  #save() {
-    if (!this.#due) return;
+  async #save() {
     clearTimeout(this.#due);
     this.#due = null;
-    return this.app.attempt(() => this.app.chats.write([{ put: "settings", key: TEXT, value: this.editor.text }]));
+    await this.app.attempt(() => this.app.chats.write([{ put: "settings", key: TEXT, value: this.editor.text }]));
+    sessionStorage.removeItem(TEXT);
+  }
+
+  /** A page that goes may go before its database has written: what is not saved yet waits where writing is at once. */
+  #leave() {
+    if (!this.#due) return;
+    sessionStorage.setItem(TEXT, this.editor.text);
+    this.#save();
   }
 
   #tell({ busy, text, told, error }) {
