@@ -24,6 +24,10 @@ export class Stage {
   tooLarge = false;
   /** Answers of `lm.load` beyond the usual. */
   load = {};
+  /** Engine builds that never come to an end of starting. @type {string[]} */
+  hanging = [];
+  /** What a worker says when its engine breaks while it generates. @type {any[]} */
+  recovery = [];
 
   /** @param {import("node:test").TestContext} t @param {object} [options] of the loader */
   constructor(t, options = {}) {
@@ -107,8 +111,11 @@ class LanguageWorker extends Played {
     stage.workers.push(this);
   }
 
-  "lm.load"(args, { emit }) {
+  async "lm.load"(args, { emit }) {
     this.loaded = args;
+    const build = ["relaxed", "simd"].find((name) => !args.without?.includes(name));
+    emit({ status: "notice", code: "engine_build", reason: `The engine build ${build} is started.`, build });
+    if (this.stage.hanging.includes(build)) await new Promise(() => {});
     emit({ status: "progress", phase: "repack", loaded: 1, total: 1 });
     return { ...INFO, memory: MEMORY, ...this.stage.load };
   }
@@ -123,6 +130,7 @@ class LanguageWorker extends Played {
       for (const [i, text] of words.entries()) {
         await turn();
         if (text.startsWith("fail")) throw new RangeError("this prompt fails");
+        if (text.startsWith("broken")) stage.recovery.forEach(emit);
         if (text.startsWith("never")) await new Promise(() => {});
         if (signal.aborted) {
           this.cancelled++;

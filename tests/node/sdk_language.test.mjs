@@ -143,7 +143,8 @@ test("language: what waits on a dying worker is told, and the next calls share o
   worker.die();
   await assert.rejects(waiting, { code: "worker_died" });
   assert.deepEqual(await Promise.all([session.generate("one"), session.generate("two")]), ["one", "two"]);
-  assert.deepEqual([stage.workers.length, stage.workers[1].loaded.id, stage.said], [2, "m", ["engine_restarted"]]);
+  assert.deepEqual([stage.workers.length, stage.workers[1].loaded.id], [2, "m"]);
+  assert.deepEqual(stage.said.filter((code) => code !== "engine_build"), ["engine_restarted"]);
 });
 
 test("language: a worker that says nothing for as long as patience lasts is ended", async (t) => {
@@ -162,6 +163,46 @@ test("language: a load that fails, or is given up, leaves no worker behind", asy
   stage.load = {};
   await assert.rejects(stage.loader.load("m", { signal: controller.signal, onProgress: ({ phase }) => phase === "repack" && controller.abort() }), { name: "AbortError" });
   assert.equal(stage.alive.length, 0);
+});
+
+test("language: a worker that still loads ends with its loader, and whoever waits is told", async (t) => {
+  const stage = new Stage(t);
+  stage.hanging = ["relaxed"];
+  const loading = stage.loader.load("m");
+  while (!stage.workers[0]?.loaded) await new Promise(setImmediate);
+  stage.loader.dispose();
+  await assert.rejects(loading, { code: "disposed" });
+  assert.equal(stage.alive.length, 0);
+});
+
+test("language: a build that hangs while it is started makes room for the next one, which is said; a hang of all is told", async (t) => {
+  const stage = new Stage(t, { testing: { patience: 40 } });
+  const failed = [];
+  stage.loader.addEventListener("fallback", (/** @type {any} */ { detail: { code } }) => { if (code === "engine_build_failed") failed.push(code); });
+  stage.hanging = ["relaxed"];
+  const session = await stage.loader.load("m");
+  assert.equal(await session.generate("one"), "one");
+  assert.deepEqual([stage.alive.length, stage.workers[1].loaded.without, failed], [1, ["relaxed"], ["engine_build_failed"]]);
+  stage.hanging = ["relaxed", "simd", undefined];
+  await assert.rejects(stage.loader.load("m"), { code: "engine_deadline" });
+  assert.equal(stage.alive.length, 1);
+});
+
+test("language: after an engine broke under an answer its fallback is heard and a cancel sets the new engine's word", async (t) => {
+  const stage = new Stage(t);
+  const [before, after] = [new Int32Array(new SharedArrayBuffer(4)), new Int32Array(new SharedArrayBuffer(4))];
+  stage.load = { abort: before };
+  stage.recovery = [{ status: "fallback", code: "engine_build_failed", reason: "relaxed failed" }, { status: "notice", code: "engine_build", reason: "next", build: "next" }, { status: "recovered", abort: after }];
+  const session = await stage.loader.load("m");
+  const heard = new Promise((resolve) => stage.loader.addEventListener("fallback", (/** @type {any} */ { detail: { code } }) => code === "engine_build_failed" && resolve(code)));
+  const controller = new AbortController();
+  const stream = session.generateStream("broken two three", {}, { signal: controller.signal });
+  await stream.next();
+  assert.equal(await heard, "engine_build_failed");
+  controller.abort();
+  await assert.rejects(all(stream), { name: "AbortError" });
+  assert.deepEqual([before[0], after[0]], [0, 1]);
+  assert.equal((await stage.loader.status()).languages[0].build, "next");
 });
 
 test("language: threads are the worker's to choose, unless they are asked for", async (t) => {

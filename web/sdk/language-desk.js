@@ -7,13 +7,14 @@ import { Disposed, NotSupported } from "./errors.js";
 import { Patience } from "./patience.js";
 import { pickThreads } from "./status.js";
 
-/** @typedef {import("../workers/rpc.js").CallOptions} CallOptions */
+/** @typedef {import("../workers/rpc.js").CallOptions} CallOptions @typedef {import("../workers/rpc.js").Connection} Connection */
 
 /**
  * @typedef {object} Model an open one
  * @property {"lm" | "onnx"} runtime @property {any} manifest @property {any} load arguments of `lm.load`
- * @property {Promise<Live> | null} live @property {any} info what `lm.load` answered last
- * @typedef {{patience: Patience, abort: Int32Array | undefined}} Live `abort`: the word that stops a run, where memory is shared
+ * @property {Promise<Live> | null} live @property {Connection | null} connection of the worker started last @property {any} info what `lm.load` answered last
+ * @typedef {{patience: Patience, build: string | undefined, abort: Int32Array | undefined}} Live `build`: the engine's, started last; `abort`: the word that
+ *   stops a run, where memory is shared
  */
 
 /** Which worker runs a model of the site, from its manifest: encoders the one that holds the indexes, decoders one of their own, for a Program or ONNX. @param {any} manifest @returns {"engine" | "lm" | "onnx"} */
@@ -56,7 +57,7 @@ export class LanguageDesk {
     const source = local ? ownFiles(local.load) : { id, version };
     const wish = runtime === "onnx" ? { threads: pickThreads(threads), dtype } : { threads: threads === "auto" ? undefined : pickThreads(threads) };
     const load = { ...source, ...wish, context: local ? undefined : context }; // a model of the user's own was compiled for the context already
-    /** @type {Model} */ const model = { runtime, manifest, load, live: null, info: null };
+    /** @type {Model} */ const model = { runtime, manifest, load, live: null, connection: null, info: null };
     this.#models.set(session, model);
     try {
       await this.#live(model, options);
@@ -72,11 +73,11 @@ export class LanguageDesk {
   async call(kind, { session, ...args }, options) {
     const model = this.#models.get(session);
     if (!model) throw new Disposed("This session is not open. Load the model again.", { session });
-    const { patience, abort } = await this.#live(model, {});
+    const live = await this.#live(model, {});
     options.signal?.throwIfAborted();
-    const release = stopAtOnce(abort, options.signal);
+    const release = stopAtOnce(live, options.signal);
     try {
-      return await patience.call(kind, args, options);
+      return await live.patience.call(kind, args, { ...options, onEvent: this.#listener(model, live, options) });
     } finally {
       release();
     }
@@ -86,7 +87,7 @@ export class LanguageDesk {
   forget(session) {
     const model = this.#models.get(session);
     this.#models.delete(session);
-    model?.live?.then(({ patience }) => patience.connection.close(new Disposed("The session was disposed.")), () => {});
+    model?.connection?.close(new Disposed("The session was disposed.")); // also one that is loading
     return Boolean(model);
   }
 
@@ -105,30 +106,63 @@ export class LanguageDesk {
     const known = await before?.catch(() => null);
     if (known && !known.patience.connection.closed) return known;
     if (model.live !== before) return /** @type {Promise<Live>} */ (model.live); // another caller came first
-    if (known?.patience.over) model.load.without = [...(model.load.without ?? []), model.info.build]; // a build that hung is not tried again
+    if (known?.patience.over) this.#giveUp(model, known);
     model.live = this.#start(model, options);
     return model.live;
   }
 
-  /** @param {Model} model @param {CallOptions} options @returns {Promise<Live>} */
+  /** A build that hung is not tried again. @param {Model} model @param {Live} live @returns {boolean} whether there was one to give up that had not been */
+  #giveUp({ load }, { build }) {
+    const { without = [] } = load;
+    if (!build || without.includes(build)) return false;
+    load.without = [...without, build];
+    return true;
+  }
+
+  /** A build that hangs while it is started makes room for the next one, too. @param {Model} model @param {CallOptions} options @returns {Promise<Live>} */
   async #start(model, options) {
-    const [{ id }, url] = [model.manifest, this.urls[model.runtime]];
-    const connection = connect(new Worker(url, { type: "module", name: `edgenet ${id}` }), `worker of ${id} (${url})`);
-    const patience = new Patience(connection, { name: `worker of ${id}`, limit: this.options.testing.patience });
-    const onEvent = (/** @type {any} */ event) => {
-      this.hear(event);
-      options.onEvent?.(event);
-    };
-    try {
-      await connection.call("configure", { urls: this.urls, options: JSON.parse(JSON.stringify(this.options)) }, { onEvent });
-      const { abort, ...answer } = await patience.call("lm.load", model.load, { signal: options.signal, onEvent });
-      if (model.info) this.#restarted(model);
-      model.info = answer;
-      return { patience, abort };
-    } catch (error) {
-      connection.close(error); // half loaded is of no use
-      throw error;
+    for (;;) {
+      const live = this.#worker(model);
+      try {
+        return await this.#load(model, live, options);
+      } catch (error) {
+        live.patience.connection.close(error); // half loaded is of no use
+        if (!live.patience.over || !this.#giveUp(model, live)) throw error;
+        this.hear({ status: "fallback", code: "engine_build_failed", reason: `The engine build ${live.build} failed (${error.message}); the next one is used.` });
+      }
     }
+  }
+
+  /** @param {Model} model @returns {Live} with nothing loaded */
+  #worker(model) {
+    const [{ id }, url] = [model.manifest, this.urls[model.runtime]];
+    if (![...this.#models.values()].includes(model)) throw new Disposed("The session was disposed.");
+    const connection = connect(new Worker(url, { type: "module", name: `edgenet ${id}` }), `worker of ${id} (${url})`);
+    model.connection = connection;
+    return { patience: new Patience(connection, { name: `worker of ${id}`, limit: this.options.testing.patience }), build: undefined, abort: undefined };
+  }
+
+  /** @param {Model} model @param {Live} live @param {CallOptions} options @returns {Promise<Live>} */
+  async #load(model, live, options) {
+    const [{ patience }, onEvent] = [live, this.#listener(model, live, options)];
+    await patience.connection.call("configure", { urls: this.urls, options: JSON.parse(JSON.stringify(this.options)) }, { onEvent });
+    const { abort, ...answer } = await patience.call("lm.load", model.load, { signal: options.signal, onEvent });
+    Object.assign(live, { abort, build: answer.build });
+    if (model.info) this.#restarted(model);
+    model.info = answer;
+    return live;
+  }
+
+  /** What a worker says of itself in any call's events: who goes on with another engine build has another abort word. @param {Model} model @param {Live} live @param {CallOptions} options */
+  #listener(model, live, { onEvent }) {
+    return (/** @type {any} */ event) => {
+      if (event?.code === "engine_build") live.build = event.build;
+      if (event?.status === "recovered") {
+        live.abort = event.abort;
+        model.info = { ...model.info, build: live.build };
+      } else onEvent?.(event);
+      this.hear(event);
+    };
   }
 
   /** @param {Model} model */
@@ -139,12 +173,12 @@ export class LanguageDesk {
 }
 
 /**
- * A worker that computes hears no message; where memory is shared it reads this word at every barrier. @param {Int32Array | undefined} word
+ * A worker that computes hears no message; where memory is shared it reads this word at every barrier. @param {Live} live
  * @param {AbortSignal | undefined} signal @returns {() => void} takes the listener away
  */
-function stopAtOnce(word, signal) {
-  if (!word || !signal) return () => {};
-  const stop = () => { Atomics.store(word, 0, 1); };
+function stopAtOnce(live, signal) {
+  if (!signal) return () => {};
+  const stop = () => { if (live.abort) Atomics.store(live.abort, 0, 1); };
   signal.addEventListener("abort", stop, { once: true });
   return () => signal.removeEventListener("abort", stop);
 }

@@ -140,7 +140,7 @@ export class Model {
   }
 
   /**
-   * Goes on with the next build. After a trap an instance with no successor is of no use: `lost` is told. @param {Error} error what this one failed with
+   * Goes on with the next build. An instance that trapped, or was disposed, and has no successor is of no use: `lost` is told. @param {Error} error what this one failed with
    * @throws it, when it is not the build's fault or none is left
    */
   async recover(error) {
@@ -148,9 +148,10 @@ export class Model {
       this.#giveUp(error);
       this.engine.dispose();
       this.engine = await this.#next();
+      this.setting.emit({ status: "recovered", abort: this.engine.abortWord });
       return this.#parts();
     } catch (last) {
-      if (last instanceof KernelError || last instanceof WorkerDied) this.setting.lost?.();
+      if (last instanceof KernelError || last instanceof WorkerDied || !this.engine.wasm) this.setting.lost?.();
       throw last;
     }
   }
