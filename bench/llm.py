@@ -26,6 +26,7 @@ from tools.serve import server
 
 ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 DECODE, PROMPTS = 32, (128, 512)
+OURS = {"site": "site/", "id": MODEL}  # what pages of our SDK are told
 SEEDS = count(1)  # of prompts: no two are alike, or a prefix would be found in the cache
 # (claim, figure, kind of peer) → the least ratio promised
 TARGETS = {
@@ -213,67 +214,49 @@ def batch(ours, repeats):
 
 def starting(playwright, base, repeats):
     """From the browser's storage to a model that is ready; from a page's address to its first token. Everything is cached, on disk."""
-    ours = {"site": "site/", "id": MODEL}
     with profile(playwright) as context:
-        file = on_page(context, base, "sdk", lambda page: page.evaluate("(o) => bench.pull(o)", ours))
 
-        asked = {**ours, "version": file["version"], "threads": 2}
+        def ask(side, call, options):
+            """What `bench.<call>` answers on a fresh page of a side."""
+            return on_page(context, base, side, lambda page: page.evaluate(f"(o) => bench.{call}(o)", options))
 
-        def loaded():
-            return on_page(context, base, "sdk", lambda page: page.evaluate("(o) => bench.load(o)", asked))
+        file = ask("sdk", "pull", OURS)  # before anything else: its first token is cached, too
+        yield from loading(ask, file, context.browser.version if context.browser else "", repeats)
+        yield first_cached(ask)
 
-        def opened(side, model):
-            return lambda: on_page(
-                context, base, side, lambda page: page.evaluate("(o) => bench.open(o)", {"model": model, "threads": 2})
-            )["load_ms"]
 
-        def first(side, options):
-            return lambda: on_page(context, base, side, lambda page: page.evaluate("(o) => bench.first(o)", options))
+def loading(ask, file, browser, repeats):
+    def opened(side, model):
+        return ask(side, "open", {"model": model, "threads": 2})["load_ms"]
 
-        sides = {
-            "ours": loaded,
-            "plain": lambda: on_page(context, base, "sdk", lambda page: page.evaluate("(o) => bench.plain(o)", file)),
-        }
-        sides |= {"wllama": opened("wllama", GGUF), "ort": opened("ort", ONNX.format("q8"))}
-        interleave({name: sides[name] for name in ("ours", "plain")}, 1)
-        samples = interleave(sides, repeats)
-        rate = {name: [file["size"] / 1e3 / ms for ms in samples[name]] for name in ("ours", "plain")}
-        browser = context.browser.version if context.browser else ""
+    sides = {
+        "ours": partial(ask, "sdk", "load", {**OURS, "version": file["version"], "threads": 2}),
+        "plain": partial(ask, "sdk", "plain", file),
+    }
+    interleave(sides, 1)
+    sides |= {"wllama": partial(opened, "wllama", GGUF), "ort": partial(opened, "ort", ONNX.format("q8"))}
+    samples = interleave(sides, repeats)
+    rate = {name: [file["size"] / 1e3 / ms for ms in samples[name]] for name in ("ours", "plain")}
+    config = f"{file['size']} bytes, 2 threads"
+    yield claim("llm.load", "MB/s", "higher", rate["ours"], "plain OPFS reading", browser, config, rate["plain"], 0.5)
+    for kind, config in (("wllama", "from a Blob in memory"), ("ort", "q8, from memory")):
         yield claim(
-            "llm.load",
-            "MB/s",
-            "higher",
-            rate["ours"],
-            "plain OPFS reading",
-            browser,
-            f"{file['size']} bytes, 2 threads",
-            rate["plain"],
-            0.5,
+            f"llm.load_{kind}", "ms", "lower", samples["ours"], kind, VERSIONS[kind], config, samples[kind], 1.0
         )
-        for kind, config in (("wllama", "from a Blob in memory"), ("ort", "q8, from memory")):
-            yield claim(
-                f"llm.load_{kind}", "ms", "lower", samples["ours"], kind, VERSIONS[kind], config, samples[kind], 1.0
-            )
 
-        prompt = list(range(300, 316))
-        sides = {
-            "ours": first("sdk", {**ours, "tokens": prompt}),
-            "wllama": first("wllama", {"model": GGUF, "prompt": len(prompt)}),
-        }
-        interleave(sides, 1)
-        samples = interleave(sides, LEAST_SAMPLES)
-        config = "its own cache of downloads, 16 prompt tokens"
-        yield claim(
-            "llm.first_token_cached",
-            "ms",
-            "lower",
-            samples["ours"],
-            "wllama",
-            VERSIONS["wllama"],
-            config,
-            samples["wllama"],
-            1.0,
-        )
+
+def first_cached(ask):
+    prompt = list(range(300, 316))
+    sides = {
+        "ours": partial(ask, "sdk", "first", {**OURS, "tokens": prompt}),
+        "wllama": partial(ask, "wllama", "first", {"model": GGUF, "prompt": len(prompt)}),
+    }
+    interleave(sides, 1)
+    samples = interleave(sides, LEAST_SAMPLES)
+    config, peer = "its own cache of downloads, 16 prompt tokens", VERSIONS["wllama"]
+    return claim(
+        "llm.first_token_cached", "ms", "lower", samples["ours"], "wllama", peer, config, samples["wllama"], 1.0
+    )
 
 
 @contextmanager

@@ -25,6 +25,7 @@ ARRAYS = [
 ]
 VALUES = [(f"x.{kind}", kind, value) for kind, value in KINDS + ARRAYS]
 F32, Q4_0, Q4_K = 0, 2, 12
+W = tensor("w", [4], F32, 0)
 
 
 def good_rows():
@@ -71,8 +72,12 @@ def truths(value, kind):
 
 def bad_rows():
     """(why, the file's bytes, its size if there is more of it, the error's code if not gguf_invalid)."""
-    w = tensor("w", [4], F32, 0)
-    count = struct.pack("<Q", 1 << 60)
+    yield from bad_counts()
+    yield from bad_metadata()
+    yield from bad_tensors()
+
+
+def bad_counts():
     yield "nothing", b""
     yield "half a magic", b"GG"
     yield "another magic", header([ARCH], magic=b"GGML")
@@ -85,7 +90,11 @@ def bad_rows():
     yield "2^63 tensors, negative to a careless reader", header([], tensor_count=1 << 63)
     yield "10,001 tensors in a file of a gigabyte", header([], tensor_count=10_001), 1 << 30
     yield "10,001 keys in a file of a gigabyte", header([], pair_count=10_001), 1 << 30
-    yield "a tensor more than there are", header([ARCH], [w], tensor_count=2)
+    yield "a tensor more than there are", header([ARCH], [W], tensor_count=2)
+
+
+def bad_metadata():
+    count = struct.pack("<Q", 1 << 60)
     yield "a key of 2^40 bytes", header([struct.pack("<Q", 1 << 40) + b"k"])
     yield "a key of 2^40 bytes in a file of 2^41", header([struct.pack("<Q", 1 << 40) + b"k"]), 1 << 41
     yield "a value of 2^40 bytes in a file of 2^41", header([text("k") + struct.pack("<IQ", 8, 1 << 40)]), 1 << 41
@@ -110,10 +119,13 @@ def bad_rows():
     yield "a key that is not UTF-8", header([pair(b"\xed\xa0\x80", "u8", 1)])
     yield "a key twice", header([ARCH, ARCH])
     yield "a key of 65,536 bytes", header([struct.pack("<Q", 65_536)]), 1 << 30
-    yield "an alignment of 0", header([pair("general.alignment", "u32", 0)], [w])
-    yield "an alignment of 48", header([pair("general.alignment", "u32", 48)], [w])
-    yield "an alignment of 1", header([pair("general.alignment", "u32", 1)], [w])
-    yield "an alignment that is a text", header([pair("general.alignment", "string", "32")], [w])
+    yield "an alignment of 0", header([pair("general.alignment", "u32", 0)], [W])
+    yield "an alignment of 48", header([pair("general.alignment", "u32", 48)], [W])
+    yield "an alignment of 1", header([pair("general.alignment", "u32", 1)], [W])
+    yield "an alignment that is a text", header([pair("general.alignment", "string", "32")], [W])
+
+
+def bad_tensors():
     yield "a name of 65 bytes", padded(header([ARCH], [tensor("w" * 65, [4], F32, 0)]), 16)
     yield "five dimensions", padded(header([ARCH], [tensor("w", [1] * 5, F32, 0)]), 4)
     yield "2^32 - 1 dimensions", header([ARCH], [tensor("w", [1], F32, 0, (1 << 32) - 1)])
@@ -131,14 +143,14 @@ def bad_rows():
         "an offset of 2^64 - 32, past the end by going round",
         padded(header([ARCH], [tensor("w", [16], F32, (1 << 64) - 32)]), 64),
     )
-    yield "a byte less than the tensor needs", padded(header([ARCH], [w]), 15)
+    yield "a byte less than the tensor needs", padded(header([ARCH], [W]), 15)
     yield "an offset between alignments", padded(header([ARCH], [tensor("w", [1], F32, 4)]), 64)
-    yield "two tensors in one place", padded(header([ARCH], [w, tensor("v", [4], F32, 0)]), 64)
+    yield "two tensors in one place", padded(header([ARCH], [W, tensor("v", [4], F32, 0)]), 64)
     yield (
         "tensors that overlap in part",
         padded(header([ARCH], [tensor("w", [16], F32, 0), tensor("v", [16], F32, 32)]), 96),
     )
-    yield "a tensor twice", padded(header([ARCH], [w, tensor("w", [4], F32, 32)]), 64)
+    yield "a tensor twice", padded(header([ARCH], [W, tensor("w", [4], F32, 32)]), 64)
     for gone in (4, 5, 31, 38, 1 << 31):
         yield (
             f"tensor type {gone}",

@@ -91,25 +91,9 @@ def _paged(
 
 
 def _attention_cases(rng: np.random.Generator) -> Iterator[Case]:
-    def case(
-        reason: str,
-        heads: int,
-        kv_heads: int,
-        head_dim: int,
-        positions: list[int],
-        sequences: list[int] | None = None,
-        **more: Any,
-    ) -> Case:
-        return _paged(
-            rng,
-            reason,
-            heads,
-            positions,
-            sequences or [0] * len(positions),
-            kv_heads=kv_heads,
-            head_dim=head_dim,
-            **more,
-        )
+    def case(reason: str, heads: int, kv_heads: int, head_dim: int, positions: list[int], sequences=(), **more: Any):
+        of = sequences or [0] * len(positions)
+        return _paged(rng, reason, heads, positions, of, kv_heads=kv_heads, head_dim=head_dim, **more)
 
     yield case("no rows", 2, 1, 8, [])
     yield case("one token sees itself", 1, 1, 4, [0])
@@ -128,16 +112,8 @@ def _attention_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield case("soft-capped scores", 4, 2, 16, [3, 40, 41], softcap=2.5)
     for kv_type in (1, 2):
         yield case(f"a cache of {KV_NAMES[kv_type]}", 8, 2, 32, [0, 17, 40, 41], kv_type=kv_type)
-        yield case(
-            f"a cache of {KV_NAMES[kv_type]}, pages of 20, a window",
-            3,
-            3,
-            16,
-            [19, 20, 70],
-            kv_type=kv_type,
-            page=20,
-            window=30,
-        )
+        small = {"kv_type": kv_type, "page": 20, "window": 30}
+        yield case(f"a cache of {KV_NAMES[kv_type]}, pages of 20, a window", 3, 3, 16, [19, 20, 70], **small)
     yield case("pages of 2 tokens", 2, 1, 8, [3, 6], page=2, window=4)
     yield case("heads that do not divide", 3, 2, 8, [0], page=1)
     good = case("", 2, 1, 8, [5, 6, 7], page=2).values
