@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Chat } from "../../web/app/chat/chat.js";
 import { Conversations, titleOf } from "../../web/app/chat/conversations.js";
 import { blocks, inline, toMarkdown } from "../../web/app/chat/markdown.js";
-import { AbortError } from "../../web/sdk/errors.js";
+import { AbortError, ContextFull } from "../../web/sdk/errors.js";
 import { streamOf } from "../../web/sdk/stream.js";
 import { MemoryDatabase } from "./memory_db.mjs";
 
@@ -130,6 +130,18 @@ test("a failure is told and the question stays; a model that cannot chat is name
   const mute = await played({ chats: false });
   await mute.chat.send("one");
   assert.equal(mute.chat.now.value.error.code, "no_chat_template");
+});
+
+test("a conversation that is too long is told in words, with the numbers", async () => {
+  const it = await played();
+  it.chat.send("one");
+  await settled();
+  it.asked[0].fail(new ContextFull('ask for contextPolicy "shift"', { tokens: 519, context: 128 }));
+  await it.chat.done;
+  const { code, message } = it.chat.now.value.error;
+  assert.equal(code, "context_full");
+  assert.match(message, /519 tokens.* 128\./);
+  assert.doesNotMatch(message, /contextPolicy/);
 });
 
 test("showing another conversation stops the answer, which is kept in its own", async () => {

@@ -246,6 +246,13 @@ for (const [why, pieces, text] of SPACED)
     assert.deepEqual([completer.suggestion.value.text, completer.suggestion.value.busy], [text, false]);
   });
 
+test("an answer set longer than the context leaves half of it to the prompt", async () => {
+  const { completer, asked } = writing({ context: 64 });
+  completer.settings.patch({ maxTokens: 5000 });
+  await typed(completer, "x".repeat(100));
+  assert.ok(asked[0].prompt.length > 16 && asked[0].prompt.length <= 32, String(asked[0].prompt.length));
+});
+
 const REPEATS = [
   ["the line that the caret stands in", "    x", " = 1\n    x = 1\n    x = 1\n", " = 1"],
   ["a line of its own", "def f():", "\n    a()\n    b()\n    b()\n    b()", "\n    a()\n    b()"],

@@ -2,7 +2,7 @@
  * One conversation at a time: asking, the answer as it comes, stop, again, an earlier question changed. Knows no DOM; runs in the page and in Node.
  * A question is saved before it is asked, and an answer that was stopped keeps what there is of it.
  */
-import { NoChatTemplate } from "../../sdk/errors.js";
+import { ContextFull, NoChatTemplate } from "../../sdk/errors.js";
 import { toldOf } from "../language/report.js";
 import { observable } from "../observable.js";
 import { stopped } from "../ui/plain.js";
@@ -91,7 +91,7 @@ export class Chat {
     try {
       await this.#stream(mine, signal);
     } catch (found) {
-      if (!stopped(found)) error = found;
+      if (!stopped(found)) error = inWords(found);
       if (mine.text) await this.#keep(mine, { stopped: true }).catch((failed) => (error = failed));
     }
     this.#controller = null;
@@ -121,6 +121,12 @@ export class Chat {
     await this.conversations.change(conversation, [...conversation.messages, { role: "assistant", content: text, at: this.conversations.now(), model: name, ...more }]);
   }
 }
+
+/** An error whose own message speaks to programs, in words for a person. */
+const inWords = (error) =>
+  error?.code === "context_full"
+    ? new ContextFull(`This conversation is longer than the model can read in one go. Start a new one, or shorten what you asked. It has ${error.details.tokens} tokens, and the model reads ${error.details.context}.`, error.details)
+    : error;
 
 /** Rejects as soon as `signal` fires, while the work may go on. */
 function abortable(work, signal) {

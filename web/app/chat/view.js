@@ -17,6 +17,7 @@ const NEAR = 90; // px from the end within which new words are followed
 export class ChatView {
   #live = null;
   #drawn = null;
+  #messages = null;
   #frame = null;
 
   /** @param {any} app */
@@ -27,13 +28,14 @@ export class ChatView {
     this.title = h("h2");
     this.list = h("ol.messages", { "aria-label": "Messages" });
     this.end = h("div.end");
+    this.said = h("p.unseen", { role: "status" });
     this.box = h("textarea", { id: "question", rows: 1, placeholder: "Ask something", "aria-label": "Your question", onkeydown: (event) => this.#key(event), oninput: () => this.#grow() });
     this.send = h("button.primary.send", { type: "submit" });
     this.element = h(
       "section.view.chat",
       { id: "chat", "aria-label": "Chat" },
       this.bar,
-      h("div.rooms", {}, this.#side(), h("div.talk", {}, this.#head(), h("div.scroll", {}, this.list, this.end), this.#composer())),
+      h("div.rooms", {}, this.#side(), h("div.talk", {}, this.#head(), h("div.scroll", {}, this.list, this.end), this.said, this.#composer())),
     );
     app.chat.now.watch((now) => this.#show(now));
     app.conversations.addEventListener("change", ({ detail }) => this.#changed(detail.id));
@@ -190,10 +192,13 @@ export class ChatView {
     await this.app.attempt(() => this.app.chat.send(text));
   }
 
+  /** Enter asks, Escape stops the answer. */
   #key(event) {
+    const running = this.app.chat.now.value.answering;
+    if (event.key === "Escape" && running) return this.app.chat.stop();
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
-    if (!this.app.chat.now.value.answering) this.ask(this.box.value);
+    if (!running) this.ask(this.box.value);
   }
 
   #grow() {
@@ -219,6 +224,7 @@ export class ChatView {
     const running = Boolean(now);
     if (id !== this.#drawn?.id || running !== this.#drawn.running || error !== this.#drawn.error) {
       const other = this.#drawn && id !== this.#drawn.id; // the first is that of a page which has read nothing yet
+      if (this.#drawn?.running !== running) this.said.textContent = running ? "Answering." : this.#drawn?.running ? "The answer is there." : "";
       this.#drawn = { id, running, error };
       this.#draw(now, error);
       this.#drawRows();
@@ -230,16 +236,19 @@ export class ChatView {
   #changed(id) {
     this.#drawRows();
     const { id: shown, answering: now, error } = this.app.chat.now.value;
-    if (id === shown) this.#draw(now, error);
+    if (id !== shown) return;
+    if (this.#messages === this.app.chat.messages) this.#outline(); // only its name
+    else this.#draw(now, error);
   }
 
   #draw(now, error) {
     const { chat } = this.app;
     const { messages } = chat;
+    this.#messages = messages;
     this.#live = now && answering();
     const items = messages.map((message, i) => messageItem(message, { last: i === messages.length - 1 && !now, edit: (text) => this.#edit(i, text), again: () => this.#again() }));
     const unanswered = !now && messages.at(-1)?.role === "user";
-    const again = h("button.primary", { type: "button", onclick: () => chat.answer() }, "Answer");
+    const again = h("button.primary", { type: "button", onclick: () => chat.answer() }, error ? "Try again" : "Answer");
     fill(this.list, items, this.#live?.element, unanswered && h("li.trouble", {}, error ? plain(error, again) : again));
     this.#outline();
     if (now) this.#stream();

@@ -62,7 +62,9 @@ export class Completer {
     const { signal } = mine.controller;
     const session = await this.language.ready();
     const space = mine.before.endsWith(" ") ? " " : "";
-    const prompt = await fitting(session, mine.before.slice(0, mine.before.length - space.length), session.info.context - maxTokens);
+    const { context } = session.info;
+    const room = Math.max(context >> 1, context - maxTokens); // an answer set longer than that ends where the context does
+    const prompt = await fitting(session, mine.before.slice(0, mine.before.length - space.length), room);
     signal.throwIfAborted();
     const stream = session.stream({ prompt }, { temperature, maxTokens, stopSequences: [BLANK_LINE] }, { signal });
     let answer = "";

@@ -31,6 +31,8 @@ export class CompleteView {
       {},
       Object.entries(EXAMPLES).map(([name, code]) => h("button.chip", { type: "button", onclick: () => this.#start(code) }, name)),
     );
+    const stay = (event) => event.preventDefault(); // a field that loses the focus loses its suggestion
+    this.take = h("button.asknow", { type: "button", disabled: true, onpointerdown: stay, onclick: () => this.editor.accept() }, icon("yes"), "Take it");
     this.settings = h("div");
     this.trouble = h("div.trouble");
     this.element = h(
@@ -77,7 +79,8 @@ export class CompleteView {
       { id: "codehelp" },
       HELP.map(([key, what]) => h("span", {}, h("kbd", {}, key), ` ${what}`)),
       h("span.quiet", {}, "Without a suggestion, Tab leaves the field."),
-      h("button.quiet.asknow", { type: "button", onclick: () => this.editor.ask() }, icon("spark"), "Suggest"),
+      h("button.asknow", { type: "button", onclick: () => this.editor.ask() }, icon("spark"), "Suggest"),
+      this.take,
     );
   }
 
@@ -111,6 +114,7 @@ export class CompleteView {
 
   #tell({ busy, text, told, error }) {
     const { name } = this.app.language.phase.value;
+    this.take.disabled = !text;
     const words = told ? toldOf(told).join(" \u00b7 ") : busy && !text ? "Thinking\u2026" : name === "ready" ? "Write, and pause for a moment." : "";
     if (this.told.textContent !== words) this.told.textContent = words;
     fill(this.trouble, error && name !== "failed" && plain(error));

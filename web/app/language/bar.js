@@ -5,7 +5,7 @@ import { PHASES } from "../models/view.js";
 import { dialog } from "../ui/dialog.js";
 import { plain } from "../ui/plain.js";
 import { explanation } from "../ui/status.js";
-import { factsOf, partOf, runningOf } from "./report.js";
+import { factsOf, memoryOf, partOf, runningOf } from "./report.js";
 
 /** @param {any} app @returns {HTMLElement} */
 export function modelBar(app) {
@@ -60,7 +60,7 @@ const STATES = {
   cancelled: (app) => again(app, "Go on loading"),
   failed: () => null,
   loading: () => null,
-  ready: (app) => h("button.quiet.running", { type: "button", title: "How it runs here, and why", onclick: () => explain(app) }, h("i.lamp"), "ready"),
+  ready: (app) => h("button.quiet.running", { type: "button", title: "How it runs here, and why", onclick: () => explain(app) }, h("i.lamp"), `ready \u00b7 ${bytes(memoryOf(app.language.session))}`),
 };
 
 function picker({ language }) {

@@ -40,6 +40,12 @@ export function toldOf(completion) {
   ].filter(Boolean);
 }
 
+/** Bytes that a loaded model holds. @param {import("../../sdk/language-session.js").LanguageSession} session */
+export function memoryOf(session) {
+  const { modelBytes, kvCacheBytes, arenaBytes = 0 } = session.getMemoryInfo();
+  return modelBytes + kvCacheBytes + arenaBytes;
+}
+
 /**
  * Rows of the dialog: what, its value, why. @param {import("./models.js").LanguageModels} language
  * @returns {[string, string, string][]} empty when no model is loaded
@@ -48,13 +54,12 @@ export function runningOf({ session, chosen }) {
   if (!session) return [];
   const { architecture, parameters, context, threads, build, isolated, why } = session.info;
   const memory = session.getMemoryInfo();
-  const total = memory.modelBytes + memory.kvCacheBytes + (memory.arenaBytes ?? 0);
   const reasons = (why ?? []).map(({ reason }) => reason).join(" ");
   return [
     ["Model", chosen.value?.name ?? session.id, [architecture, parameters && `${million(parameters)} weights`, `${count(context, "token")} of prompt and answer together`].filter(Boolean).join(", ") + "."],
     ["Signature", session.trust, session.trust === "signed" ? "Every byte was checked against a list signed by this site." : "A file of yours. EdgeNet checked that it is sound, but nobody vouches for it."],
     ["Threads", String(threads), threads > 1 ? "So many were fastest when the model was loaded." : isolated ? "One was fastest when the model was loaded." : "Several need an isolated page."],
     ["Engine", build, reasons || "Nothing keeps it from being faster here."],
-    ["Memory", bytes(total), `Weights ${bytes(memory.modelBytes)}, what was read so far (KV cache) ${bytes(memory.kvCacheBytes)}, working space ${bytes(memory.arenaBytes ?? 0)}. The engine's memory in all is ${bytes(memory.wasmBytes)}.`],
+    ["Memory", bytes(memoryOf(session)), `Weights ${bytes(memory.modelBytes)}, room for what is read (KV cache) ${bytes(memory.kvCacheBytes)}, working space ${bytes(memory.arenaBytes ?? 0)}. The engine's memory in all is ${bytes(memory.wasmBytes)}.`],
   ];
 }
