@@ -301,6 +301,23 @@ def test_a_build_that_traps_in_an_answer_is_replaced_and_the_answer_goes_on(
     assert (status["build"], status["threads"]) == ("simd.threads", 2)
 
 
+def test_a_build_that_traps_under_an_encoder_is_replaced_and_every_text_has_its_vector(
+    page, lm_site, lm_folder, tmp_path
+):
+    shutil.copytree(lm_folder / "kernels", tmp_path / "kernels")
+    site = lm_site()
+    for name, data in write_broken(tmp_path / "kernels", thread=1).items():
+        site.put(f"kernels/{name}", data)
+    page.goto(site.server.url + "/")
+    worker = Worker(page)
+    worker.js("pull", "encoder")
+    assert worker.load(id="encoder", version="1.0.0", threads=2)["build"] == "relaxed.threads"
+    vectors = [worker.ask("embed", texts=["ab"])["vectors"] for _ in range(12)]
+    np.testing.assert_allclose(vectors, [vectors[0]] * 12, atol=1e-3)  # builds round differently
+    assert worker.ask("status")["build"] == "simd.threads"
+    assert [e["abort"] is not None for e in worker.events(status="recovered")] == [True]
+
+
 def test_a_build_that_fails_its_health_check_is_not_given_a_model(page, lm_site, lm_folder, tmp_path):
     shutil.copytree(lm_folder / "kernels", tmp_path / "kernels")
     site = lm_site()

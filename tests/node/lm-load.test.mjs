@@ -5,6 +5,8 @@ import { embed, packs } from "../../web/engine/lm/embed.js";
 import { jobsOf, pour } from "../../web/engine/lm/load.js";
 import { fasterThreads } from "../../web/engine/lm/measure.js";
 import { LIMIT, planMemory } from "../../web/engine/lm/memory.js";
+import { Model } from "../../web/engine/lm/model.js";
+import { KernelTrap } from "../../web/sdk/errors.js";
 
 const TABLE = {
   threads: 8,
@@ -128,10 +130,38 @@ test("embed: vectors come back in the order of the texts, and a text too long ke
       return Float32Array.from({ length: count }, (_, s) => tokens.filter((_, row) => sequences[row] === s).reduce((a, b) => a + b, 0));
     },
   };
-  const vectors = await embed({ engine, breath: async () => {} }, [[1], [2, 3], [4, 5, 6, 7, 100]]);
+  const vectors = await embed({ engine, breath: async () => {}, recover: async () => {} }, [[1], [2, 3], [4, 5, 6, 7, 100]]);
   assert.deepEqual([...vectors], [1, 5, 4 + 5 + 6 + 100]);
   assert.deepEqual(seen, [[[4, 5, 6, 100], [0, 1, 2, 3], [0, 0, 0, 0]], [[2, 3, 1], [0, 1, 0], [0, 0, 1]]]);
 });
+
+test("embed: a run that another's cancel ended, or that broke its engine, is run again; a cancel of its own ends it", async () => {
+  const answers = [() => null, () => { throw new Error("broken"); }, () => Float32Array.of(7)];
+  const engine = { capacity: { rows: 4, sequences: 3, context: 64 }, dimensions: 1, embed: () => /** @type {any} */ (answers.shift())() };
+  const host = { engine, breath: async () => {}, recover: async (error) => { host.engine = { ...engine }; broke.push([error.message, answers.length]); } };
+  /** @type {any[]} */ const broke = [];
+  assert.deepEqual([...await embed(host, [[1]])], [7]);
+  assert.deepEqual(broke, [["broken", 1]]);
+  await assert.rejects(embed(host, [[1]], { signal: AbortSignal.abort() }), { name: "AbortError" });
+});
+
+/** [what fails, whether the worker is of no use afterwards] @type {[string, Error, Error, boolean][]} */
+const ENDS = [
+  ["the file of the last build cannot be had, and the engine before is gone", new KernelTrap("trap"), new TypeError("no network"), true],
+  ["what failed is no build's fault", new RangeError("a bug"), new TypeError("never opened"), false],
+];
+for (const [what, failed, next, lost] of ENDS) {
+  test(`model: ${what}: the worker ${lost ? "ends" : "goes on"}, and who fails together is told together`, async () => {
+    const said = [];
+    const offer = (name) => ({ name, shared: false, open: async () => { throw next; } });
+    const setting = { files: {}, urls: {}, emit: () => {}, lost: () => said.push("lost") };
+    const model = new Model(/** @type {any} */ (setting), [offer("a"), offer("b")]);
+    model.engine = /** @type {any} */ ({ wasm: {}, dispose() { this.wasm = null; } });
+    const both = await Promise.allSettled([model.recover(failed), model.recover(new TypeError("of a disposed engine"))]);
+    assert.deepEqual(both.map(({ reason }) => reason), lost ? [next, next] : [failed, failed]);
+    assert.deepEqual(said, lost ? ["lost"] : []);
+  });
+}
 
 /** A machine on which a run of t threads takes as long as the table says. */
 function machine(ms) {

@@ -227,6 +227,12 @@ test("scheduler: a listener that throws fails its own request only", async () =>
   assert.equal(house.pages.leases.size, 0);
 });
 
+for (const [value, found] of /** @type {[any, string][]} */ ([[5n, "5"], [NaN, "NaN"], ["5", '"5"'], [-Infinity, "-Infinity"]])) {
+  test(`scheduler: an option of ${String(value)} is refused with what was found`, () => {
+    assert.throws(() => readOptions({ seed: value }), { code: "invalid_option", message: `seed must be a whole number from 0, found ${found}.` });
+  });
+}
+
 test("scheduler: the seed is drawn when none is given, and told", () => {
   const seeds = new Set(Array.from({ length: 4 }, () => readOptions().seed));
   assert.ok(seeds.size > 1);

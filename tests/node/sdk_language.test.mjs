@@ -33,6 +33,13 @@ test("language: pieces come one by one and are the whole text; the result tells 
   assert.equal((await stream.result).usage.completion, 3);
 });
 
+test("language: pieces asked for all at once are told in order", async (t) => {
+  const { session } = await opened(t);
+  const stream = session.generateStream("one two");
+  const found = await Promise.all([stream.next(), stream.next(), stream.next()]);
+  assert.deepEqual(found.map(({ value, done }) => [value, done]), [["one ", false], ["two", false], [undefined, true]]);
+});
+
 test("language: the result of a stream is there for who does not read its pieces", async (t) => {
   const { session } = await opened(t);
   assert.equal((await session.generateStream("one two").result).text, "one two");

@@ -62,6 +62,39 @@ test("pool: one copy of the weights, as many generations together as it has work
   assert.deepEqual((await waiting).map(({ status }) => status), ["rejected", "rejected", "rejected"]);
 });
 
+test("worker: a model that cannot be loaded in place of one that still loads is told to who asked, and to nobody else", async (t) => {
+  const stage = new Stage(t);
+  const [unhandled, hear] = [[], (error) => unhandled.push(error)];
+  process.on("unhandledRejection", hear);
+  t.after(() => process.off("unhandledRejection", hear));
+  stage.hanging = ["relaxed"];
+  const worker = new ModelWorker({ ...HERE, testing: { patience: 80 } });
+  const first = assert.rejects(worker.load("m"), { code: "engine_deadline" });
+  stage.hanging = ["relaxed", "simd", undefined];
+  await assert.rejects(worker.load("m", { threads: -1 }), { code: "invalid_option" });
+  await first;
+  assert.deepEqual(unhandled, []);
+});
+
+test("pool: who is cancelled waits for no place; places there must be", async (t) => {
+  const stage = new Stage(t);
+  const pool = new ModelWorkerPool({ workers: 1, model: "m", ...HERE });
+  t.after(() => pool.terminate());
+  const running = new AbortController();
+  const first = assert.rejects(pool.generate("never", {}, { signal: running.signal }), { name: "AbortError" });
+  while (!stage.running) await new Promise(setImmediate);
+  const waiting = new AbortController();
+  const cancelled = assert.rejects(pool.generate("waits", {}, { signal: waiting.signal }), { name: "AbortError" });
+  const last = pool.generate("last");
+  await new Promise(setImmediate);
+  waiting.abort();
+  await cancelled;
+  running.abort();
+  await first;
+  assert.equal(await last, "last");
+  for (const workers of [0, NaN, 1.5, "2"]) assert.throws(() => new ModelWorkerPool({ workers: /** @type {any} */ (workers), model: "m", ...HERE }), { code: "invalid_option" });
+});
+
 test("pool: a model that cannot be loaded is told by every call", async (t) => {
   new Stage(t).load = Object.defineProperty({}, "name", { enumerable: true, get() { throw new RangeError("no memory"); } });
   const pool = new ModelWorkerPool({ model: "m", ...HERE });

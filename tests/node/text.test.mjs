@@ -97,6 +97,23 @@ for (const [why, data, text] of [
   });
 }
 
+/** [what is wrong, fields of a tokenizer.json] @type {[string, any][]} */
+const BROKEN = [
+  ["no file at all", null],
+  ["added tokens that are no list", { added_tokens: 5 }],
+  ["an added token without its text", { added_tokens: [{ id: 1, special: true }] }],
+  ["an id that is no number", { model: { type: "BPE", vocab: { a: "length" }, merges: [] } }],
+  ["a decoder without its steps", { decoder: { type: "Sequence" } }],
+  ["a post-processor of something else", { post_processor: { type: "TemplateProcessing", single: 5 } }],
+  ["a model of no known type", { model: { type: "Nope" } }],
+];
+for (const [what, fields] of BROKEN) {
+  test(`a tokenizer that cannot be built is a named error: ${what}`, () => {
+    const file = fields && { added_tokens: [], model: { type: "BPE", vocab: { a: 0 }, merges: [] }, ...fields };
+    assert.throws(() => new TextTokenizer(file), { code: "tokenizer_invalid", message: /Get the model's files anew/ });
+  });
+}
+
 test("an id that is no token is a named error", () => {
   assert.throws(() => new Decoder(FILES["byte-level"].tokenizer).decode([99999]), { name: "TokenizerInvalid", code: "tokenizer_invalid" });
 });

@@ -2,7 +2,7 @@
  * ModelWorker and ModelWorkerPool: a language model in a worker, asked one by one or many at once. Page.
  * The pool holds one copy of the weights, however many `workers` it has: they are places in one continuous batch, not processes.
  */
-import { Disposed, EmptyBatch, NoModel } from "./errors.js";
+import { Disposed, EmptyBatch, InvalidOption, NoModel } from "./errors.js";
 import { InferenceSession } from "./session.js";
 
 /** @typedef {import("./session.js").GenerateOptions} GenerateOptions @typedef {import("./session.js").CallOptions} CallOptions */
@@ -25,6 +25,7 @@ export class ModelWorker {
     this.#requireOpen();
     const before = this.#session;
     const opening = InferenceSession.create(model, { ...this.#options, ...options });
+    opening.catch(() => {}); // told below, after the one before has ended
     this.#session = opening;
     await before?.then((session) => session.dispose(), () => {});
     const session = await opening;
@@ -86,9 +87,10 @@ export class ModelWorkerPool {
 
   /**
    * @param {{workers?: number, model: string | import("./session.js").LocalSource} & OpenOptions} options `workers`: generations that run together at
-   *   most, 4 by default; more wait their turn. The weights are loaded once
+   *   most, 4 by default; more wait their turn. The weights are loaded once @throws InvalidOption
    */
   constructor({ workers = 4, model, ...options }) {
+    if (!(Number.isSafeInteger(workers) && workers >= 1)) throw new InvalidOption(`workers must be a whole number from 1, found ${String(workers)}.`, { option: "workers" });
     this.#worker = new ModelWorker(options);
     this.#free = workers;
     this.#ready = this.#worker.load(model);
@@ -121,16 +123,32 @@ export class ModelWorkerPool {
   /** @template T @param {() => Promise<T>} work @param {AbortSignal} [signal] @returns {Promise<T>} */
   async #inPlace(work, signal) {
     await this.#ready;
+    signal?.throwIfAborted();
     if (this.#free > 0) this.#free--;
-    else await new Promise((resolve) => { this.#waiting.push(() => resolve(undefined)); }); // the place is handed over
+    else await this.#turn(signal);
     try {
-      signal?.throwIfAborted();
       return await work();
     } finally {
       const next = this.#waiting.shift();
       if (next) next();
       else this.#free++;
     }
+  }
+
+  /** Resolves when a place is handed over; who is cancelled waits no longer. @param {AbortSignal} [signal] @returns {Promise<void>} */
+  #turn(signal) {
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        this.#waiting.splice(this.#waiting.indexOf(go), 1);
+        reject(signal?.reason);
+      };
+      const go = () => {
+        signal?.removeEventListener("abort", leave);
+        resolve();
+      };
+      signal?.addEventListener("abort", leave, { once: true });
+      this.#waiting.push(go);
+    });
   }
 }
 

@@ -17,7 +17,8 @@ export function streamOf(work, outer) {
   const signal = outer ? AbortSignal.any([outer, own.signal]) : own.signal;
   /** @type {string[]} */ const pieces = [];
   let ended = false;
-  let wake = () => {};
+  /** Who waits for news: `next` may be called again before it has answered. @type {(() => void)[]} */ const waiting = [];
+  const wake = () => waiting.splice(0).forEach((go) => go());
   const result = work((text) => { pieces.push(text); wake(); }, signal);
   const finish = () => { ended = true; wake(); };
   result.then(finish, finish); // a failure is told by `next`, and by `result` to whoever asks
@@ -25,7 +26,7 @@ export function streamOf(work, outer) {
   return {
     result,
     async next() {
-      while (!pieces.length && !ended) await new Promise((resolve) => { wake = () => resolve(undefined); });
+      while (!pieces.length && !ended) await new Promise((resolve) => { waiting.push(() => resolve(undefined)); });
       if (pieces.length) return { value: /** @type {string} */ (pieces.shift()), done: false };
       if (!own.signal.aborted) await result;
       return { value: undefined, done: true };

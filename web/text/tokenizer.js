@@ -23,19 +23,20 @@ import { addedTokens, plainModel } from "./plain.js";
 export class TextTokenizer {
   /** @param {any} tokenizerJson its content; TokenizerInvalid when it cannot be built */
   constructor(tokenizerJson) {
-    /** Special tokens by their text. @type {Map<string, Word>} */
-    this.special = new Map(addedTokens(tokenizerJson, true).map((token) => [token.content, asWord(token)]));
-    this.cutSpecial = cutter([...this.special.values()]);
     try {
+      /** Special tokens by their text. @type {Map<string, Word>} */
+      this.special = new Map(addedTokens(tokenizerJson, true).map((token) => [token.content, asWord(token)]));
+      this.cutSpecial = cutter([...this.special.values()]);
       this.plain = plainEncoder(tokenizerJson);
+      this.decoder = new Decoder(tokenizerJson);
+      const [first, last] = around(tokenizerJson);
+      /** Ids that the model wants before and after a text. */
+      this.first = first;
+      this.last = last;
     } catch (error) {
+      if (error instanceof TokenizerInvalid) throw error;
       throw new TokenizerInvalid(`The tokenizer cannot be built: ${error.message}. Get the model's files anew.`);
     }
-    this.decoder = new Decoder(tokenizerJson);
-    const [first, last] = around(tokenizerJson);
-    /** Ids that the model wants before and after a text. */
-    this.first = first;
-    this.last = last;
   }
 
   /** @param {string} text a lone surrogate counts as U+FFFD @param {EncodeOptions} [options] @returns {number[]} token ids */

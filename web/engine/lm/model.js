@@ -71,6 +71,7 @@ export class Model {
   breath = breather();
   /** @type {Scheduler | null} absent for an encoder */ scheduler = null;
   /** @type {{code: string, reason: string}[]} */ why = [];
+  /** @type {Promise<any> | null} */ #recovery = null;
 
   /** @param {Setting} setting @returns {Promise<Model>} @throws what the last build failed with */
   static async open(setting) {
@@ -140,10 +141,15 @@ export class Model {
   }
 
   /**
-   * Goes on with the next build. An instance that trapped, or was disposed, and has no successor is of no use: `lost` is told. @param {Error} error what this one failed with
+   * Goes on with the next build; who finds the engine broken meanwhile waits for the same one. An instance that trapped, or was disposed, and has no successor is of no use: `lost` is told. @param {Error} error what this one failed with @returns {Promise<any>}
    * @throws it, when it is not the build's fault or none is left
    */
-  async recover(error) {
+  recover(error) {
+    return (this.#recovery ??= this.#replace(error).finally(() => { this.#recovery = null; }));
+  }
+
+  /** @param {Error} error */
+  async #replace(error) {
     try {
       this.#giveUp(error);
       this.engine.dispose();

@@ -46,7 +46,7 @@ export function readOptions(given = {}) {
   if (unknown) throw new InvalidOption(`There is no option "${unknown}". Options: ${Object.keys(OPTIONS).join(", ")}.`, { option: unknown });
   const rows = Object.entries(OPTIONS).map(([name, [standard, { expected, test }]]) => {
     const value = given[name] ?? standard;
-    if (value !== undefined && !test(value)) throw new InvalidOption(`${name} must be ${expected}, found ${JSON.stringify(value)}.`, { option: name });
+    if (value !== undefined && !test(value)) throw new InvalidOption(`${name} must be ${expected}, found ${shown(value)}.`, { option: name });
     return [name, value];
   });
   const options = Object.fromEntries(rows);
@@ -55,6 +55,9 @@ export function readOptions(given = {}) {
   }
   return { ...options, seed: options.seed ?? drawSeed() };
 }
+
+/** Numbers as they are: JSON has no NaN and no 1n. @param {any} value */
+const shown = (value) => (["number", "bigint", "symbol"].includes(typeof value) ? String(value) : JSON.stringify(value));
 
 /** 32 random bits: short enough to be written down. */
 const drawSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
