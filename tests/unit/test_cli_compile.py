@@ -42,7 +42,7 @@ FAILURES = {
     "a file that is not there": (lambda folder: folder / "none.gguf", (), 3, "model_not_found"),
     "a file that is no GGUF": (lambda folder: _text(folder), (), 8, "gguf_invalid"),
     "a context beyond the model's": (model, ("--context", "1024"), 8, "invalid_option"),
-    "a way of keeping K and V that nobody knows": (model, ("--kv", "q3"), 8, "graph_invalid"),
+    "a way of keeping K and V that nobody knows": (model, ("--kv", "q3"), 8, "invalid_option"),
 }
 
 

@@ -46,6 +46,7 @@ FAILURES = {
     "an empty prompt": (("run", "MODEL", ""), "empty_text"),
     "a temperature below zero": (("run", "MODEL", "hello", "--temperature", "-1"), "invalid_option"),
     "a context beyond the model's": (("run", "MODEL", "hello", "--context", "4096"), "invalid_option"),
+    "a cache of no kind": (("run", "MODEL", "hello", "--kv", "q5"), "invalid_option"),
     "an encoder": (("run", "ENCODER", "hello"), "not_supported"),
 }
 

@@ -10,7 +10,7 @@ from edgenet import errors
 from edgenet.formats.gguf import Header, TensorInfo
 from edgenet.graph import Capacity
 from edgenet.models import ARCHITECTURES, build, values_needed
-from edgenet.models.compiled import compile_gguf, default_capacity, locate, memory
+from edgenet.models.compiled import compile_gguf, default_capacity, locate, memory, read_values
 from edgenet.models.metadata import Metadata
 from edgenet.models.rope_scaling import frequencies
 from tests.unit.small_model_runs import FOLDER, opened
@@ -211,6 +211,14 @@ def test_an_encoder_keeps_only_the_positions_that_its_context_has(context, rows)
 def test_values_needed_are_the_rope_factors_that_the_file_has():
     assert values_needed(opened("llama", "f32").header) == []
     assert values_needed(opened("phi3-long", "f32").header) == ["rope_factors_long.weight", "rope_factors_short.weight"]
+
+
+def test_factors_beyond_any_head_are_refused_before_they_are_read():
+    header = opened("phi3-long", "f32").header
+    name = values_needed(header)[0]
+    tensor = replace(header.tensors[name], shape=(1 << 28,), bytes=1 << 30)
+    with pytest.raises(errors.WrongTensorShape, match=name):
+        read_values(replace(header, tensors={**header.tensors, name: tensor}), lambda *_: pytest.fail("was read"))
 
 
 def test_a_longer_context_takes_the_long_factors():

@@ -9,16 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ..errors import InvalidOption, NotSupported
+from ..errors import InvalidOption, NotSupported, WrongTensorShape
 from ..graph import Capacity, Program, compile
 from ..kernels.lm import layouts
-from ..kernels.lm.table import MAX_HEAD_DIM
+from ..kernels.lm.table import KV_NAMES, MAX_HEAD_DIM
 from ..text.generation import generation_json
 from ..text.gguf_tokenizer import tokenizer_json
 from . import config
 from .table import build, values_needed
 
 CONTEXT, PAGE = 2048, 16
+MOST_VALUES = 4 * MAX_HEAD_DIM // 2  # bytes: a factor for each pair of a head's values
 ENCODER_ROWS, ENCODER_TEXTS = 512, 32
 _PART = re.compile(r"(.+)\[(\d+):(\d+)\]")
 
@@ -55,8 +56,10 @@ def compile_gguf(
 
 def default_capacity(header, context: int = 0, kv: str = "f32") -> Capacity:
     """Room for four conversations of up to `context` tokens (default 2048, or what the model was made for); for encoders, runs of
-    32 texts and 512 tokens (or what one text may have).
+    32 texts and 512 tokens (or what one text may have). Raises InvalidOption for a context or a `kv` that cannot be.
     """
+    if kv not in KV_NAMES:
+        raise InvalidOption(f"Keys and values can be kept as {', '.join(KV_NAMES)}; found {kv!r}.", option="kv")
     made = config.read(header)
     _judge_context(made, context)
     length = (context or min(CONTEXT, made.context)) // PAGE * PAGE or PAGE
@@ -115,12 +118,17 @@ def _kept(weight) -> int:
 def read_values(header, read) -> dict[str, list[float]]:
     """The numbers of `values_needed(header)`; `read(part, offset, length)` gives bytes of the files.
 
-    Raises NotSupported when a file keeps them in another type than f32.
+    Raises NotSupported when a file keeps them in another type than f32, WrongTensorShape when there are more than any head could use.
     """
     found = {}
     for name in values_needed(header):
         tensor = header.tensors[name]
         if tensor.type != "f32":
             raise NotSupported(f"{name} is {tensor.type}; rope factors are read as f32. Convert the model again.")
+        if tensor.bytes > MOST_VALUES:
+            raise WrongTensorShape(
+                f"{name} has {tensor.bytes} bytes; the factors of the widest head have {MOST_VALUES}. The file is damaged.",
+                tensor=name,
+            )
         found[name] = list(struct.unpack(f"<{tensor.bytes // 4}f", read(tensor.part, tensor.offset, tensor.bytes)))
     return found
