@@ -17,6 +17,9 @@ LIMITS = {
     "service-worker.js": 60_000,
     "workers/loader.js": 80_000,
     "workers/engine.js": 400_000,
+    "workers/lm.js": 175_000,  # the engine's host, tokenizers and the interpreter of chat templates
+    "workers/lm-thread.js": 17_000,
+    "workers/onnx.js": 170_000,  # the same beside onnxruntime-web, which is fetched apart
     # unrolled products for eleven weight types; a page fetches one of them, and only for language models or search
     "kernels/engine.relaxed.wasm": 180_000,
     "kernels/engine.simd.wasm": 180_000,

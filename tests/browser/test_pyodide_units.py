@@ -1,4 +1,5 @@
-"""The same unit tests in CPython and inside Pyodide: every test has the same outcome in both.
+"""The same unit tests in CPython and inside Pyodide: every test has the same outcome in both,
+but for those that are named.
 
 Left out: what needs onnxruntime, wasmtime, files of this machine or the command line, none of which exist in a browser.
 """
@@ -36,6 +37,10 @@ FILES = [
     "test_gguf_lies",
     "test_blocks",
 ]
+NOT_THERE = {  # test: what a browser lacks for it
+    "tests/unit/test_graph.py::test_compiling_imports_no_numpy": "a second process",
+    "tests/unit/test_program_judge.py::test_the_schema_describes_good_programs_and_nothing_else": "jsonschema",
+}
 PURE = ["pytest", "pluggy", "iniconfig", "packaging", "pygments"]  # wheels that pytest itself needs
 HELPERS = ["tests/unit/conftest.py", "tests/unit/ordinary.py", "tests/unit/embedding.py", "tests/unit/graph_models.py"]
 
@@ -121,5 +126,6 @@ def test_every_unit_test_has_the_same_outcome_in_cpython_and_in_pyodide(page, si
         for name, found in [("CPython", native), ("Pyodide", browser)]
     }
     print(f"\nunit tests passed: {counts['CPython']} in CPython, {counts['Pyodide']} in Pyodide")
-    assert browser["outcomes"] == native["outcomes"]
-    assert counts["CPython"] == counts["Pyodide"] > 100
+    assert {native["outcomes"][name] for name in NOT_THERE} == {"passed"}
+    assert browser["outcomes"] == native["outcomes"] | dict.fromkeys(NOT_THERE, "skipped")
+    assert counts["CPython"] - len(NOT_THERE) == counts["Pyodide"] > 100
