@@ -52,6 +52,7 @@ class LanguageSession:
     ):
         self._engine: Engine | None = engine
         self.capacity, self.generation, self.tokenizer = program.capacity, generation, tokenizer
+        self.context = min(self.capacity.context, self.capacity.pages * self.capacity.page)  # a cache may be smaller
         self.vocabulary = program.buffer("logits").shape[1]
         self._random_seed = random_seed
         self._kept: list[int] = []  # tokens whose K and V are in the cache
@@ -111,9 +112,9 @@ class LanguageSession:
 
     async def _draw(self, tokens: list[int], sampling: Sampling, answer: Answer) -> AsyncIterator[int]:
         """Tokens one by one; says in `answer` why it ended."""
-        if len(tokens) > self.capacity.context:
-            text = f"The prompt has {len(tokens)} tokens, the context holds {self.capacity.context}. Shorten it."
-            raise ContextFull(text, tokens=len(tokens), context=self.capacity.context)
+        if len(tokens) > self.context:
+            text = f"The prompt has {len(tokens)} tokens, the context holds {self.context}. Shorten it."
+            raise ContextFull(text, tokens=len(tokens), context=self.context)
         answer.prompt_tokens = len(tokens)
         answer.cached_tokens = done = self._begin(tokens)
         start = time.perf_counter()
@@ -132,7 +133,7 @@ class LanguageSession:
             yield token
             if len(answer.tokens) == sampling.max_tokens:
                 answer.reason = "length"
-            elif len(tokens) > self.capacity.context:
+            elif len(tokens) > self.context:
                 answer.reason = "context"
 
     def _begin(self, tokens: list[int]) -> int:

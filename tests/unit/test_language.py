@@ -1,6 +1,7 @@
 """LanguageSession on the engine module in wasmtime: cached prefixes, seeds, stops, options, full contexts, failures. CPython."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,10 +29,10 @@ def session(runtime, lm_modules):
     return session_of(runtime, lm_modules, opened(NAME, "f32").weights)
 
 
-def session_of(runtime, lm_modules, weights):
+def session_of(runtime, lm_modules, weights, **capacity):
     """A session on a small model of random weights, in f32."""
     model = opened(NAME, "f32")
-    made = compile_gguf(model.header, default_capacity(model.header))
+    made = compile_gguf(model.header, replace(default_capacity(model.header), **capacity))
     engine = WasmtimeLm(runtime, lm_modules["relaxed"])
     asyncio.run(engine.load(made.program, weights))
     return LanguageSession(engine, made.program, text_tokenizer(made.tokenizer), made.generation, lambda: SEED)
@@ -77,6 +78,14 @@ def test_the_pieces_are_the_text_and_a_stop_ends_it(session):
 def test_an_answer_ends_where_the_context_does(session):
     full = run(session, list(range(session.capacity.context - 3)), max_tokens=None)
     assert full.reason == "context" and len(full.tokens) == 4
+
+
+def test_a_cache_smaller_than_the_context_is_the_context(runtime, lm_modules):
+    session = session_of(runtime, lm_modules, opened(NAME, "f32").weights, pages=2)
+    full = run(session, [5] * 30, max_tokens=None)
+    assert full.reason == "context" and len(full.tokens) == 3
+    with pytest.raises(ContextFull, match="holds 32"):
+        run(session, [5] * 33)
 
 
 FAILURES = {
