@@ -129,6 +129,7 @@ def test_an_answer_can_be_stopped_and_what_there_is_of_it_is_kept(chat):
     assert answer and "stopped" in page.locator(".message.assistant .facts").inner_text()
     chat.reload()
     assert chat.answers() == [answer], "a reload keeps the conversation"
+    page.locator("#question[placeholder*='again']").wait_for()  # the file is asked for
 
 
 def test_answers_can_be_had_again_and_questions_changed_with_a_way_back(chat):

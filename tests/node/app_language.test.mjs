@@ -44,6 +44,17 @@ test("opening lists the site's models, says which chat, and loads nothing that i
   assert.deepEqual([language.chosen.value.key, loads.length, language.chats], ["code", 0, false]);
 });
 
+test("a list that did not come is asked for again", async () => {
+  const { language } = played();
+  const { listModels } = language.loader;
+  language.loader.listModels = async () => { throw new RangeError("offline"); };
+  await language.open();
+  assert.deepEqual([language.choices.value, language.chosen.value], [[], null]);
+  language.loader.listModels = listModels;
+  await language.open();
+  assert.equal(language.chosen.value.key, "code");
+});
+
 test("a model that is kept here is loaded at once, and callers share the load", async () => {
   const { language, loads } = played({ cached: ["code"] });
   await language.open();

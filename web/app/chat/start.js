@@ -6,12 +6,15 @@ const line = (...children) => h("li", {}, ...children);
 /** No model that can chat is chosen. @param {any} app @param {() => void} choose opens the file picker */
 export function howToGetOne(app, choose) {
   const choice = app.language.chosen.value;
+  const { missing } = app.language;
   const mute = choice && app.language.chats === false;
   return h(
     "div.start.getmodel",
     {},
     h("h1", {}, "Talk to a model that runs here"),
+    missing && h("p.lead", {}, `\u201c${missing}\u201d, which you used last, is a file of yours and was not kept here. Choose it again; the next start is quick.`),
     mute &&
+      !missing &&
       h(
         "p.lead",
         {},
@@ -19,7 +22,7 @@ export function howToGetOne(app, choose) {
         h("button.link", { type: "button", onclick: () => app.go("complete") }, "Use it in Complete"),
         ".",
       ),
-    h("p.lead", {}, "A conversation needs a model that was taught to have one. This site brings none, for they are large; any GGUF file from a model hub will do."),
+    !missing && h("p.lead", {}, "A conversation needs a model that was taught to have one. This site brings none, for they are large; any GGUF file from a model hub will do."),
     h("div.drop", {}, h("p", {}, h("strong", {}, "Drop a .gguf file anywhere")), h("p.quiet", {}, "It is read here, where it lies. Nothing is sent."), h("button.primary", { type: "button", onclick: choose }, "Choose a GGUF file")),
     h(
       "ul.ways-to",

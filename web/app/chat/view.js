@@ -274,11 +274,11 @@ export class ChatView {
     this.send.title = now ? "Stop" : "Send (Enter)";
     const mute = !language.chosen.value || language.chats === false;
     this.box.disabled = mute;
-    this.box.placeholder = mute ? "Choose a model that can chat" : "Ask something";
+    this.box.placeholder = !mute ? "Ask something" : language.missing ? `Choose the file of ${language.missing} again` : "Choose a model that can chat";
     this.send.disabled = mute && !now;
     this.element.classList.toggle("empty", !chat.messages.length);
     this.element.classList.toggle("mute", mute);
-    if (!chat.messages.length)
+    if (!chat.messages.length && language.known)
       fill(this.list, h("li.nothing", {}, mute ? howToGetOne(this.app, () => this.bar.querySelector("input[type=file]").click()) : beginHere(this.app, (text) => this.ask(text))));
   }
 

@@ -30,7 +30,7 @@ export function modelBar(app) {
   const element = h("section.modelbar", { "aria-label": "Model" }, h("div.line", {}, pick, choose, file, state), facts, problem);
   const draw = () => {
     const { value: phase } = language.phase;
-    fill(facts, language.chosen.value ? factsOf(language.chosen.value).join(" \u00b7 ") : missing(language));
+    fill(facts, language.chosen.value ? factsOf(language.chosen.value).join(" \u00b7 ") : nobody(language));
     fill(state, STATES[phase.name](app, phase));
     fill(problem, phase.name === "failed" && plain(phase.error, again(app, "Try again")));
   };
@@ -47,7 +47,8 @@ export function modelBar(app) {
   return element;
 }
 
-const missing = ({ missing }) => (missing ? `\u201c${missing}\u201d is a file of yours and is not kept here: choose it again.` : "No model is chosen.");
+const nobody = ({ known, missing }) =>
+  missing ? `\u201c${missing}\u201d is a file of yours and is not kept here: choose it again.` : known ? "This site brings no language model. Choose a GGUF file." : "";
 
 const again = (app, label) => h("button.primary", { type: "button", onclick: () => app.language.ready().catch(() => {}) }, label);
 

@@ -30,6 +30,8 @@ export class LanguageModels {
   /** @type {import("../observable.js").observable<Phase>} */ phase = observable({ name: "idle" });
   /** @type {import("../../sdk/language-session.js").LanguageSession | null} */ session = null;
   /** Name of a file that was used in an earlier visit and must be given again. @type {string | null} */ missing = null;
+  /** Whether `chosen` was decided yet. */
+  known = false;
   #opening = null;
   #starting = null;
   #controller = null;
@@ -45,13 +47,22 @@ export class LanguageModels {
   }
 
   async #open() {
-    const [rows, last] = await Promise.all([this.loader.listModels({ type: "text-generation" }).catch(() => []), this.db.read("settings", CHOSEN)]);
+    const [rows, last] = await Promise.all([this.#listed(), this.db.read("settings", CHOSEN)]);
     this.choices.set([...this.choices.value, ...(await Promise.all(rows.map((row) => this.#published(row))))]);
+    this.known = true;
     if (this.chosen.value) return; // a file was given meanwhile
     const known = this.choices.value.find(({ key }) => key === last?.key);
     if (last && !known) this.missing = last.name;
     this.chosen.set(known ?? this.choices.value[0] ?? null);
     if (this.chosen.value && (await this.loader.isCached(this.chosen.value.key).catch(() => false))) this.ready().catch(() => {}); // the phase shows it
+  }
+
+  /** Without a network and without a copy there is none; the next `open` asks again. */
+  #listed() {
+    return this.loader.listModels({ type: "text-generation" }).catch(() => {
+      this.#opening = null;
+      return [];
+    });
   }
 
   /** A model of the site, described by its manifest; whether it chats is only a hint, so it is taken from a file that nobody verified. @returns {Promise<Choice>} */
@@ -111,6 +122,7 @@ export class LanguageModels {
   async #take(choice) {
     await this.unload();
     this.missing = null;
+    this.known = true;
     this.chosen.set(choice);
     await this.db.write([{ put: "settings", key: CHOSEN, value: { key: choice.key, name: choice.name } }]);
   }
