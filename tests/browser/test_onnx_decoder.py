@@ -129,6 +129,20 @@ def test_a_cancel_ends_the_answer_and_the_next_one_is_right(onnx):
     assert onnx.page.evaluate(GREEDY, [PROMPTS[0], 8])["tokens"] == wanted
 
 
+def test_clearing_under_an_answer_leaves_it_what_it_needs_and_keeps_nothing_for_the_next(onnx):
+    onnx("fp32")
+    found = onnx.page.evaluate(
+        """async ([tokens, n]) => {
+      const greedy = { temperature: 0, maxTokens: n }, stream = session.stream({ tokens }, greedy);
+      await stream.next();
+      await session.clearKVCache();
+      return [(await stream.result).tokens, (await session.complete({ tokens }, greedy)).usage.cached];
+    }""",
+        [PROMPTS[0], 16],
+    )
+    assert found == [decoder.Native(weights("fp32")).greedy(PROMPTS[0], 16)[0], 0]
+
+
 def test_the_dtype_is_chosen_or_asked_for_by_name(onnx):
     assert onnx("fp32", "q4")["dtype"] == "q4"
     assert onnx("fp32", "q4", dtype="fp32")["dtype"] == "fp32"

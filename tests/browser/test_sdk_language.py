@@ -1,10 +1,12 @@
 """The SDK's language models on the built site, in Chromium: dropped files, published models, workers and pools, frames, other libraries' snippets."""
 
 import base64
+import contextlib
 import re
 from functools import cache
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.browser import lmmodel
@@ -226,6 +228,42 @@ def test_dispose_ends_the_worker(model):
     model.evaluate("session.dispose()")
     assert model.evaluate("caught(() => session.generate('x'))")["code"] == "disposed"
     assert model.evaluate("loader.status().then((s) => s.languages)") == []
+
+
+def renderers():
+    """(MiB in memory, worker threads) of all pages of the browser that this process started."""
+    found = [0, 0]
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error, OSError):
+            if "--type=renderer" not in " ".join(process.cmdline()):
+                continue
+            names = [(task / "comm").read_text() for task in Path(f"/proc/{process.pid}/task").iterdir()]
+            found[0] += process.memory_info().rss >> 20
+            found[1] += sum(name.startswith("DedicatedWorker") for name in names)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads of another process are seen in /proc alone")
+def test_loading_and_disposing_over_and_over_leaves_neither_memory_nor_threads(page, site):
+    prepared(page, site())
+    page.evaluate("async () => { await make().listModels(); }")
+    idle = renderers()[1]
+    after = []
+    for _ in range(5):
+        page.evaluate(f"""async () => {{
+          const session = await loader.load("{MODEL}", {{ threads: 3 }});
+          await session.generate("import ", {{ maxTokens: 4 }});
+          await session.dispose();
+          workers.length = 0;
+        }}""")
+        for _ in range(100):  # a thread that waits in WebAssembly is ended by force, after two seconds
+            if renderers()[1] <= idle:
+                break
+            page.wait_for_timeout(100)
+        assert renderers()[1] == idle
+        page.context.new_cdp_session(page).send("HeapProfiler.collectGarbage")
+        after.append(renderers()[0])
+    assert max(after[1:]) < after[0] + 20, "one model takes about 50 MiB"
 
 
 def test_a_chat_with_a_model_that_has_no_template_is_refused_by_name(model):

@@ -83,7 +83,7 @@ serve(/** @type {any} */ (self), {
   "lm.encode": ({ text, special = false }) => ({ tokens: current().tokenizer.encode(text, { special }) }),
   "lm.decode": ({ tokens }) => ({ text: current().tokenizer.decode(tokens) }),
   "lm.memory": memory,
-  "lm.clear"() { current().decoder.clear(); },
+  "lm.clear": () => current().decoder.clear(),
   "lm.status": describe,
   async "lm.dispose"() {
     const { decoder, release } = current();

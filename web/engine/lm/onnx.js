@@ -63,7 +63,7 @@ export class OnnxDecoder {
     const logits = await this.#step([0]);
     this.vocabulary = logits.length;
     if (!logits.every(Number.isFinite)) throw new OutputNotFinite("The model's numbers are not finite. Its weights are damaged, or made for another kind of hardware: take another dtype.", {});
-    this.clear();
+    this.#forget();
   }
 
   /** @param {import("./scheduler.js").Request} request @returns {Promise<import("./scheduler.js").Outcome>} @throws ContextFull, InvalidOption */
@@ -119,7 +119,7 @@ export class OnnxDecoder {
   #rewind(tokens) {
     let same = 0;
     while (same < tokens.length - 1 && same < this.#known.length && tokens[same] === this.#known[same]) same++;
-    if (same === 0) this.clear();
+    if (same === 0) this.#forget();
     else if (same < this.#known.length) {
       this.#past = Object.fromEntries(Object.entries(this.#past).map(([name, tensor]) => [name, this.#cut(tensor, same)]));
       this.#known = this.#known.slice(0, same);
@@ -166,8 +166,12 @@ export class OnnxDecoder {
     }));
   }
 
-  /** Forgets the cached prefix. */
+  /** Forgets the cached prefix, once the answers asked for before have what they need of it. */
   clear() {
+    return this.#turns.take(async () => this.#forget());
+  }
+
+  #forget() {
     this.#known = [];
     this.#past = this.#nothing();
   }

@@ -34,7 +34,7 @@ function describe() {
   return {
     name: generation.name ?? engine.program.name, architecture: generation.architecture, parameters: generation.parameters, context: engine.capacity.context,
     vocabulary: engine.vocabulary, dimensions: engine.dimensions, threads: engine.threads, build: engine.build.name, isolated: globalThis.crossOriginIsolated === true, why: model.why,
-    memory: model.memory(), chat: Boolean(generation.chatTemplate), abort: engine.abortWord,
+    memory: model.memory(), chat: Boolean(generation.chatTemplate),
   };
 }
 
@@ -49,7 +49,7 @@ const handlers = {
     } finally {
       loading = false;
     }
-    return describe();
+    return { ...describe(), abort: loaded.model.engine.abortWord }; // for the Hub alone: shared memory cannot cross to another origin
   },
   async "lm.generate"(args, context) {
     const { model, ...rest } = able("scheduler", "generate");
