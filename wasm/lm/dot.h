@@ -17,6 +17,7 @@ INLINE int centre_of(int form) { return form == LAYOUT_Q4 ? 8 : form == LAYOUT_Q
 #ifdef __wasm_relaxed_simd__
 
 typedef v128_t sum;
+#define SUMS 8  // that registers hold beside what they are made of
 
 INLINE sum start(const panel_block *x, int row, int form, int half) {
   switch (form) {
@@ -27,8 +28,8 @@ INLINE sum start(const panel_block *x, int row, int form, int half) {
   }
 }
 
-INLINE void add_products(sum *s, const int8_t *x, v128_t weights, int form) {
-  *s = wasm_i16x8_add(*s, wasm_i16x8_relaxed_dot_i8x16_i7x16(wasm_v128_load32_splat(x), weights));
+INLINE void add_products(sum *s, v128_t x, v128_t weights, int form) {
+  *s = wasm_i16x8_add(*s, wasm_i16x8_relaxed_dot_i8x16_i7x16(x, weights));
 }
 
 INLINE v128_t total(sum s) { return wasm_i32x4_extadd_pairwise_i16x8(s); }
@@ -36,11 +37,12 @@ INLINE v128_t total(sum s) { return wasm_i32x4_extadd_pairwise_i16x8(s); }
 #else
 
 typedef struct { v128_t low, high; } sum;  // rows 0, 1 and rows 2, 3: two lanes each
+#define SUMS 4
 
 INLINE sum start(const panel_block *x, int row, int form, int half) { return (sum){0}; }
 
-INLINE void add_products(sum *s, const int8_t *x, v128_t weights, int form) {
-  v128_t w = wasm_i8x16_sub(weights, wasm_i8x16_splat((int8_t)centre_of(form))), four = wasm_i16x8_extend_low_i8x16(wasm_v128_load32_splat(x));
+INLINE void add_products(sum *s, v128_t x, v128_t weights, int form) {
+  v128_t w = wasm_i8x16_sub(weights, wasm_i8x16_splat((int8_t)centre_of(form))), four = wasm_i16x8_extend_low_i8x16(x);
   s->low = wasm_i32x4_add(s->low, wasm_i32x4_dot_i16x8(wasm_i16x8_extend_low_i8x16(w), four));
   s->high = wasm_i32x4_add(s->high, wasm_i32x4_dot_i16x8(wasm_i16x8_extend_high_i8x16(w), four));
 }
@@ -98,51 +100,67 @@ INLINE v128_t least_of(const uint8_t *w, int form) {
   return form == LAYOUT_Q5M ? madd(wasm_f32x4_const_splat(16), half4(w), least) : least;
 }
 
-INLINE void block_of_bytes(const int form, const int n, const uint8_t *w, const panel_block *x, int blocks, v128_t *acc) {
-  sum s[WIDEST];
+INLINE void block_of_bytes(const int form, const int groups, const int n, const uint8_t *const *w, const panel_block *x, int blocks, v128_t acc[][WIDEST]) {
+  sum s[STREAMS][WIDEST];
   UNROLL for (int half = 0; half < 2; half++) {
-    if (half == 0 || form == LAYOUT_Q6) EACH(j, n) s[j] = start(ROW_OF(x, blocks, j), form, half);
+    if (half == 0 || form == LAYOUT_Q6) EACH(g, groups) EACH(j, n) s[g][j] = start(ROW_OF(x, blocks, j), form, half);
     UNROLL for (int k = 0; k < 4; k++) {
-      v128_t v = unpacked(w, form, k, half);
-      EACH(j, n) add_products(&s[j], &x[j / PANEL * blocks].q8[j % PANEL][16 * half + 4 * k], v, form);
+      v128_t v[STREAMS];
+      EACH(g, groups) v[g] = unpacked(w[g], form, k, half);
+      EACH(j, n) {
+        v128_t four = wasm_v128_load32_splat(&x[j / PANEL * blocks].q8[j % PANEL][16 * half + 4 * k]);
+        EACH(g, groups) add_products(&s[g][j], four, v[g], form);
+      }
     }
     if (half == 0 && form != LAYOUT_Q6) continue;
-    v128_t scale = scale_of(w, form, half);
-    EACH(j, n) scaled(&acc[j], total(s[j]), ROW_OF(x, blocks, j), scale);
+    EACH(g, groups) {
+      v128_t scale = scale_of(w[g], form, half);
+      EACH(j, n) scaled(&acc[g][j], total(s[g][j]), ROW_OF(x, blocks, j), scale);
+    }
   }
   if (form != LAYOUT_Q4M && form != LAYOUT_Q5M) return;
-  v128_t least = least_of(w, form);
-  EACH(j, n) add_least(&acc[j], ROW_OF(x, blocks, j), least);
+  EACH(g, groups) {
+    v128_t least = least_of(w[g], form);
+    EACH(j, n) add_least(&acc[g][j], ROW_OF(x, blocks, j), least);
+  }
 }
 
 // 8-bit weights need 16-bit products either way, so they take the finer activations: 32 * 128 * 32512 < 2^31.
-INLINE void block_of_words(const int n, const uint8_t *w, const panel_block *x, int blocks, v128_t *acc) {
-  const q8_block *q = (const q8_block *)w;
-  v128_t s[WIDEST], scale = half4(q->scale);
-  EACH(j, n) s[j] = wasm_i32x4_const_splat(0);
+INLINE void block_of_words(const int groups, const int n, const uint8_t *const *w, const panel_block *x, int blocks, v128_t acc[][WIDEST]) {
+  v128_t s[STREAMS][WIDEST];
+  EACH(g, groups) EACH(j, n) s[g][j] = wasm_i32x4_const_splat(0);
   UNROLL for (int p = 0; p < 16; p++) {
-    v128_t v = wasm_i16x8_load8x8(q->bits + 8 * p);
-    EACH(j, n) s[j] = wasm_i32x4_add(s[j], wasm_i32x4_dot_i16x8(wasm_v128_load32_splat(&x[j / PANEL * blocks].q16[j % PANEL][2 * p]), v));
+    v128_t v[STREAMS];
+    EACH(g, groups) v[g] = wasm_i16x8_load8x8(((const q8_block *)w[g])->bits + 8 * p);
+    EACH(j, n) {
+      v128_t two = wasm_v128_load32_splat(&x[j / PANEL * blocks].q16[j % PANEL][2 * p]);
+      EACH(g, groups) s[g][j] = wasm_i32x4_add(s[g][j], wasm_i32x4_dot_i16x8(two, v[g]));
+    }
   }
-  EACH(j, n) scaled(&acc[j], s[j], ROW_OF(x, blocks, j), scale);
+  EACH(g, groups) {
+    v128_t scale = half4(w[g]);
+    EACH(j, n) scaled(&acc[g][j], s[g][j], ROW_OF(x, blocks, j), scale);
+  }
 }
 
-INLINE void block_of(const int form, const int n, const uint8_t *w, const panel_block *x, int blocks, v128_t *acc) {
-  if (form == LAYOUT_Q8) block_of_words(n, w, x, blocks, acc);
-  else block_of_bytes(form, n, w, x, blocks, acc);
+INLINE void block_of(const int form, const int groups, const int n, const uint8_t *const *w, const panel_block *x, int blocks, v128_t acc[][WIDEST]) {
+  if (form == LAYOUT_Q8) block_of_words(groups, n, w, x, blocks, acc);
+  else block_of_bytes(form, groups, n, w, x, blocks, acc);
 }
 
 // out[g][j], lane r: row r of the group at w[g] times quantised row j of the panels at `x`, over all blocks. The groups are read side by side:
-// one stream of memory does not come as fast as several (measured 9 GB/s against 13).
+// one stream of memory does not come as fast as several (measured 9 GB/s against 13). As many as there are
+// sums for share what they load of x.
 INLINE void dot_groups(const int form, const int groups, const int n, const uint8_t *const *w, const panel_block *x, int blocks, v128_t out[][WIDEST]) {
+  const int most = SUMS / n > 1 ? SUMS / n : 1, side = groups < most ? groups : most;
   v128_t acc[STREAMS][WIDEST];
   const uint8_t *at[STREAMS];
   EACH(g, groups) at[g] = w[g];
   EACH(g, groups) EACH(j, n) acc[g][j] = wasm_f32x4_const_splat(0);
   for (int b = 0; b < blocks; b++, x++)
-    EACH(g, groups) {
-      block_of(form, n, at[g], x, blocks, acc[g]);
-      at[g] += layout_bytes[form];
+    UNROLL for (int g = 0; g < groups; g += side) {
+      block_of(form, side, n, at + g, x, blocks, acc + g);
+      EACH(k, side) at[g + k] += layout_bytes[form];
     }
   EACH(g, groups) EACH(j, n) out[g][j] = form == LAYOUT_Q8 ? wasm_f32x4_mul(acc[g][j], wasm_f32x4_const_splat(1 / 256.f)) : acc[g][j];
 }
