@@ -5,7 +5,7 @@ import re
 PYTHON = re.compile(
     r"/vendor/pyodide/"
 )  # not the small worker script and wheel, which the service worker keeps with the page
-WEIGHTS = re.compile(r"/models/[^?]*\.onnx")
+WEIGHTS = re.compile(r"/models/[^?]*\.(onnx|gguf)")
 SLOW = 90_000  # ms: the first model load and the first Python boot on a busy machine
 
 

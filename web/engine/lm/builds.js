@@ -1,5 +1,5 @@
 /** The engine builds that this browser can run, best first, from the site's signed kernel pack. Worker. */
-import { FeatureMissing } from "../../sdk/errors.js";
+import { FeatureMissing, HealthCheckFailed } from "../../sdk/errors.js";
 import { wasmFeatures } from "../../sdk/features.js";
 import { VERSION } from "../../sdk/version.js";
 import { requireCompiling } from "../compiling.js";
@@ -38,7 +38,10 @@ function offer(file, health, read) {
       await checkBytes(wanted, found);
       return found;
     }));
-    const build = { name, shared, module: await WebAssembly.compile(/** @type {any} */ (bytes)) };
+    const module = await WebAssembly.compile(/** @type {any} */ (bytes)).catch(({ message }) => {
+      throw new HealthCheckFailed(`The engine build ${name} cannot be compiled here: ${message}`, { build: name });
+    });
+    const build = { name, shared, module };
     await checkBuild(build, JSON.parse(new TextDecoder().decode(vectors)));
     return build;
   };
