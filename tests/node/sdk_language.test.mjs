@@ -212,6 +212,18 @@ test("language: after an engine broke under an answer its fallback is heard and 
   assert.equal((await stage.loader.status()).languages[0].build, "next");
 });
 
+test("language: a cancel is heard while a worker that died is loaded again", async (t) => {
+  const { stage, session, worker } = await opened(t);
+  stage.hanging = ["relaxed", "simd"];
+  worker.die();
+  const controller = new AbortController();
+  const waiting = session.generate("x", {}, { signal: controller.signal });
+  while (!stage.workers[1]?.loaded) await new Promise(setImmediate);
+  controller.abort();
+  await assert.rejects(waiting, { name: "AbortError" });
+  assert.equal(stage.alive.length, 1);
+});
+
 test("language: threads are the worker's to choose, unless they are asked for", async (t) => {
   const { stage } = await opened(t);
   await stage.loader.load("m", { threads: 3 });

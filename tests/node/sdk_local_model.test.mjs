@@ -34,6 +34,13 @@ test("local: Python is ended when it has compiled, unless it teaches", async (t)
   assert.equal((await stage.loader.status()).python, true);
 });
 
+test("local: Python is ended, too, when nobody sends what it wanted", async (t) => {
+  const stage = new Stage(t, { testing: { patience: 30 } });
+  const { wanted } = await stage.loader.ask("python.compile", { files: [["mine.gguf", 9]], ranges: [] });
+  assert.deepEqual([wanted, (await stage.loader.status()).python], [["mine.gguf", 0, 4], true]);
+  while ((await stage.loader.status()).python) await new Promise((resolve) => { setTimeout(resolve, 5); });
+});
+
 test("local: the same file needs no Python the second time; a changed one, or another context, does", async (t) => {
   const stage = new Stage(t);
   const first = await stage.loader.load({ file: fileOf() });
@@ -96,6 +103,20 @@ test("local: an address whose file has not changed needs no Python the second ti
   assert.equal((await stage.loader.load({ url })).id, first.id);
   assert.deepEqual([asked, stage.compiles.length], [["HEAD", "GET bytes=0-0", "GET"], 2]);
 });
+
+for (const [status, from] of /** @type {[number, number][]} */ ([[200, 0], [206, 1], [206, 7]])) {
+  test(`local: a server that gives other bytes than were asked for is a named error: ${status}, from ${from}`, async (t) => {
+    const server = createServer(({ method, headers: { range } }, answer) => {
+      const first = range === "bytes=0-0";
+      const body = first ? BYTES.subarray(0, 1) : BYTES.subarray(0, from || BYTES.length);
+      answer.writeHead(!range || first ? (range ? 206 : 200) : status, { "Content-Length": method === "HEAD" ? BYTES.length : body.length }).end(method === "HEAD" ? undefined : body);
+    });
+    await new Promise((resolve) => { server.listen(0, () => resolve(undefined)); });
+    t.after(() => server.close());
+    const url = `http://localhost:${/** @type {any} */ (server.address()).port}/far.gguf`;
+    await assert.rejects(new Stage(t).loader.load({ url }), { code: "range_unsupported", message: /4 bytes at 0 and answered/ });
+  });
+}
 
 test("local: a server that gives no parts is asked for the whole at once", async (t) => {
   const [stage, { asked, url }] = [new Stage(t), await serving(t, { ranges: false })];

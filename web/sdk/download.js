@@ -1,7 +1,7 @@
 /**
  * A file by its address: parts of it by range, or all of it as a Blob, which browsers keep on disk when it is large. Page. It judges no byte.
  */
-import { HttpStatusError, NetworkError } from "./errors.js";
+import { HttpStatusError, NetworkError, RangeUnsupported } from "./errors.js";
 
 /** @param {string} url @param {RequestInit} [options] */
 async function ask(url, options) {
@@ -28,7 +28,10 @@ export async function openUrl(url, signal) {
     stamp: mark && length ? `${length}:${mark}` : null,
     async read(offset, count) {
       const answer = await ask(url, { headers: { Range: `bytes=${offset}-${offset + count - 1}` }, signal });
-      return new Uint8Array(await answer.arrayBuffer());
+      if (answer.status !== 206) await answer.body?.cancel(); // all of a file that may be huge
+      const part = answer.status === 206 ? new Uint8Array(await answer.arrayBuffer()) : new Uint8Array(0);
+      if (part.length === count) return part;
+      throw new RangeUnsupported(`${url} was asked for ${count} bytes at ${offset} and answered ${answer.status} with ${part.length || "all"}. Download the file and load it from disk.`, { url, offset });
     },
     async download(onProgress) {
       const answer = await ask(url, { signal });

@@ -23,6 +23,7 @@ export class Hub {
   #closed = false;
   #restarts = 0;
   #compiles = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #idle;
   /** Python was asked for more than compiling, so it has something to keep. */
   #pythonStays = false;
 
@@ -70,6 +71,7 @@ export class Hub {
   /** Ends every worker; everything that waits is rejected. */
   close() {
     this.#closed = true;
+    clearTimeout(this.#idle);
     for (const { connection } of this.#workers.values()) connection.close(new Disposed("The ModelLoader was disposed."));
     this.#workers.clear();
     this.kernels.close();
@@ -206,17 +208,23 @@ export class Hub {
     return answer;
   }
 
-  /** Python holds more memory than many a model: when all is compiled, and it has nothing else to keep, it is ended. @param {any} args @param {CallOptions} options */
+  /**
+   * Python holds more memory than many a model: when all is compiled, and it has nothing else to keep, it is ended; also
+   * when who was to send it more of a file says nothing for as long as patience lasts. @param {any} args @param {CallOptions} options
+   */
   async #compile(args, options) {
     let wanted = false;
     this.#compiles++;
+    clearTimeout(this.#idle);
     try {
       const answer = await this.#ask("python", "compile", args, options);
       wanted = "wanted" in answer;
       return answer;
     } finally {
       this.#compiles--;
-      if (!wanted && !this.#compiles && !this.#pythonStays) this.#stop("python");
+      const end = () => { if (!this.#compiles && !this.#pythonStays) this.#stop("python"); };
+      if (wanted) this.#idle = setTimeout(end, this.options.testing.patience);
+      else end();
     }
   }
 

@@ -73,8 +73,7 @@ export class LanguageDesk {
   async call(kind, { session, ...args }, options) {
     const model = this.#models.get(session);
     if (!model) throw new Disposed("This session is not open. Load the model again.", { session });
-    const live = await this.#live(model, {});
-    options.signal?.throwIfAborted();
+    const live = await unless(options.signal, this.#live(model, {}));
     const release = stopAtOnce(live, options.signal);
     try {
       return await live.patience.call(kind, args, { ...options, onEvent: this.#listener(model, live, options) });
@@ -169,6 +168,20 @@ export class LanguageDesk {
   #restarted({ manifest: { id } }) {
     this.restarts++;
     this.report("engine_restarted", `The worker of ${id} stopped and was started again; the model was loaded from where it came.`, { id });
+  }
+}
+
+/** What `work` answers, or the signal's reason before that; the work goes on for others. @template T @param {AbortSignal | undefined} signal @param {Promise<T>} work @returns {Promise<T>} */
+async function unless(signal, work) {
+  let stop = () => {};
+  /** @type {Promise<never>} */
+  const stopped = new Promise((_, reject) => { stop = () => reject(signal?.reason); });
+  signal?.addEventListener("abort", stop, { once: true });
+  if (signal?.aborted) stop();
+  try {
+    return await Promise.race([stopped, work]);
+  } finally {
+    signal?.removeEventListener("abort", stop);
   }
 }
 

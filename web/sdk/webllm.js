@@ -54,7 +54,7 @@ export class MLCEngine {
     this.#session = null;
   }
 
-  /** Ends what is being generated; its answer has `finish_reason` "abort". */
+  /** Ends what is being generated: a stream's last chunk has `finish_reason` "abort", an answer that is not streamed rejects with an AbortError. */
   interruptGenerate() {
     this.#interrupt.abort();
     this.#interrupt = new AbortController();
