@@ -197,7 +197,7 @@ def test_a_failed_download_says_what_to_do_and_can_be_tried_again(page, site):
     toast.wait_for(timeout=SLOW)
     assert "The model could not be downloaded" in toast.inner_text()
     assert page.locator(".toast.bad").count() == 1, "said once"
-    assert "model.onnx" in toast.locator("pre").text_content(), "the details name the file"
+    assert "model.gguf" in toast.locator("pre").text_content(), "the details name the file"
     page.context.unroute(WEIGHTS)
     toast.get_by_role("button", name="Try again").click()
     app.settled()

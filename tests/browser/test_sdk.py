@@ -10,7 +10,7 @@ from tests.browser.hosting import blank
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "minilm-l6-v2-q8"
-WEIGHTS = re.compile(r"/models/.*/model\.onnx$")
+WEIGHTS = re.compile(r"/models/.*/model\.gguf$")
 
 # What every test's page knows: `open(options)` makes a loader and a session, `caught(work)` answers an error as data.
 PRELUDE = """async () => {
@@ -78,8 +78,9 @@ def test_a_second_visit_runs_from_the_cache_without_asking_for_weights(sdk):
     sdk.evaluate(PRELUDE)
     before = len(asked)
     answer = sdk.evaluate(
-        "async () => { await open_(); return [await loader.isCached('MODEL'), (await loader.getCachedModels()).length]; }"
-        .replace("MODEL", MODEL)
+        "async () => { await open_(); return [await loader.isCached('MODEL'), (await loader.getCachedModels()).length]; }".replace(
+            "MODEL", MODEL
+        )
     )
     assert answer == [True, 1]
     assert len(asked) == before
@@ -166,15 +167,12 @@ def test_disposed_things_say_so(sdk):
     assert code_of(sdk, "() => session.embed('x')") == "disposed"
     sdk.evaluate("loader.dispose()")
     assert code_of(sdk, "() => loader.listModels()") == "disposed"
-    created = (
-        """async () => {
+    created = """async () => {
       const s = await sdk.InferenceSession.create("MODEL");
       const n = (await s.embed("x")).length, at = workers.length;
       await s.dispose();
       return [n, at > 2, (await caught(() => s.embed("y"))).code];
-    }"""
-        .replace("MODEL", MODEL)
-    )
+    }""".replace("MODEL", MODEL)
     assert sdk.evaluate(created) == [384, True, "disposed"]
 
 
@@ -278,10 +276,15 @@ def test_an_engine_that_hangs_is_stopped_and_the_next_load_gets_a_fresh_one(page
     blank(page, site())
     page.evaluate(PRELUDE)
     found = page.evaluate(
-        "async () => { const l = make({ testing: { patience: 2000 } }); return caught(() => l.load('MODEL')); }".replace("MODEL", MODEL)
+        "async () => { const l = make({ testing: { patience: 2000 } }); return caught(() => l.load('MODEL')); }".replace(
+            "MODEL", MODEL
+        )
     )
     assert found["code"] == "engine_deadline", found
-    assert page.evaluate("async () => (await (await make().load('MODEL')).embed('x')).length".replace("MODEL", MODEL)) == 384
+    assert (
+        page.evaluate("async () => (await (await make().load('MODEL')).embed('x')).length".replace("MODEL", MODEL))
+        == 384
+    )
 
 
 def test_an_insecure_address_is_named_before_anything_else_fails(persistent_context, site):
