@@ -1,10 +1,11 @@
-"""`bench encoder`: all-MiniLM-L6-v2 in our own engine (Q8_0, texts packed, not padded) against transformers.js, same sentences, in turns.
+"""`bench encoder`: all-MiniLM-L6-v2 in our own engine (2.0.0, texts packed, not padded) against transformers.js, same sentences, in turns.
 
 Float32 of the peer is the measure; its q8 is faster and much less exact, and is compared as well. Cosines are against float32 in CPython.
 """
 
 import json
 import random
+import shutil
 import tempfile
 from functools import partial
 
@@ -14,10 +15,9 @@ from playwright.sync_api import sync_playwright
 from bench.common import claim, interleave, result
 from bench.embed import PEER, SENTENCES, Bench, float32_vectors, served
 from bench.peers.embed.prepare import HOME
-from tools.minilm import gguf
-from tools.paths import ROOT
-from tools.steps import assets, language
+from tools.paths import OUT, ROOT
 
+MODEL = "minilm-l6-v2-q8-2.0.0"
 LEAST_COSINE = 0.998
 TARGETS = {("fp32", 1): 1.5, ("fp32", 2): 2.0, ("q8", 1): 0.9, ("q8", 2): 0.9}
 BATCH = 32
@@ -46,14 +46,8 @@ def run(quick: bool = False) -> dict:
 
 
 def prepare():
-    """MiniLM as GGUF in Q8_0 with what the engine reads beside it, made once, compiled every time."""
-    folder = HOME / "engine-model"
-    folder.mkdir(exist_ok=True)
-    if not (folder / "model.gguf").exists():
-        gguf.build(assets.model_wheel(), folder / "model.part")
-        (folder / "model.part").replace(folder / "model.gguf")
-    for name, text in language.beside(folder / "model.gguf").items():
-        (folder / name).write_text(text, encoding="utf-8")
+    """The published model and what the engine reads beside it."""
+    shutil.copytree(OUT / "models" / MODEL, HOME / "engine-model", dirs_exist_ok=True)
 
 
 class EncoderBench(Bench):
