@@ -16,7 +16,7 @@ const UNSAID = ["one_thread", "engine_build"];
 export async function programEncoder({ id, version }, { threads, without, urls, emit, lost }) {
   const files = await openFiles({ id, version });
   try {
-    const tokenizer = tokenizerOf(files.tokenizer);
+    const tokenizer = programTokenizer(files.tokenizer);
     const said = (/** @type {any} */ event) => { if (event.status !== "progress" && !UNSAID.includes(event.code)) emit(event); };
     const model = await Model.open({ files, urls, threads, without, lost, emit: said });
     if (model.engine.dimensions) return encoder(model, tokenizer);
@@ -50,7 +50,7 @@ function encoder(model, tokenizer) {
 }
 
 /** Special tokens that a text spells out count as such, as the tokenizers of encoders have always had it. @param {any} json @returns {import("./tokenize.js").ModelTokenizer} */
-function tokenizerOf(json) {
+export function programTokenizer(json) {
   const tokenizer = new TextTokenizer(json);
   const encode = (/** @type {string} */ text) => tokenizer.encode(text, { special: true, around: true });
   return { encode, count: (text) => encode(text).length, countUnit: remembering((unit) => tokenizer.countTokens(unit, { special: true })) };
