@@ -28,7 +28,7 @@ const SPIN = 200;
  * @typedef {object} OpenOptions
  * @property {any} program @property {Record<string, import("./load.js").Source>} sources @property {Build} build
  * @property {Threads | null} [team] extra threads, for a shared build; the engine's from now on, also when opening fails
- * @property {boolean} [fixed] all threads are used, unmeasured @property {(event: any) => void} [emit] progress @property {AbortSignal} [signal]
+ * @property {boolean} [fixed] all threads are used, unmeasured @property {() => void} [meanwhile] this thread's own work, done while the others load weights @property {(event: any) => void} [emit] progress @property {AbortSignal} [signal]
  */
 
 export class LanguageEngine {
@@ -40,7 +40,7 @@ export class LanguageEngine {
    * @param {OpenOptions} options @returns {Promise<LanguageEngine>}
    * @throws ModelTooLarge, InvalidProgram, ModelInvalid, NotCached, the signal's reason
    */
-  static async open({ program, sources, build, team = null, fixed, emit = () => {}, signal }) {
+  static async open({ program, sources, build, team = null, fixed, emit = () => {}, signal, meanwhile = () => {} }) {
     try {
       const table = tableOf(build.module);
       validate(program, table);
@@ -51,7 +51,7 @@ export class LanguageEngine {
       growTo(memory, plan.end);
       const engine = new LanguageEngine({ program, build, exports, memory, plan, table, team });
       engine.#place(table);
-      await engine.#pour(jobsOf(program, table, plan), sources, emit, signal);
+      await engine.#pour(jobsOf(program, table, plan), sources, { emit, signal, meanwhile });
       const all = 1 + ((await team?.enter(engine.words)) ?? 0);
       engine.late = most - all;
       emit({ status: "progress", phase: "warmup", name: program.name, loaded: 1, total: 1, progress: 100 });
@@ -106,8 +106,8 @@ export class LanguageEngine {
     this.words[CONTROL.spin] = SPIN;
   }
 
-  /** @param {import("./load.js").Job[]} jobs @param {Record<string, import("./load.js").Source>} sources @param {(event: any) => void} emit @param {AbortSignal} [signal] */
-  async #pour(jobs, sources, emit, signal) {
+  /** @param {import("./load.js").Job[]} jobs @param {Record<string, import("./load.js").Source>} sources @param {{emit: (event: any) => void, signal?: AbortSignal, meanwhile: () => void}} options */
+  async #pour(jobs, sources, { emit, signal, meanwhile }) {
     const { staging, stagingBytes } = this.plan;
     const next = new Int32Array(this.build.shared ? new SharedArrayBuffer(4) : new ArrayBuffer(4));
     const total = jobs.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -124,11 +124,18 @@ export class LanguageEngine {
     };
     const shared = { jobs, sources, next };
     const { team, exports, wasm: memory } = this;
-    const helped = team?.start({ module: this.build.module, memory, plan: this.plan }).then(() => team.pour(shared)).catch((error) => {
+    const stop = (/** @type {Error} */ error) => {
       Atomics.store(next, 0, jobs.length); // nobody goes on for an engine that will not be
       throw error;
-    });
-    await Promise.all([pour(shared, { exports, memory, staging, stagingBytes }, listen), helped]);
+    };
+    const started = team?.start({ module: this.build.module, memory, plan: this.plan });
+    const helped = started?.then(() => team?.pour(shared));
+    const own = async () => {
+      await started;
+      meanwhile();
+      await pour(shared, { exports, memory, staging, stagingBytes }, listen);
+    };
+    await Promise.all([own(), helped].map((work) => work?.catch(stop)));
     new Uint8Array(memory.buffer, staging, 2 * stagingBytes * (this.plan.stacks.length + 1)).fill(0); // arena and cache begin as they were given
     say(jobs.length);
   }

@@ -20,39 +20,42 @@ const OF_THE_BUILD = [HealthCheckFailed, KernelError, OutputNotFinite, WorkerDie
 
 /**
  * @typedef {object} Files
- * @property {any} program @property {any} tokenizer @property {any} generation parsed JSON @property {Record<string, import("./load.js").Source>} sources of weights by artifact
+ * @property {any} program @property {any} tokenizer @property {any} generation parsed JSON; `tokenizer`, the largest, each time it is asked for @property {Record<string, import("./load.js").Source>} sources of weights by artifact
  * @property {string} hash of the weights @property {() => void} release lets go of what is in the store
  */
 
 /** @param {any} args of `lm.load` @returns {Promise<Files>} @throws {NotCached | ModelInvalid} */
-export async function openFiles({ id, version, files, program, tokenizer, generation }) {
+export async function openFiles({ id, version, files, program: given, tokenizer, generation }) {
   if (files) {
     const sources = Object.fromEntries(Object.entries(files).map(([name, blob]) => [name, { blob }]));
-    return { program, tokenizer, generation, sources, hash: crypto.randomUUID(), release() {} };
+    return { program: given, tokenizer, generation, sources, hash: crypto.randomUUID(), release() {} };
   }
   const record = await readKey(modelKey(id, version));
   if (!record) throw new NotCached(`${id} ${version} is not in this browser's storage. Pull the model first.`, { id, version });
   const { artifacts } = record.manifest;
   const release = await holdUse(Object.values(artifacts).map(({ merkleRoot }) => merkleRoot));
   try {
-    const [a, b, c] = await Promise.all(DESCRIBED.map((name) => json(id, name, artifacts[name])));
+    const [a, b, c] = await Promise.all(DESCRIBED.map((name) => document(id, name, artifacts[name])));
+    const program = a();
     const sources = Object.fromEntries(Object.entries(artifacts).map(([name, { merkleRoot }]) => [name, { root: merkleRoot }]));
-    return { program: a, tokenizer: b, generation: c, sources: onlyWeights(sources, a), hash: artifacts.model.merkleRoot, release };
+    return { program, get tokenizer() { return b(); }, generation: c(), sources: onlyWeights(sources, program), hash: artifacts.model.merkleRoot, release };
   } catch (error) {
     release();
     throw error;
   }
 }
 
-/** @param {string} id @param {string} name @param {any} artifact */
-async function json(id, name, artifact) {
+/** Reads it; what is answered parses it. @param {string} id @param {string} name @param {any} artifact */
+async function document(id, name, artifact) {
   if (!artifact) throw new ModelInvalid(`${id} has no artifact "${name}". It was published for another engine: ask its publisher.`, { id, artifact: name });
-  try {
-    return JSON.parse(new TextDecoder().decode(await (await openArtifact(artifact.merkleRoot)).readAll()));
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    throw new ModelInvalid(`The artifact "${name}" of ${id} is no JSON (${error.message}). Ask its publisher.`, { id, artifact: name });
-  }
+  const bytes = await (await openArtifact(artifact.merkleRoot)).readAll();
+  return () => {
+    try {
+      return JSON.parse(new TextDecoder().decode(bytes));
+    } catch (error) {
+      throw new ModelInvalid(`The artifact "${name}" of ${id} is no JSON (${/** @type {Error} */ (error).message}). Ask its publisher.`, { id, artifact: name });
+    }
+  };
 }
 
 /** @param {Record<string, any>} sources @param {any} program */
@@ -65,6 +68,7 @@ function onlyWeights(sources, { weights }) {
  * @typedef {object} Setting
  * @property {Files} files @property {{kernels: string, trust: string, revocations: string, thread: string}} urls @property {number} [threads] exactly so many; measured when absent
  * @property {string[]} [without] builds not to be tried @property {(event: any) => void} emit @property {AbortSignal} [signal] @property {() => void} [lost] the last build broke while it ran
+ * @property {() => void} [meanwhile] see `LanguageEngine.open`; once for each build that is tried
  */
 
 export class Model {
@@ -109,12 +113,12 @@ export class Model {
 
   /** @param {import("./builds.js").Offer} offer */
   async #open(offer) {
-    const { files: { program, sources }, urls, threads, emit, signal } = this.setting;
+    const { files: { program, sources }, urls, threads, emit, signal, meanwhile } = this.setting;
     emit({ status: "notice", code: "engine_build", reason: `The engine build ${offer.name} is started.`, build: offer.name });
     const cores = globalThis.navigator?.hardwareConcurrency ?? 1;
     const most = Math.min(threads ?? cores, MOST_THREADS);
     const team = offer.shared && most > 1 ? new Threads(urls.thread ?? new URL("lm-thread.js", globalThis.location?.href), most - 1) : null;
-    const engine = await LanguageEngine.open({ program, sources, build: await offer.open().catch((error) => { team?.close(); throw error; }), team, fixed: threads !== undefined, emit, signal });
+    const engine = await LanguageEngine.open({ program, sources, build: await offer.open().catch((error) => { team?.close(); throw error; }), team, fixed: threads !== undefined, emit, signal, meanwhile });
     this.#explain(offer, engine, cores);
     return engine;
   }

@@ -85,27 +85,16 @@ async function load({ threads, without, context, ...which }, signal) {
   const files = await openFiles(which);
   try {
     checkContext(files, context);
-    const opening = Model.open({ files, urls: config.urls, threads, without, emit, signal, lost: end });
-    opening.catch(() => {}); // thrown below, unless the tokenizer is broken
-    const tokenizer = tokenizerOf(files, opening);
-    const model = await opening;
+    /** @type {TextTokenizer | undefined} */ let tokenizer;
+    const meanwhile = () => { tokenizer ??= new TextTokenizer(files.tokenizer); };
+    const model = await Model.open({ files, urls: config.urls, threads, without, emit, signal, lost: end, meanwhile });
     if (signal.aborted) { // too late to be heard on the way: nobody waits for it any more
       model.dispose();
       throw signal.reason;
     }
-    return { model, tokenizer, generation: files.generation };
+    return { model, tokenizer: /** @type {TextTokenizer} */ (/** @type {unknown} */ (tokenizer)), generation: files.generation };
   } catch (error) {
     files.release();
-    throw error;
-  }
-}
-
-/** Built while the engine's files are on their way. @param {any} files @param {Promise<Model>} opening */
-function tokenizerOf({ tokenizer }, opening) {
-  try {
-    return new TextTokenizer(tokenizer);
-  } catch (error) {
-    opening.then((model) => model.dispose(), () => {});
     throw error;
   }
 }
