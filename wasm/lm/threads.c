@@ -1,7 +1,9 @@
 // Barriers and the loop of the extra threads. A build without shared memory has one thread, for which a barrier only looks at the outcome.
 #include "interpreter.h"
 
-#define WAIT_NS 60000000000ll  // longer than any op: a thread that is not there by then is dead
+// Longer than any op: a thread that is not there by then is dead. Ticks, not the clock: a machine that was suspended has not been waiting.
+#define TICK_NS 1000000000ll
+#define TICKS 60
 
 #define READ(word) __atomic_load_n(&(word), __ATOMIC_ACQUIRE)
 #define WRITE(word, value) __atomic_store_n(&(word), value, __ATOMIC_RELEASE)
@@ -11,13 +13,13 @@ static uint32_t outcome(control *c) { return c->code ? c->code : READ(c->abort) 
 
 #ifdef __wasm_atomics__
 
-// 0 once `word` is no longer `old`, or STALLED. A short look first: sleeping and waking cost about 10 us, but to spin for long wastes the very
-// core that a late thread may be waiting for.
-static int wait_change(uint32_t *word, uint32_t old, uint32_t spin, int64_t patience) {
+// 0 once `word` is no longer `old`, or STALLED after TICKS waits of `tick` ns; never if that is below 0. A short look first: sleeping and waking
+// cost about 10 us, but to spin for long wastes the very core that a late thread may be waiting for.
+static int wait_change(uint32_t *word, uint32_t old, uint32_t spin, int64_t tick) {
   for (; spin; spin--)
     if (READ(*word) != old) return OK;
-  while (READ(*word) == old)
-    if (__builtin_wasm_memory_atomic_wait32((int *)word, (int)old, patience) == 2) return STALLED;
+  for (int ticks = TICKS; READ(*word) == old;)
+    if (__builtin_wasm_memory_atomic_wait32((int *)word, (int)old, tick) == 2 && --ticks == 0) return STALLED;
   return OK;
 }
 
@@ -31,7 +33,7 @@ int meet(control *c, uint32_t run, int threads) {
     c->arrived = 0;
     WRITE(c->passed, passed + 1);
     wake(&c->passed);
-  } else if (wait_change(&c->passed, passed, c->spin, WAIT_NS)) {
+  } else if (wait_change(&c->passed, passed, c->spin, TICK_NS)) {
     return STALLED;
   }
   int found = (int)READ(c->outcome);
@@ -41,7 +43,7 @@ int meet(control *c, uint32_t run, int threads) {
 int start_threads(control *c, const program *p, int threads) {
   uint32_t all = (1u << threads) - 2, ready;
   while (((ready = READ(c->ready)) & all) != all)
-    if (wait_change(&c->ready, ready, 0, WAIT_NS)) return STALLED;
+    if (wait_change(&c->ready, ready, 0, TICK_NS)) return STALLED;
   c->program = (uint32_t)p;
   WRITE(c->run, ((c->run & ~15u) + 16) | (uint32_t)threads);
   wake(&c->run);
