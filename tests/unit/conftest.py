@@ -43,3 +43,13 @@ def lm_modules(tmp_path_factory):
 
     out = tmp_path_factory.mktemp("engine")
     return {name: build_engine(name, out).read_bytes() for name in ("relaxed", "simd")}
+
+
+@pytest.fixture(scope="module")
+def kernels(lm_modules):
+    """{build: LmKernels}: single kernels in wasmtime; a module's own, as tests change what its memory is filled with."""
+    from edgenet.host.wasmtime_engine import WasmtimeRuntime
+    from edgenet.host.wasmtime_lm import LmKernels
+
+    with WasmtimeRuntime(tick_ms=5, budget=4000) as runtime:
+        yield {name: LmKernels(runtime, data) for name, data in lm_modules.items()}

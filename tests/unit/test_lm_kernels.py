@@ -1,13 +1,11 @@
 """Every kernel of language models in both builds against its NumPy reference, and that none touches a byte beside its arrays.
 
-Kernels that read matrices have a file of their own: test_lm_matmul.py.
+What more is asked of kernels that read matrices is in test_lm_matmul.py.
 """
 
 import numpy as np
 import pytest
 
-from edgenet.host.wasmtime_engine import WasmtimeRuntime
-from edgenet.host.wasmtime_lm import LmKernels
 from edgenet.kernels.health import close
 from edgenet.kernels.lm import cases
 from edgenet.kernels.lm.attention import attend
@@ -19,19 +17,8 @@ OWN = tuple(m for m in cases.MODULES if m not in ("matmul", "quantize"))
 CASES = list(cases.all_cases(OWN))
 
 
-@pytest.fixture(scope="module")
-def runtime():
-    with WasmtimeRuntime(tick_ms=5, budget=4000) as it:
-        yield it
-
-
-@pytest.fixture(scope="module")
-def kernels(lm_modules, runtime):
-    return {name: LmKernels(runtime, lm_modules[name]) for name in BUILDS}
-
-
 @pytest.mark.parametrize("build", BUILDS)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", list(cases.all_cases()), ids=str)
 def test_kernel_answers_as_its_reference(kernels, build, case):
     row = op(case.kernel)
     want_code, want = row.reference(case.values)

@@ -1,40 +1,14 @@
-"""Kernels that read matrices, in both builds: against their references, alone as in a batch, and on any number of threads."""
+"""Kernels that read matrices, in both builds: alone as in a batch, on any number of threads. Their references: test_lm_kernels.py."""
 
 import numpy as np
 import pytest
 
-from edgenet.host.wasmtime_engine import WasmtimeRuntime
-from edgenet.host.wasmtime_lm import LmKernels
-from edgenet.kernels.health import close
 from edgenet.kernels.lm import cases, layouts, matmul, record
 from edgenet.kernels.lm.quantize import PANELS, pack_rows, values_of
 from edgenet.kernels.lm.table import SILU, op
 
 BUILDS = ("simd", "relaxed")
-CASES = list(cases.all_cases(("quantize", "matmul")))
 ROWS = 13  # a panel of eight, one of four, one row: every tile
-
-
-@pytest.fixture(scope="module")
-def runtime():
-    with WasmtimeRuntime(tick_ms=5, budget=4000) as it:
-        yield it
-
-
-@pytest.fixture(scope="module")
-def kernels(lm_modules, runtime):
-    return {name: LmKernels(runtime, lm_modules[name]) for name in BUILDS}
-
-
-@pytest.mark.parametrize("build", BUILDS)
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_kernel_answers_as_its_reference(kernels, build, case):
-    row = op(case.kernel)
-    want_code, want = row.reference(case.values)
-    code, got = kernels[build].call(case.kernel, case.values)
-    assert code == want_code
-    for name in row.outputs() if code == 0 else ():
-        assert close(got[name], want[name], case.tolerance or row.tolerance), name
 
 
 def product(kernel: str, kind: str, x: np.ndarray, out: int = 6) -> dict:
