@@ -71,14 +71,15 @@ async def _session(shell, runtime, made, source):
 
 def weights_of(program, source, show):
     """The engine's question for a weight, answered from the file; tells `show` how far it is."""
+    from ..models.compiled import part_of
+
     by_name, total, read = {w.name: w for w in program.weights}, sum(w.bytes for w in program.weights), 0
     show(0, total)
 
     def weights(name: str) -> tuple[str, bytes]:
         nonlocal read
         weight = by_name[name]
-        part = int(weight.artifact.partition("-")[2] or 1) - 1
-        data = source.read(part, weight.offset, weight.bytes)
+        data = source.read(part_of(weight.artifact), weight.offset, weight.bytes)
         read += len(data)
         show(read, total)
         return weight.type, data

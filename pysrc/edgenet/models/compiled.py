@@ -99,7 +99,13 @@ def locate(header, name: str) -> tuple[str, int]:
 
 
 def artifact(part: int) -> str:
+    """The artifact's name of a model's file number `part`."""
     return f"model-{part + 1}" if part else "model"
+
+
+def part_of(artifact: str) -> int:
+    """The number of the file that an artifact is: the way back from `artifact`."""
+    return int(artifact.partition("-")[2] or 1) - 1
 
 
 def memory(program: Program) -> dict[str, int]:
