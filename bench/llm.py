@@ -173,10 +173,10 @@ def decoding(sides, threads, repeats):
 
 
 def prefilling(sides, threads, repeats):
+    few = {
+        name: ask for name, ask in sides.items() if name != "wllama"
+    }  # it takes a minute a prompt, and nothing is claimed
     for prompt in PROMPTS:
-        few = {
-            name: ask for name, ask in sides.items() if prompt == PROMPTS[0] or name != "wllama"
-        }  # minutes, and known from the shorter one
         samples = measured(few, repeats, lambda f, n=prompt: n / f["prefill_ms"] * 1e3, prompt=prompt, decode=0)
         for kind in ("native", "ort"):
             name = f"llm.prefill{prompt}_{threads}t" + ("" if kind == "native" else f"_{kind}")
