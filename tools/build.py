@@ -1,9 +1,12 @@
 """The steps in order, and `build.py build`."""
 
+import asyncio
 import shutil
+from contextlib import contextmanager
 
+from edgenet.host.files import Disk
 from tools import node
-from tools.paths import CACHE, DIST, NODE_MODULES, OUT, ROOT
+from tools.paths import CACHE, DIST, NODE_MODULES, OUT, ROOT, WORK
 from tools.step import Step
 from tools.steps import assets, language, pyodide, site, wasm, web, wheel
 from tools.steps import model as model_step
@@ -71,10 +74,25 @@ STEPS = [
 ]
 
 
+@contextmanager
+def alone():
+    """One build at a time in this folder: two would write each other's output."""
+    with asyncio.Runner() as runner:
+        lock = Disk().locked(
+            WORK / "build.lock", lambda: print("Another build runs in this folder; waiting for it …", flush=True)
+        )
+        runner.run(lock.__aenter__())
+        try:
+            yield
+        finally:
+            runner.run(lock.__aexit__(None, None, None))
+
+
 def build(key=None):
     """Bring every step and then `dist/` up to date. `key`: path of the signing key, made when missing."""
-    for step in STEPS:
-        step.make()
-    made = [".build/out", "manifests/*.json", "tools/steps/*.py"]
-    who = site_key(key)
-    Step("site", lambda: site.assemble(who), made, [DIST / "build.json"], lambda: who.public_key.hex()).make()
+    with alone():
+        for step in STEPS:
+            step.make()
+        made = [".build/out", "manifests/*.json", "tools/steps/*.py"]
+        who = site_key(key)
+        Step("site", lambda: site.assemble(who), made, [DIST / "build.json"], lambda: who.public_key.hex()).make()
