@@ -126,6 +126,14 @@ class BackupInvalid(InputError, code="backup_invalid"):
     """A backup or exported adapter cannot be read; nothing was changed."""
 
 
+class InvalidAdapter(InputError, code="adapter_invalid"):
+    """An adapter's file or bytes cannot be read, or contradict themselves; nothing was loaded."""
+
+
+class AdapterMismatch(InputError, code="adapter_mismatch"):
+    """An adapter was made for another base model, or one of its factors has another shape; it was not loaded."""
+
+
 class InvalidGguf(InputError, code="gguf_invalid"):
     """A file is not GGUF, is cut short, or says of itself what cannot be."""
 
@@ -229,6 +237,10 @@ class DocumentNotFound(NotFound, code="document_not_found"):
 
 class KeyNotFound(NotFound, code="key_not_found"):
     """No signing key lies at the given place."""
+
+
+class AdapterNotFound(NotFound, code="adapter_not_found"):
+    """No adapter of this name is loaded, or stored."""
 
 
 # --- the manifest ----------------------------------------------------------------------------------------------------
@@ -408,6 +420,10 @@ class EngineError(EdgeNetError, code="engine", exit_status=7):
 
 class NotSupported(EngineError, code="not_supported"):
     """A model of this type has no such operation."""
+
+
+class AdapterPoolFull(EngineError, code="adapter_pool_full"):
+    """An adapter needs more room than requests that run leave in the engine's pool."""
 
 
 class IndexLost(EngineError, code="index_lost"):

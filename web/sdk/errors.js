@@ -124,6 +124,10 @@ export const InvalidCid = failure("InvalidCid", "invalid_cid", InputError);
 export const NothingToUndo = failure("NothingToUndo", "nothing_to_undo", InputError);
 /** A backup or exported adapter cannot be read; nothing was changed. */
 export const BackupInvalid = failure("BackupInvalid", "backup_invalid", InputError);
+/** An adapter's file or bytes cannot be read, or contradict themselves; nothing was loaded. */
+export const InvalidAdapter = failure("InvalidAdapter", "adapter_invalid", InputError);
+/** An adapter was made for another base model, or one of its factors has another shape; it was not loaded. */
+export const AdapterMismatch = failure("AdapterMismatch", "adapter_mismatch", InputError);
 /** A file is not GGUF, is cut short, or says of itself what cannot be. */
 export const InvalidGguf = failure("InvalidGguf", "gguf_invalid", InputError);
 /** A model's file is of an architecture that EdgeNet has no function for; `known` lists those it has. */
@@ -178,6 +182,8 @@ export const NotCached = failure("NotCached", "not_cached", NotFound);
 export const DocumentNotFound = failure("DocumentNotFound", "document_not_found", NotFound);
 /** No signing key lies at the given place. */
 export const KeyNotFound = failure("KeyNotFound", "key_not_found", NotFound);
+/** No adapter of this name is loaded, or stored. */
+export const AdapterNotFound = failure("AdapterNotFound", "adapter_not_found", NotFound);
 
 // --- the manifest
 /** A manifest is refused; nothing it names was fetched. */
@@ -278,6 +284,8 @@ export const ModelTooLarge = failure("ModelTooLarge", "model_too_large", Platfor
 export const EngineError = failure("EngineError", "engine", EdgeNetError, 7);
 /** A model of this type has no such operation. */
 export const NotSupported = failure("NotSupported", "not_supported", EngineError);
+/** An adapter needs more room than requests that run leave in the engine's pool. */
+export const AdapterPoolFull = failure("AdapterPoolFull", "adapter_pool_full", EngineError);
 /** The engine was restarted and the vector index went with it; fill it again. */
 export const IndexLost = failure("IndexLost", "index_lost", EngineError);
 /** No model is loaded in this session. */
