@@ -64,7 +64,7 @@ def test_the_module_carries_the_table(lm_modules):
 
 
 def test_the_table_is_read_without_numpy():
-    for name in ("table", "layouts"):
+    for name in ("arguments", "table", "training_table", "layouts"):
         tree = ast.parse((ROOT / "pysrc" / "edgenet" / "kernels" / "lm" / f"{name}.py").read_text())
         assert not any("numpy" in ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom))
 

@@ -21,6 +21,18 @@ IN_PLACE = {
     "softcap": ("x",),
     "activation": ("x",),
     "glu": ("gate", "up"),
+    "matmul_f32": ("residual",),
+    "matmul_t": ("residual",),
+    "matmul_t_int8": ("residual",),
+    "dense_t": ("residual",),
+    "head_norm": ("x",),
+    "rms_norm_grad": ("x", "dy"),
+    "layer_norm_grad": ("x", "dy"),
+    "activation_grad": ("x", "dy"),
+    "softcap_grad": ("x", "dy"),
+    "dropout": ("x",),
+    "token_stats": ("before",),
+    "cross_entropy_grad": ("logits",),
 }
 
 

@@ -30,6 +30,8 @@ const CAPACITY_LIMITS = { rows: 4096, wanted: 4096, sequences: 1024, context: 2 
 /** Inputs that a kernel may write its result over. @type {Record<string, string[]>} */
 const IN_PLACE = {
   matmul: ["residual"], add: ["x", "y"], mul: ["x", "y"], scale: ["x"], softcap: ["x"], activation: ["x"], glu: ["gate", "up"],
+  matmul_f32: ["residual"], matmul_t: ["residual"], matmul_t_int8: ["residual"], dense_t: ["residual"], head_norm: ["x"], rms_norm_grad: ["x", "dy"],
+  layer_norm_grad: ["x", "dy"], activation_grad: ["x", "dy"], softcap_grad: ["x", "dy"], dropout: ["x"], token_stats: ["before"], cross_entropy_grad: ["logits"],
 };
 
 const check = (/** @type {string} */ expected, /** @type {(v: any) => boolean} */ test) => ({ expected, test });

@@ -6,14 +6,14 @@ in `wasm/lm/table.c`, one C function, and in the row's module a reference of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
+from .arguments import Arg, Op, indices, reads, scratch, updates, values, weight, writes
 from .layouts import describe as describe_layouts
 from .layouts import layout_of, quantized_bytes
+from .training_table import TRAINING
 
 OPSET = 1
 MAX_THREADS = 8  # most threads of one run; quantised rows with a stride have this many copies
@@ -31,90 +31,11 @@ MAX_HEAD_DIM, MAX_RANK = 256, 256  # larger ones answer INVALID_PARAMS
 GREEDY = 1  # flag of a sampling row
 
 
-@dataclass(frozen=True)
-class Arg:
-    """One argument. Words: 2 for a weight (address, layout code), else 1.
-
-    kind: "value", or an array that is "in", "out", "inout", "scratch", or a "weight" (a matrix in a layout of the engine's choice).
-    dtype: f32 i32 u32; "q8" quantised rows; "rows" f32 rows for f32 and f16 weights, else quantised rows; "kv" pages of a cache.
-    shape: names of value arguments, or integers.
-    """
-
-    name: str
-    kind: str
-    dtype: str = "f32"
-    shape: tuple[str | int, ...] = ()
-    optional: bool = False  # the address may be 0: the array is absent
-
-    @property
-    def words(self) -> int:
-        return 2 if self.kind == "weight" else 1
-
-
-@dataclass(frozen=True)
-class Op:
-    """A row: `module` of this package has the reference. `tolerance` is relative to the largest magnitude of the reference's output;
-    what is not f32 is exact.
-    """
-
-    name: str
-    module: str
-    tolerance: float
-    args: tuple[Arg, ...]
-
-    @property
-    def words(self) -> int:
-        """Argument words of a record."""
-        return sum(a.words for a in self.args)
-
-    @property
-    def reference(self) -> Callable[[Mapping[str, Any]], tuple[int, dict]]:
-        """What defines right: values by argument name to (return code, outputs). Needs NumPy."""
-        return getattr(import_module(f"{__package__}.{self.module}"), self.name)
-
-    def outputs(self) -> list[str]:
-        """Names of the arrays that the kernel writes for others to read."""
-        return [a.name for a in self.args if a.kind in ("out", "inout")]
-
-    def arg(self, name: str) -> Arg:
-        return next(a for a in self.args if a.name == name)
-
-
-def _in(name: str, *shape: str | int, dtype: str = "f32") -> Arg:
-    """An input; "?" after the name: it may be absent."""
-    return Arg(name.rstrip("?"), "in", dtype, shape, name.endswith("?"))
-
-
-def _out(name: str, *shape: str | int, dtype: str = "f32") -> Arg:
-    return Arg(name, "out", dtype, shape)
-
-
-def _io(name: str, *shape: str | int, dtype: str = "f32") -> Arg:
-    return Arg(name, "inout", dtype, shape)
-
-
-def _scratch(name: str, *shape: str | int, dtype: str = "f32") -> Arg:
-    return Arg(name, "scratch", dtype, shape)
-
-
-def _weight(name: str, rows: str, columns: str) -> Arg:
-    return Arg(name, "weight", "any", (rows, columns))
-
-
-def _values(names: str) -> tuple[Arg, ...]:
-    """Scalars: i32, or f32 when the name ends in ":f"."""
-    return tuple(Arg(n.removesuffix(":f"), "value", "f32" if n.endswith(":f") else "i32") for n in names.split())
-
-
-def _indices(*names: str) -> tuple[Arg, ...]:
-    return tuple(_in(n, "n", dtype="i32") for n in names)
-
-
-_PAGES = _in("pages", "seqs", "max_pages", dtype="i32")
+_PAGES = reads("pages", "seqs", "max_pages", dtype="i32")
 _CACHE_SHAPE = ("cache_pages", "kv_heads", "page", "head_dim")
-_CACHE_IN = tuple(_in(n, *_CACHE_SHAPE, dtype="kv") for n in ("kcache", "vcache"))
-_CACHE_IO = tuple(_io(n, *_CACHE_SHAPE, dtype="kv") for n in ("kcache", "vcache"))
-_KV = tuple(_in(n, "n", "kv_heads", "head_dim") for n in ("k", "v"))
+_CACHE_IN = tuple(reads(n, *_CACHE_SHAPE, dtype="kv") for n in ("kcache", "vcache"))
+_CACHE_IO = tuple(updates(n, *_CACHE_SHAPE, dtype="kv") for n in ("kcache", "vcache"))
+_KV = tuple(reads(n, "n", "kv_heads", "head_dim") for n in ("k", "v"))
 _CACHE_VALUES = "page max_pages seqs cache_pages kv_type"
 
 # Tolerances: sums of d products in f32 differ from the exact sum by about sqrt(d) * 6e-8, and relaxed builds may fuse; 1e-5 covers d up to
@@ -125,36 +46,41 @@ OPS: tuple[Op, ...] = (
         "matmul",
         1e-6,
         (
-            _weight("table", "vocab", "d"),
-            _in("ids", "n", dtype="i32"),
-            _out("y", "n", "d"),
-            *_values("n vocab d scale:f"),
+            weight("table", "vocab", "d"),
+            reads("ids", "n", dtype="i32"),
+            writes("y", "n", "d"),
+            *values("n vocab d scale:f"),
         ),
     ),
-    Op("rms_norm", "norm", 1e-5, (_in("x", "n", "d"), _in("weight?", "d"), _out("y", "n", "d"), *_values("n d eps:f"))),
+    Op(
+        "rms_norm",
+        "norm",
+        1e-5,
+        (reads("x", "n", "d"), reads("weight?", "d"), writes("y", "n", "d"), *values("n d eps:f")),
+    ),
     Op(
         "layer_norm",
         "norm",
         1e-5,
-        (_in("x", "n", "d"), _in("weight", "d"), _in("bias?", "d"), _out("y", "n", "d"), *_values("n d eps:f")),
+        (reads("x", "n", "d"), reads("weight", "d"), reads("bias?", "d"), writes("y", "n", "d"), *values("n d eps:f")),
     ),
-    Op("quantize", "quantize", 1e-2, (_in("x", "n", "d"), _out("y", "n", "d", dtype="q8"), *_values("n d stride"))),
+    Op("quantize", "quantize", 1e-2, (reads("x", "n", "d"), writes("y", "n", "d", dtype="q8"), *values("n d stride"))),
     Op(
         "rms_norm_quantize",
         "quantize",
         1e-2,
-        (_in("x", "n", "d"), _in("weight?", "d"), _out("y", "n", "d", dtype="q8"), *_values("n d eps:f stride")),
+        (reads("x", "n", "d"), reads("weight?", "d"), writes("y", "n", "d", dtype="q8"), *values("n d eps:f stride")),
     ),
     Op(
         "layer_norm_quantize",
         "quantize",
         1e-2,
         (
-            _in("x", "n", "d"),
-            _in("weight", "d"),
-            _in("bias?", "d"),
-            _out("y", "n", "d", dtype="q8"),
-            *_values("n d eps:f stride"),
+            reads("x", "n", "d"),
+            reads("weight", "d"),
+            reads("bias?", "d"),
+            writes("y", "n", "d", dtype="q8"),
+            *values("n d eps:f stride"),
         ),
     ),
     Op(
@@ -162,12 +88,12 @@ OPS: tuple[Op, ...] = (
         "matmul",
         1e-5,
         (
-            _in("x", "n", "in", dtype="rows"),
-            _weight("w", "out", "in"),
-            _in("bias?", "out"),
-            _in("residual?", "n", "out"),
-            _out("y", "n", "out"),
-            *_values("n out in act stride"),
+            reads("x", "n", "in", dtype="rows"),
+            weight("w", "out", "in"),
+            reads("bias?", "out"),
+            reads("residual?", "n", "out"),
+            writes("y", "n", "out"),
+            *values("n out in act stride"),
         ),
     ),
     Op(
@@ -175,11 +101,11 @@ OPS: tuple[Op, ...] = (
         "matmul",
         1e-5,
         (
-            _in("x", "n", "in", dtype="rows"),
-            _weight("gate", "out", "in"),
-            _weight("up", "out", "in"),
-            _out("y", "n", "out"),
-            *_values("n out in act stride"),
+            reads("x", "n", "in", dtype="rows"),
+            weight("gate", "out", "in"),
+            weight("up", "out", "in"),
+            writes("y", "n", "out"),
+            *values("n out in act stride"),
         ),
     ),
     Op(
@@ -187,32 +113,36 @@ OPS: tuple[Op, ...] = (
         "rope",
         2e-6,
         (
-            _in("positions", "n", dtype="i32"),
-            _in("frequencies", "half"),
-            _out("y", "n", 2, "half"),
-            *_values("n half magnitude:f"),
+            reads("positions", "n", dtype="i32"),
+            reads("frequencies", "half"),
+            writes("y", "n", 2, "half"),
+            *values("n half magnitude:f"),
         ),
     ),
     Op(
         "rope",
         "rope",
         1e-6,
-        (_io("x", "n", "heads", "head_dim"), _in("table", "n", 2, "half"), *_values("n heads head_dim half style")),
+        (
+            updates("x", "n", "heads", "head_dim"),
+            reads("table", "n", 2, "half"),
+            *values("n heads head_dim half style"),
+        ),
     ),
     Op(
         "rope_kv",
         "rope",
         1e-5,
         (
-            _io("q", "n", "heads", "head_dim"),
+            updates("q", "n", "heads", "head_dim"),
             *_KV,
-            _in("table", "n", 2, "half"),
-            _in("q_norm?", "head_dim"),
-            _in("k_norm?", "head_dim"),
+            reads("table", "n", 2, "half"),
+            reads("q_norm?", "head_dim"),
+            reads("k_norm?", "head_dim"),
             *_CACHE_IO,
-            *_indices("positions", "sequences"),
+            *indices("positions", "sequences"),
             _PAGES,
-            *_values(f"n heads kv_heads head_dim half style {_CACHE_VALUES} eps:f"),
+            *values(f"n heads kv_heads head_dim half style {_CACHE_VALUES} eps:f"),
         ),
     ),
     Op(
@@ -222,9 +152,9 @@ OPS: tuple[Op, ...] = (
         (
             *_KV,
             *_CACHE_IO,
-            *_indices("positions", "sequences"),
+            *indices("positions", "sequences"),
             _PAGES,
-            *_values(f"n kv_heads head_dim {_CACHE_VALUES}"),
+            *values(f"n kv_heads head_dim {_CACHE_VALUES}"),
         ),
     ),
     Op(
@@ -232,12 +162,12 @@ OPS: tuple[Op, ...] = (
         "attention",
         1e-5,
         (
-            _in("q", "n", "heads", "head_dim"),
+            reads("q", "n", "heads", "head_dim"),
             *_CACHE_IN,
-            *_indices("positions", "sequences"),
+            *indices("positions", "sequences"),
             _PAGES,
-            _out("y", "n", "heads", "head_dim"),
-            *_values(f"n heads kv_heads head_dim {_CACHE_VALUES} scale:f window softcap:f"),
+            writes("y", "n", "heads", "head_dim"),
+            *values(f"n heads kv_heads head_dim {_CACHE_VALUES} scale:f window softcap:f"),
         ),
     ),
     Op(
@@ -245,41 +175,46 @@ OPS: tuple[Op, ...] = (
         "attention",
         1e-5,
         (
-            _in("q", "n", "heads", "head_dim"),
+            reads("q", "n", "heads", "head_dim"),
             *_KV,
-            *_indices("sequences"),
-            _out("y", "n", "heads", "head_dim"),
-            *_values("n heads kv_heads head_dim scale:f"),
+            *indices("sequences"),
+            writes("y", "n", "heads", "head_dim"),
+            *values("n heads kv_heads head_dim scale:f"),
         ),
     ),
     *(
-        Op(name, "elementwise", 1e-6, (_in("x", "n", "d"), _in("y", "n", "d"), _out("out", "n", "d"), *_values("n d")))
+        Op(
+            name,
+            "elementwise",
+            1e-6,
+            (reads("x", "n", "d"), reads("y", "n", "d"), writes("out", "n", "d"), *values("n d")),
+        )
         for name in ("add", "mul")
     ),
-    Op("scale", "elementwise", 1e-6, (_in("x", "n", "d"), _out("out", "n", "d"), *_values("n d factor:f"))),
-    Op("softcap", "elementwise", 2e-6, (_in("x", "n", "d"), _out("out", "n", "d"), *_values("n d cap:f"))),
-    Op("activation", "elementwise", 2e-6, (_in("x", "n", "d"), _out("out", "n", "d"), *_values("n d act"))),
+    Op("scale", "elementwise", 1e-6, (reads("x", "n", "d"), writes("out", "n", "d"), *values("n d factor:f"))),
+    Op("softcap", "elementwise", 2e-6, (reads("x", "n", "d"), writes("out", "n", "d"), *values("n d cap:f"))),
+    Op("activation", "elementwise", 2e-6, (reads("x", "n", "d"), writes("out", "n", "d"), *values("n d act"))),
     Op(
         "glu",
         "elementwise",
         2e-6,
-        (_in("gate", "n", "d"), _in("up", "n", "d"), _out("out", "n", "d"), *_values("n d act")),
+        (reads("gate", "n", "d"), reads("up", "n", "d"), writes("out", "n", "d"), *values("n d act")),
     ),
     Op(
         "rows",
         "rows",
         0.0,
-        (_in("x", "n", "d"), _in("wanted", "m", dtype="i32"), _out("y", "m", "d"), *_values("n m d")),
+        (reads("x", "n", "d"), reads("wanted", "m", dtype="i32"), writes("y", "m", "d"), *values("n m d")),
     ),
     Op(
         "pool",
         "rows",
         1e-5,
         (
-            _in("x", "n", "d"),
-            _in("sequences", "n", dtype="i32"),
-            _out("y", "s", "d"),
-            *_values("n s d mode normalize"),
+            reads("x", "n", "d"),
+            reads("sequences", "n", dtype="i32"),
+            writes("y", "s", "d"),
+            *values("n s d mode normalize"),
         ),
     ),
     Op(
@@ -287,27 +222,28 @@ OPS: tuple[Op, ...] = (
         "rows",
         1e-5,
         (
-            _in("x", "n", "in"),
-            _in("a", "r", "in"),
-            _in("b", "out", "r"),
-            _io("y", "n", "out"),
-            *_values("n in out r scale:f"),
+            reads("x", "n", "in"),
+            reads("a", "r", "in"),
+            reads("b", "out", "r"),
+            updates("y", "n", "out"),
+            *values("n in out r scale:f"),
         ),
     ),
-    Op("argmax", "sample", 0.0, (_in("logits", "m", "v"), _out("picked", "m", dtype="i32"), *_values("m v"))),
+    Op("argmax", "sample", 0.0, (reads("logits", "m", "v"), writes("picked", "m", dtype="i32"), *values("m v"))),
     Op(
         "sample",
         "sample",
         0.0,
         (
-            _in("logits", "m", "v"),
-            _in("params", "m", SAMPLING_WORDS, dtype="u32"),
-            _in("history", "m", HISTORY, dtype="i32"),
-            _out("picked", "m", dtype="i32"),
-            _scratch("scratch", "m", "v", dtype="u32"),
-            *_values("m v"),
+            reads("logits", "m", "v"),
+            reads("params", "m", SAMPLING_WORDS, dtype="u32"),
+            reads("history", "m", HISTORY, dtype="i32"),
+            writes("picked", "m", dtype="i32"),
+            scratch("scratch", "m", "v", dtype="u32"),
+            *values("m v"),
         ),
     ),
+    *TRAINING,
 )
 CODES: dict[str, int] = {op.name: code for code, op in enumerate(OPS)}
 
