@@ -110,6 +110,14 @@ class InvalidOption(InputError, code="invalid_option"):
     """An option's value is out of range or unknown."""
 
 
+class InvalidRank(InvalidOption, code="rank_invalid"):
+    """An adapter's rank is 0, or above what can be trained or run here."""
+
+
+class UnknownTargetModule(InvalidOption, code="target_module_unknown"):
+    """An adapter names a module that no model here has."""
+
+
 class NotCanonical(InputError, code="not_canonical"):
     """A value has no RFC 8785 canonical form."""
 
@@ -124,6 +132,26 @@ class NothingToUndo(InputError, code="nothing_to_undo"):
 
 class BackupInvalid(InputError, code="backup_invalid"):
     """A backup or exported adapter cannot be read; nothing was changed."""
+
+
+class TooLittleData(InputError, code="training_data_too_little"):
+    """There is nothing to learn from: no example, or none with a token that counts."""
+
+
+class ExampleTooLong(InputError, code="example_too_long"):
+    """A pair of input and output has more tokens than training's rows hold."""
+
+
+class NoMaskToken(InputError, code="no_mask_token"):
+    """The masked objective was asked of a model whose tokenizer has no mask token."""
+
+
+class CheckpointInvalid(InputError, code="checkpoint_invalid"):
+    """A checkpoint of training cannot be read, or was damaged."""
+
+
+class CheckpointMismatch(CheckpointInvalid, code="checkpoint_mismatch"):
+    """A checkpoint is of other data, another model or another configuration than the training asked for."""
 
 
 class InvalidAdapter(InputError, code="adapter_invalid"):
@@ -448,6 +476,10 @@ class UnsupportedTensorType(EngineError, code="tensor_type_unsupported"):
 
 class OutputNotFinite(EngineError, code="output_not_finite"):
     """The model answered NaN or an infinity; nothing was stored."""
+
+
+class TrainingDiverged(EngineError, code="training_diverged"):
+    """The loss is no longer a number; training stopped at `step` and the last good checkpoint is kept."""
 
 
 class EngineDeadline(EngineError, code="engine_deadline"):

@@ -116,6 +116,10 @@ export const NotFinite = failure("NotFinite", "not_finite", InputError);
 export const UnknownScope = failure("UnknownScope", "unknown_scope", InputError);
 /** An option's value is out of range or unknown. */
 export const InvalidOption = failure("InvalidOption", "invalid_option", InputError);
+/** An adapter's rank is 0, or above what can be trained or run here. */
+export const InvalidRank = failure("InvalidRank", "rank_invalid", InvalidOption);
+/** An adapter names a module that no model here has. */
+export const UnknownTargetModule = failure("UnknownTargetModule", "target_module_unknown", InvalidOption);
 /** A value has no RFC 8785 canonical form. */
 export const NotCanonical = failure("NotCanonical", "not_canonical", InputError);
 /** A text is not a CID of the kind EdgeNet reads. */
@@ -124,6 +128,16 @@ export const InvalidCid = failure("InvalidCid", "invalid_cid", InputError);
 export const NothingToUndo = failure("NothingToUndo", "nothing_to_undo", InputError);
 /** A backup or exported adapter cannot be read; nothing was changed. */
 export const BackupInvalid = failure("BackupInvalid", "backup_invalid", InputError);
+/** There is nothing to learn from: no example, or none with a token that counts. */
+export const TooLittleData = failure("TooLittleData", "training_data_too_little", InputError);
+/** A pair of input and output has more tokens than training's rows hold. */
+export const ExampleTooLong = failure("ExampleTooLong", "example_too_long", InputError);
+/** The masked objective was asked of a model whose tokenizer has no mask token. */
+export const NoMaskToken = failure("NoMaskToken", "no_mask_token", InputError);
+/** A checkpoint of training cannot be read, or was damaged. */
+export const CheckpointInvalid = failure("CheckpointInvalid", "checkpoint_invalid", InputError);
+/** A checkpoint is of other data, another model or another configuration than the training asked for. */
+export const CheckpointMismatch = failure("CheckpointMismatch", "checkpoint_mismatch", CheckpointInvalid);
 /** An adapter's file or bytes cannot be read, or contradict themselves; nothing was loaded. */
 export const InvalidAdapter = failure("InvalidAdapter", "adapter_invalid", InputError);
 /** An adapter was made for another base model, or one of its factors has another shape; it was not loaded. */
@@ -298,6 +312,8 @@ export const ModelInvalid = failure("ModelInvalid", "model_invalid", EngineError
 export const UnsupportedTensorType = failure("UnsupportedTensorType", "tensor_type_unsupported", EngineError);
 /** The model answered NaN or an infinity; nothing was stored. */
 export const OutputNotFinite = failure("OutputNotFinite", "output_not_finite", EngineError);
+/** The loss is no longer a number; training stopped at `step` and the last good checkpoint is kept. */
+export const TrainingDiverged = failure("TrainingDiverged", "training_diverged", EngineError);
 /** The engine did not answer in time and was stopped. */
 export const EngineDeadline = failure("EngineDeadline", "engine_deadline", EngineError);
 /** A worker ended while calls were waiting. */

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ..errors import InvalidOption
+from ..options import Check, between, check_options, whole
 
 WORDS, HISTORY, GREEDY = 16, 256, 1
-_WHOLE = 2**53 - 1
-
-
-def _number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _between(low: float, high: float) -> tuple[str, Callable]:
-    return f"a number from {low:g} to {high:g}", lambda v: _number(v) and low <= v <= high
-
-
-def _whole(low: int, high: int = _WHOLE) -> tuple[str, Callable]:
-    most = "" if high == _WHOLE else f" to {high}"
-    return f"a whole number from {low}{most}", lambda v: type(v) is int and low <= v <= high
-
 
 # option → (what it may be, test)
-CHECKS: dict[str, tuple[str, Callable]] = {
-    "max_tokens": ("a whole number from 1, or None", lambda v: v is None or _whole(1)[1](v)),
-    "temperature": _between(0, 100),
-    "top_k": _whole(0, 2**31 - 1),
-    "top_p": _between(0, 1),
-    "min_p": _between(0, 1),
-    "repetition_penalty": _between(0.01, 100),
-    "frequency_penalty": _between(-100, 100),
-    "presence_penalty": _between(-100, 100),
-    "seed": _whole(0),
+CHECKS: dict[str, Check] = {
+    "max_tokens": ("a whole number from 1, or None", lambda v: v is None or whole(1)[1](v)),
+    "temperature": between(0, 100),
+    "top_k": whole(0, 2**31 - 1),
+    "top_p": between(0, 1),
+    "min_p": between(0, 1),
+    "repetition_penalty": between(0.01, 100),
+    "frequency_penalty": between(-100, 100),
+    "presence_penalty": between(-100, 100),
+    "seed": whole(0),
     "stop_sequences": (
         "texts that are not empty",
         lambda v: isinstance(v, (tuple, list)) and all(isinstance(s, str) and s for s in v),
@@ -62,10 +46,7 @@ class Sampling:
     stop_sequences: Sequence[str] = ()
 
     def __post_init__(self):
-        for field in fields(self):
-            expected, test = CHECKS[field.name]
-            if not test(value := getattr(self, field.name)):
-                raise InvalidOption(f"{field.name} must be {expected}, found {value!r}.", option=field.name)
+        check_options(self, CHECKS)
 
     def row(self, step: int, tokens: Sequence[int]) -> tuple[bytes, list[int]]:
         """(16 little-endian words, the tokens that penalties see) of one draw, before which `step` were drawn."""
