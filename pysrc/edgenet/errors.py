@@ -162,6 +162,14 @@ class AdapterMismatch(InputError, code="adapter_mismatch"):
     """An adapter was made for another base model, or one of its factors has another shape; it was not loaded."""
 
 
+class UnsupportedAdapter(InputError, code="adapter_unsupported"):
+    """An adapter is of a kind that EdgeNet does not run (DoRA, saved modules, biases), or adapts what EdgeNet does not adapt."""
+
+
+class AdapterExists(InputError, code="adapter_exists"):
+    """Another adapter has this name already."""
+
+
 class InvalidGguf(InputError, code="gguf_invalid"):
     """A file is not GGUF, is cut short, or says of itself what cannot be."""
 

@@ -142,6 +142,10 @@ export const CheckpointMismatch = failure("CheckpointMismatch", "checkpoint_mism
 export const InvalidAdapter = failure("InvalidAdapter", "adapter_invalid", InputError);
 /** An adapter was made for another base model, or one of its factors has another shape; it was not loaded. */
 export const AdapterMismatch = failure("AdapterMismatch", "adapter_mismatch", InputError);
+/** An adapter is of a kind that EdgeNet does not run (DoRA, saved modules, biases), or adapts what EdgeNet does not adapt. */
+export const UnsupportedAdapter = failure("UnsupportedAdapter", "adapter_unsupported", InputError);
+/** Another adapter has this name already. */
+export const AdapterExists = failure("AdapterExists", "adapter_exists", InputError);
 /** A file is not GGUF, is cut short, or says of itself what cannot be. */
 export const InvalidGguf = failure("InvalidGguf", "gguf_invalid", InputError);
 /** A model's file is of an architecture that EdgeNet has no function for; `known` lists those it has. */
