@@ -1,6 +1,6 @@
 """Judges a Program as hostile input: form, sizes, every byte of every array, weights, barriers. Pure; runs anywhere.
 
-Twin of `web/engine/lm/program.js`: the same order of judgement, the same codes. What passes can make no kernel read or write outside its
+Twin of `web/engine/lm/judge.js`: the same order of judgement, the same codes. What passes can make no kernel read or write outside its
 region for any legal slot value, and its result does not depend on the number of threads.
 """
 
@@ -24,7 +24,7 @@ MAX_INSTRUCTIONS, MAX_WEIGHTS, MAX_BUFFERS = 1 << 16, 1 << 14, 256
 MAX_PENDING = 256  # accesses between two barriers; far beyond any real program
 INT_LIMIT, F32_LIMIT = 1 << 31, 3.4028234663852886e38
 SLOTS = ("n", "m", "s")
-REGIONS = ("arena", "kv", "constants")
+REGIONS = ("arena", "kv", "constants", "state")  # a Program without state may leave the last one out
 
 _STRING = Check("a string", lambda v: isinstance(v, str))
 _LIST = Check("an array", lambda v: isinstance(v, list))
@@ -41,7 +41,7 @@ _SLOTTED = Check(
 )
 _DTYPE = Check("f32, i32 or u32", lambda v: isinstance(v, str) and v in ("f32", "i32", "u32"))
 _BASE64 = matching("base64 with padding", r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
-_ARENA = Check('"arena"', lambda v: isinstance(v, str) and v == "arena")
+_HOSTED = Check("arena, state", lambda v: isinstance(v, str) and v in ("arena", "state"))
 PROGRAM = (
     Field("name", _STRING, True),
     Field("capacity", OBJECT, True),
@@ -53,7 +53,8 @@ PROGRAM = (
     Field("code", _LIST, True),
 )
 CAPACITY = (*(Field(n, POSITIVE, True) for n in ("rows", "wanted", "sequences", "context", "page", "pages")),
-            Field("kv", TEXT, True), Field("sample", BOOL, True))  # fmt: skip
+            Field("kv", TEXT, True), Field("sample", BOOL, True),
+            Field("dots", TEXT), Field("adapters", OBJECT))  # fmt: skip
 WEIGHT = (
     Field("name", TEXT, True),
     Field("artifact", TEXT, True),
@@ -64,7 +65,7 @@ WEIGHT = (
 )
 BUFFER = (
     Field("name", TEXT, True),
-    Field("region", _ARENA, True),
+    Field("region", _HOSTED, True),
     Field("offset", COUNT, True),
     Field("dtype", _DTYPE, True),
     Field("shape", _SLOTTED, True),
@@ -101,12 +102,13 @@ def judge(doc: Mapping[str, Any]) -> bytes:
     check_fields(doc, PROGRAM, "program", InvalidProgram)
     capacity = _capacity(doc)
     constants = _regions(doc)
-    _memory(doc["regions"], _weights(doc["weights"]))
-    _buffers(doc["buffers"], capacity, doc["regions"])
+    regions = sizes(doc)
+    _memory(regions, _weights(doc["weights"]))
+    _buffers(doc["buffers"], capacity, regions)
     _limit("code", doc["code"], MAX_INSTRUCTIONS)
     race = _Race()
     for i, instruction in enumerate(doc["code"]):
-        judged = _Judged(f"code[{i}]", instruction, capacity, doc["regions"], doc["weights"])
+        judged = _Judged(f"code[{i}]", instruction, capacity, regions, doc["weights"])
         race.step(f"code[{i}]", judged.ranges(), IN_PLACE.get(judged.row.name, ()), instruction[2])
     return constants
 
@@ -120,7 +122,7 @@ def _capacity(doc: Mapping[str, Any]) -> Capacity:
     given = doc["capacity"]
     check_fields(given, CAPACITY, "program capacity", InvalidProgram)
     try:
-        capacity = Capacity(**{f.name: given[f.name] for f in CAPACITY})
+        capacity = Capacity(**{f.name: given[f.name] for f in CAPACITY if f.name in given})
     except InvalidGraph as error:
         raise InvalidProgram(f"program capacity: {error.message}") from error
     check_fields(doc["slots"], tuple(Field(n, POSITIVE, True) for n in SLOTS), "program slots", InvalidProgram)
@@ -130,14 +132,20 @@ def _capacity(doc: Mapping[str, Any]) -> Capacity:
 
 
 def _regions(doc: Mapping[str, Any]) -> bytes:
-    check_fields(doc["regions"], tuple(Field(n, COUNT, True) for n in REGIONS), "program regions", InvalidProgram)
-    for name in REGIONS:
-        if doc["regions"][name] >= MAX_MEMORY:
-            _refuse(f"regions.{name}", f"{doc['regions'][name]} bytes do not fit in 4 GiB", ProgramTooLarge)
+    fields = tuple(Field(n, COUNT, n != "state") for n in REGIONS)
+    check_fields(doc["regions"], fields, "program regions", InvalidProgram)
+    for name, size in sizes(doc).items():
+        if size >= MAX_MEMORY:
+            _refuse(f"regions.{name}", f"{size} bytes do not fit in 4 GiB", ProgramTooLarge)
     constants = base64.b64decode(doc["constants"])
     if len(constants) != doc["regions"]["constants"]:
         _refuse("constants", f"{len(constants)} bytes, but regions.constants is {doc['regions']['constants']}")
     return constants
+
+
+def sizes(doc: Mapping[str, Any]) -> dict[str, int]:
+    """Bytes of every region."""
+    return {name: doc["regions"].get(name, 0) for name in REGIONS}
 
 
 def _weights(items: list) -> int:
@@ -163,7 +171,7 @@ def _weights(items: list) -> int:
 
 
 def _memory(regions: Mapping[str, int], weights: int) -> None:
-    total = sum(regions[name] for name in REGIONS) + weights
+    total = sum(regions.values()) + weights
     if total >= MAX_MEMORY:
         _refuse("", f"regions and weights need {total} bytes, more than the 4 GiB an engine can have", ProgramTooLarge)
 
@@ -175,7 +183,7 @@ def _buffers(items: list, capacity: Capacity, regions: Mapping[str, int]) -> Non
         where = f"buffers[{i}]"
         check_fields(buffer, BUFFER, f"program {where}", InvalidProgram)
         size = 4 * prod(capacity.slots[s] if isinstance(s, str) else s for s in buffer["shape"])
-        _inside(where, "arena", buffer["offset"], size, regions)
+        _inside(where, buffer["region"], buffer["offset"], size, regions)
         if buffer["name"] in names:
             _refuse(where, f"the name {brief(buffer['name'])} is there twice")
         names.add(buffer["name"])
@@ -245,7 +253,7 @@ class _Judged:
         return weight
 
     def ranges(self) -> list[Range]:
-        """What the instruction touches of arena and KV; every array judged."""
+        """What the instruction touches of arena, KV and state; every array judged."""
         found = [self._range(arg, v) for arg, v in self.arguments if arg.kind not in ("value", "weight")]
         return [r for r in found if r]
 
@@ -259,7 +267,7 @@ class _Judged:
         if value[0] == "weight" and reads and arg.dtype == "f32" and len(arg.shape) == 1:
             self._weight(where, value, [self._size(s) for s in arg.shape])
             return None
-        allowed = ("kv",) if arg.dtype == "kv" else ("arena", "constants") if reads else ("arena",)
+        allowed = ("kv",) if arg.dtype == "kv" else ("arena", "state", *["constants"] * reads)
         if value[0] not in allowed:
             _refuse(where, f"must lie in {' or '.join(allowed)}, found {brief(value)}")
         size, key = self._extent(where, arg, value[1])

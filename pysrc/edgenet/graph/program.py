@@ -70,7 +70,7 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled model. `regions`: bytes of the arena, the KV pages and the constants."""
+    """A compiled model. `regions`: bytes of the arena, the KV pages, the constants, and the state where it has any."""
 
     name: str
     capacity: Capacity
@@ -136,15 +136,16 @@ class Program:
     @staticmethod
     def from_json(data: bytes | str | dict) -> Program:
         """The Program of a document that anyone may have written. Raises InvalidProgram or one of its kinds."""
-        from .judge import judge
+        from .judge import judge, sizes
 
         doc = load_object(data, "program", InvalidProgram, InvalidProgram)
         constants = judge(doc)
         fields = Capacity.__dataclass_fields__
+        regions = {name: size for name, size in sizes(doc).items() if size or name != "state"}
         return Program(
             doc["name"],
             Capacity(**{k: v for k, v in doc["capacity"].items() if k in fields}),
-            {k: doc["regions"][k] for k in ("arena", "kv", "constants")},
+            regions,
             constants,
             tuple(Weight(*(_frozen(w[f]) for f in Weight.__dataclass_fields__)) for w in doc["weights"]),
             tuple(Buffer(*(_frozen(b[f]) for f in Buffer.__dataclass_fields__)) for b in doc["buffers"]),

@@ -23,10 +23,14 @@ const [INT_LIMIT, F32_LIMIT] = [2 ** 31, 3.4028234663852886e38];
 /** Names of the slots, in the order of their numbers, and the capacity each is bounded by. */
 export const SLOTS = Object.freeze(["n", "m", "s"]);
 const BOUNDS = ["rows", "wanted", "sequences"];
-const REGIONS = ["arena", "kv", "constants"];
+/** A Program without state may leave the last one out. */
+const REGIONS = ["arena", "kv", "constants", "state"];
 const KV = ["f32", "q8", "q4"];
+const DOTS = ["int8", "f32"];
 /** @type {Record<string, number>} */
 const CAPACITY_LIMITS = { rows: 4096, wanted: 4096, sequences: 1024, context: 2 ** 20, page: 1024, pages: 2 ** 24 };
+/** @type {Record<string, number>} */
+const ADAPTER_LIMITS = { slots: 256, values: 2 ** 30 };
 /** Inputs that a kernel may write its result over. @type {Record<string, string[]>} */
 const IN_PLACE = {
   matmul: ["residual"], add: ["x", "y"], mul: ["x", "y"], scale: ["x"], softcap: ["x"], activation: ["x"], glu: ["gate", "up"],
@@ -48,7 +52,7 @@ const PROGRAM = [
   ["constants", BASE64, true], ["weights", LIST, true], ["buffers", LIST, true], ["code", LIST, true],
 ];
 /** @type {import("../../trust/fields.js").Field[]} */
-const CAPACITY = [...Object.keys(CAPACITY_LIMITS).map(positive), ["kv", TEXT, true], ["sample", BOOL, true]];
+const CAPACITY = [...Object.keys(CAPACITY_LIMITS).map(positive), ["kv", TEXT, true], ["sample", BOOL, true], ["dots", TEXT, false], ["adapters", OBJECT, false]];
 /** @type {import("../../trust/fields.js").Field[]} */
 const WEIGHT = [
   ["name", TEXT, true], ["artifact", TEXT, true], ["offset", COUNT, true], ["bytes", COUNT, true], ["type", TEXT, true],
@@ -56,7 +60,7 @@ const WEIGHT = [
 ];
 /** @type {import("../../trust/fields.js").Field[]} */
 const BUFFER = [
-  ["name", TEXT, true], ["region", oneOf("arena"), true], ["offset", COUNT, true], ["dtype", oneOf("f32", "i32", "u32"), true],
+  ["name", TEXT, true], ["region", oneOf("arena", "state"), true], ["offset", COUNT, true], ["dtype", oneOf("f32", "i32", "u32"), true],
   ["shape", check("one or two sizes from 1, or slots", (v) => sizes(v, (s) => POSITIVE.test(s) || SLOTS.includes(s))), true],
 ];
 
@@ -87,13 +91,14 @@ export function validate(program, table) {
   checkFields(program, PROGRAM, "program", InvalidProgram);
   const most = judgeCapacity(program);
   judgeRegions(program);
-  const needed = REGIONS.reduce((sum, name) => sum + program.regions[name], judgeWeights(program.weights, table));
+  const regions = regionSizes(program);
+  const needed = Object.values(regions).reduce((sum, size) => sum + size, judgeWeights(program.weights, table));
   if (needed >= MAX_MEMORY) refuse("", `regions and weights need ${needed} bytes, more than the 4 GiB an engine can have`, ProgramTooLarge);
-  judgeBuffers(program.buffers, most, program.regions);
+  judgeBuffers(program.buffers, most, regions);
   limit("code", program.code, MAX_INSTRUCTIONS);
   /** @type {Range[]} */ let pending = [];
   program.code.forEach((/** @type {any} */ item, /** @type {number} */ i) => {
-    const call = new Call(`code[${i}]`, item, most, program, table);
+    const call = new Call(`code[${i}]`, item, most, { regions, weights: program.weights }, table);
     pending = meet(call, pending, item[2]);
   });
 }
@@ -111,16 +116,30 @@ function judgeCapacity({ capacity, slots }) {
   }
   if (!KV.includes(capacity.kv)) refuse("capacity", `kv must be one of ${KV.join(", ")}, found ${brief(capacity.kv)}`);
   if (capacity.context % capacity.page) refuse("capacity", `context ${capacity.context} must be a multiple of page ${capacity.page}`);
+  judgeTraining(capacity);
   const own = SLOTS.every((slot, i) => slots[slot] === capacity[BOUNDS[i]]);
   if (!own || Object.keys(slots).length !== SLOTS.length) refuse("slots", `must be those of the capacity, found ${brief(slots)}`);
   return slots;
 }
 
+/** What only Programs of training and adapters have. @param {any} capacity */
+function judgeTraining({ dots = "int8", adapters }) {
+  if (!DOTS.includes(dots)) refuse("capacity", `dots must be one of ${DOTS.join(", ")}, found ${brief(dots)}`);
+  for (const [name, most] of adapters ? Object.entries(ADAPTER_LIMITS) : []) {
+    const value = Object.hasOwn(adapters, name) ? adapters[name] : undefined;
+    if (!POSITIVE.test(value) || value > most) refuse("capacity", `adapters.${name} must be an integer from 1 to ${most}, found ${brief(value)}`);
+  }
+}
+
+/** Bytes of every region. @param {any} program @returns {Record<string, number>} */
+export const regionSizes = ({ regions }) => Object.fromEntries(REGIONS.map((name) => [name, Object.hasOwn(regions, name) ? regions[name] : 0]));
+
 /** @param {any} program */
-function judgeRegions({ regions, constants }) {
-  checkFields(regions, REGIONS.map((name) => [name, COUNT, true]), "program regions", InvalidProgram);
-  for (const name of REGIONS) {
-    if (regions[name] >= MAX_MEMORY) refuse(`regions.${name}`, `${regions[name]} bytes do not fit in 4 GiB`, ProgramTooLarge);
+function judgeRegions(program) {
+  const { regions, constants } = program;
+  checkFields(regions, REGIONS.map((name) => [name, COUNT, name !== "state"]), "program regions", InvalidProgram);
+  for (const [name, size] of Object.entries(regionSizes(program))) {
+    if (size >= MAX_MEMORY) refuse(`regions.${name}`, `${size} bytes do not fit in 4 GiB`, ProgramTooLarge);
   }
   const bytes = (constants.length / 4) * 3 - (constants.length - constants.replace(/=+$/, "").length);
   if (bytes !== regions.constants) refuse("constants", `${bytes} bytes, but regions.constants is ${regions.constants}`);
@@ -152,7 +171,7 @@ function judgeBuffers(items, most, regions) {
   items.forEach((buffer, i) => {
     const where = `buffers[${i}]`;
     checkFields(buffer, BUFFER, `program ${where}`, InvalidProgram);
-    inside(where, "arena", buffer.offset, 4 * product(buffer.shape.map((/** @type {any} */ size) => most[size] ?? size)), regions);
+    inside(where, buffer.region, buffer.offset, 4 * product(buffer.shape.map((/** @type {any} */ size) => most[size] ?? size)), regions);
     if (names.has(buffer.name)) refuse(where, `the name ${brief(buffer.name)} is there twice`);
     names.add(buffer.name);
   });
@@ -187,7 +206,7 @@ class Call {
     for (const [arg, value] of pairs) if (arg[1] === "value") this.values[arg[0]] = this.#value(arg, value);
     this.quantised = this.#matrices(pairs.filter(([arg]) => arg[1] === "weight"));
     const arrays = pairs.filter(([arg]) => arg[1] !== "value" && arg[1] !== "weight");
-    /** What the instruction touches of arena and KV. */
+    /** What the instruction touches of arena, KV and state. */
     this.ranges = arrays.flatMap(([arg, value]) => this.#range(arg, value));
   }
 
@@ -243,7 +262,7 @@ class Call {
       this.#weight(where, value, shape.map((size) => this.#size(size)));
       return [];
     }
-    const allowed = dtype === "kv" ? ["kv"] : kind === "in" ? ["arena", "constants"] : ["arena"];
+    const allowed = dtype === "kv" ? ["kv"] : kind === "in" ? ["arena", "state", "constants"] : ["arena", "state"];
     if (!allowed.includes(region)) refuse(where, `must lie in ${allowed.join(" or ")}, found ${brief(value)}`);
     const { size, stride } = this.#extent(where, arg);
     inside(where, region, start, size, this.regions);

@@ -42,7 +42,7 @@ const f32 = (/** @type {number} */ value) => (bits.setFloat32(0, value + 0), bit
 /**
  * The records of a validated Program: `op code | words << 16`, `sync`, slot mask (bit i: argument word i is the number of a slot), the
  * argument words; END after the last. A float is its f32 bits; a matrix is its address and the code of its layout.
- * @param {any} program @param {Table} table @param {{arena: number, kv: number, constants: number, weights: number[]}} addresses
+ * @param {any} program @param {Table} table @param {Record<string, any> & {weights: number[]}} addresses of the regions, and of the weights by index
  * @param {number[]} layouts code of each weight's layout @returns {Uint32Array}
  */
 export function lower(program, table, addresses, layouts) {
