@@ -8,11 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, NamedTuple
 
 from ..errors import InvalidGraph
-from .ops import OPS, WEIGHTS
+from .op import WEIGHTS
+from .ops import OPS
 from .sizes import Shape
+from .training_methods import TrainingMethods
 from .validator import judge_graph, judge_node
 
 SLOTS = ("n", "m", "s")
@@ -20,7 +23,9 @@ SLOTS = ("n", "m", "s")
 
 @dataclass(frozen=True)
 class Tensor:
-    """A value in a graph: its unique name, its shape, and f32, i32, kv (a cache) or the type of a file's weight."""
+    """A value in a graph: its unique name, its shape, and f32, i32, u32, the type of a file's weight, or what an op that only changes
+    memory gives: kv (a cache), none.
+    """
 
     name: str
     shape: Shape
@@ -28,11 +33,15 @@ class Tensor:
 
 
 class Leaf(NamedTuple):
-    """A tensor that no op makes. `kind`: input, weight or constant; `values`: a constant's numbers."""
+    """A tensor that no op makes. `kind`: input, weight, constant, state or part; `values`: a constant's numbers; `state`, `offset`: of
+    what a part is a view, from which value on.
+    """
 
     kind: str
     tensor: Tensor
     values: tuple[float, ...] = ()
+    state: str = ""
+    offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ def _builder() -> str:
     return f"{'/'.join(frame.f_code.co_filename.split('/')[-2:])}:{frame.f_lineno}"
 
 
-class Graph:
+class Graph(TrainingMethods):
     """Ops in the order they were appended. Every method raises InvalidGraph, saying where, what was wanted and what came."""
 
     def __init__(self, name: str = ""):
@@ -67,17 +76,32 @@ class Graph:
 
     # --- leaves
     def input(self, name: str, dtype: str, shape: Shape) -> Tensor:
-        """What the host writes before a run: `dtype` i32 or f32."""
-        return self._leaf("input", Tensor(name, tuple(shape), dtype), ("i32", "f32"), (*SLOTS,))
+        """What the host writes before a run: `dtype` i32, u32 or f32."""
+        return self._leaf(Leaf("input", Tensor(name, tuple(shape), dtype)), ("i32", "u32", "f32"), SLOTS)
 
     def weight(self, name: str, shape: Shape, dtype: str) -> Tensor:
         """A tensor of the model's file: (out, in) or (width,). Asked for again, it is the same tensor."""
-        return self._leaf("weight", Tensor(name, tuple(shape), dtype), WEIGHTS)
+        return self._leaf(Leaf("weight", Tensor(name, tuple(shape), dtype)), WEIGHTS)
 
     def constant(self, name: str, values: Iterable[float]) -> Tensor:
         """Numbers that travel in the Program: f32 (len(values),)."""
         numbers = tuple(float(v) for v in values)
-        return self._leaf("constant", Tensor(name, (len(numbers),), "f32"), ("f32",), values=numbers)
+        return self._leaf(Leaf("constant", Tensor(name, (len(numbers),), "f32"), numbers))
+
+    def state(self, name: str, shape: Shape) -> Tensor:
+        """f32 memory that outlives runs, zeros at first; the host and every Program of an engine that names it read and write it."""
+        return self._leaf(Leaf("state", Tensor(name, tuple(shape), "f32")))
+
+    def part(self, state: Tensor, offset: int, shape: Shape, name: str) -> Tensor:
+        """The values of a state from `offset` on, seen as an array of `shape`. What is written to it is written to the state."""
+        leaf = Leaf("part", Tensor(name, tuple(shape), "f32"), state=getattr(state, "name", ""), offset=offset)
+        self._leaf(leaf)
+        whole = self.leaves.get(leaf.state)
+        if whole is None or whole.kind != "state" or not 0 <= offset <= prod(whole.tensor.shape) - prod(shape):
+            raise InvalidGraph(
+                f"{_builder()}: part {name!r} {tuple(shape)} from value {offset} on does not lie in {state!r}."
+            )
+        return leaf.tensor
 
     # --- rows in, rows out
     def embed(self, table: Tensor, ids: Tensor, scale: float = 1.0) -> Tensor:
@@ -220,9 +244,11 @@ class Graph:
         judge_graph(self)
 
     def order(self) -> list[Node]:
-        """The ops that outputs and caches need, each after those it reads from. Raises InvalidGraph for a cycle."""
+        """The ops that outputs, caches and states need, each after those it reads from; what changes a state comes in the order it was
+        appended. Raises InvalidGraph for a cycle.
+        """
         makers = {node.output.name: node for node in self.nodes}
-        wanted = [t.name for t in self.outputs.values()] + [n.output.name for n in self.nodes if n.op == "kv_store"]
+        wanted = [t.name for t in self.outputs.values()] + [n.output.name for n in self.nodes if OPS[n.op].effect]
         needed: set[str] = set()
         while wanted:
             name = wanted.pop()
@@ -233,15 +259,8 @@ class Graph:
         return _sorted(waiting, set(needed))
 
     # --- how it is done
-    def _leaf(
-        self,
-        kind: str,
-        tensor: Tensor,
-        dtypes: Sequence[str],
-        symbols: Sequence[str] = (),
-        values: tuple[float, ...] = (),
-    ) -> Tensor:
-        leaf = Leaf(kind, tensor, values)
+    def _leaf(self, leaf: Leaf, dtypes: Sequence[str] = ("f32",), symbols: Sequence[str] = ()) -> Tensor:
+        kind, tensor = leaf.kind, leaf.tensor
         if self.leaves.get(tensor.name) == leaf:
             return self.leaves[tensor.name].tensor
         if tensor.name in self.tensors:
@@ -258,7 +277,7 @@ class Graph:
 
     def _append(self, op: str, ports: dict[str, Tensor | None], **attributes: Any) -> Tensor:
         where = _builder()
-        shape = judge_node(op, ports, attributes, self.tensors, where)
+        shape = judge_node(op, ports, attributes, self, where)
         output = Tensor(f"{op}.{len(self.nodes)}", shape, OPS[op].dtype)
         self.nodes.append(Node(op, ports, attributes, output, where))
         self.tensors[output.name] = output

@@ -15,11 +15,11 @@ import numpy as np
 from ..kernels.codes import INVALID_INPUT, raise_for_code
 from .capacity import Capacity
 
-_erf = np.vectorize(erf, otypes=[np.float64])
+erf_of = np.vectorize(erf, otypes=[np.float64])
 ACTS = {
     "silu": lambda x: x / (1 + np.exp(-x)),
     "gelu": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
-    "gelu_erf": lambda x: (0.5 * x * (1 + _erf(x / np.sqrt(2)))).astype(x.dtype),
+    "gelu_erf": lambda x: (0.5 * x * (1 + erf_of(x / np.sqrt(2)))).astype(x.dtype),
     "relu": lambda x: np.maximum(x, 0),
 }
 
@@ -42,19 +42,19 @@ class Run:
 
     def place(self, op: str, sequence: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(pages, rows in them) of positions of one sequence."""
-        _check(op, np.array([sequence]), len(self.pages))
-        _check(op, positions, self.capacity.context)
+        check(op, np.array([sequence]), len(self.pages))
+        check(op, positions, self.capacity.context)
         pages = self.pages[sequence, positions // self.capacity.page]
-        _check(op, pages, self.capacity.pages)
+        check(op, pages, self.capacity.pages)
         return pages, positions % self.capacity.page
 
 
-def _check(op: str, indices: np.ndarray, limit: int) -> None:
+def check(op: str, indices: np.ndarray, limit: int) -> None:
     if len(indices) and not (0 <= indices.min() and indices.max() < limit):
         raise_for_code(INVALID_INPUT, op)
 
 
-def _softmax(scores: np.ndarray) -> np.ndarray:
+def softmax(scores: np.ndarray) -> np.ndarray:
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)
 
@@ -64,16 +64,16 @@ def _grouped(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, cap: flo
     k, v = (np.repeat(a, len(q) // a.shape[1], axis=1) for a in (k, v))
     scores = np.einsum("hd,thd->ht", q, k) * scale
     scores = cap * np.tanh(scores / cap) if cap else scores
-    return np.einsum("ht,thd->hd", _softmax(scores), v).ravel()
+    return np.einsum("ht,thd->hd", softmax(scores), v).ravel()
 
 
 def embed(run, table, ids, *, scale):
-    _check("embed", ids, len(table))
+    check("embed", ids, len(table))
     return table[ids] * table.dtype.type(scale)
 
 
 def rows(run, x, wanted):
-    _check("rows", wanted, len(x))
+    check("rows", wanted, len(x))
     return x[wanted]
 
 
@@ -165,7 +165,7 @@ def glu(run, gate, up, *, act):
 
 
 def _groups(x: np.ndarray, sequences: np.ndarray, count: int) -> Iterator[np.ndarray]:
-    _check("pool", sequences, count)
+    check("pool", sequences, count)
     return (x[sequences == i] for i in range(count))
 
 

@@ -1,24 +1,26 @@
-"""Symbolic sizes: shape patterns such as "r heads*head_dim" matched against shapes, and products evaluated. Runs anywhere."""
+"""Symbolic sizes: shape patterns such as "r heads*head_dim" matched against shapes, and evaluated. Runs anywhere."""
 
+import operator
 import re
 
 Shape = tuple[int | str, ...]
 Known = dict[str, int | str]
-_TERM = re.compile(r"([*/]?)([A-Za-z_]\w*|\d+)")
+_SIGNS = {"": operator.mul, "*": operator.mul, "/": operator.floordiv, "+": operator.add}
+_TERM = re.compile(r"([*/+]?)([A-Za-z_]\w*|\d+)")
 
 
 def evaluate(text: str, known: Known) -> int | str | None:
-    """The value of a product or quotient of sizes, left to right; None where it names an unknown size, multiplies a symbol,
-    or a division leaves a rest. A lone symbolic size is itself.
+    """The value of products, quotients and sums of sizes, strictly left to right: `a+b*c` is (a + b) * c. None where it names an unknown
+    size, multiplies a symbol, or a division leaves a rest. A lone symbolic size is itself.
     """
-    value: int | str | None = 1
+    value = 1
     for sign, name in _TERM.findall(text):
         size = int(name) if name.isdigit() else known.get(name)
         if text == name:
             return size
         if not isinstance(size, int) or not isinstance(value, int) or (sign == "/" and (not size or value % size)):
             return None
-        value = value // size if sign == "/" else value * size
+        value = _SIGNS[sign](value, size)
     return value
 
 

@@ -6,23 +6,27 @@ import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import InvalidGraph
-from .ops import KINDS, OPS, Op, Port
+from .op import KINDS, Op, Port
+from .ops import OPS
 from .sizes import Known, Shape, match, resolve, shown
 
 if TYPE_CHECKING:
     from .graph import Graph, Tensor
 
 
+STATES = ("state", "part")  # kinds of leaves that ops may change
+
+
 def _refuse(where: str, op: str, what: str) -> NoReturn:
     raise InvalidGraph(f"{where}: {op}: {what}", op=op, where=where)
 
 
-def judge_node(op: str, ports: dict, attributes: dict[str, Any], tensors: dict[str, Tensor], where: str) -> Shape:
+def judge_node(op: str, ports: dict, attributes: dict[str, Any], graph: Graph, where: str) -> Shape:
     """The shape of the result. Raises InvalidGraph naming the place, what was wanted and what came."""
     row = OPS[op]
     known = sizes_of(row, attributes, where)
     for port in row.ports:
-        _judge_port(row, port, ports.get(port.name), tensors, known, where)
+        _judge_port(row, port, ports.get(port.name), graph, known, where)
     if row.rule and not row.rule[1](known):
         found = {k: v for k, v in known.items() if k in attributes or not isinstance(v, str)}
         _refuse(where, op, f"{row.rule[0]}, found {found}.")
@@ -37,14 +41,12 @@ def sizes_of(row: Op, attributes: dict[str, Any], where: str) -> Known:
     return {k: v for k, v in attributes.items() if isinstance(v, int) and not isinstance(v, bool)}
 
 
-def _judge_port(
-    row: Op, port: Port, tensor: Tensor | None, tensors: dict[str, Tensor], known: Known, where: str
-) -> None:
+def _judge_port(row: Op, port: Port, tensor: Tensor | None, graph: Graph, known: Known, where: str) -> None:
     if tensor is None:
         if port.optional:
             return
         _refuse(where, row.name, f"{port.name} is missing" + _MISSING.get(port.kind, "; give a tensor."))
-    if tensors.get(getattr(tensor, "name", None)) is not tensor:
+    if graph.tensors.get(getattr(tensor, "name", None)) is not tensor:
         _refuse(where, row.name, f"{port.name} must be a tensor of this graph, found {tensor!r}.")
     if tensor.dtype not in KINDS[port.kind]:
         _refuse(
@@ -52,6 +54,8 @@ def _judge_port(
             row.name,
             f"{port.name} ({tensor.name}) must be {' or '.join(KINDS[port.kind])}, found {tensor.dtype} {tensor.shape}.",
         )
+    if port.kind == "state" and (tensor.name not in graph.leaves or graph.leaves[tensor.name].kind not in STATES):
+        _refuse(where, row.name, f"{port.name} ({tensor.name}) must be a state or a part of one.")
     fixed = port.kind in ("rows", "ids") or all(isinstance(size, int) for size in tensor.shape)
     if not fixed or not match(port.shape, tensor.shape, known):
         wanted = shown(port.shape, {k: v for k, v in known.items() if k in re.findall(r"\w+", port.shape)})
@@ -68,7 +72,7 @@ def judge_graph(graph: Graph) -> None:
     for node in graph.nodes:
         if node.op not in OPS:
             _refuse(node.where, node.op, f"there is no such op; known: {', '.join(OPS)}.")
-        shape = judge_node(node.op, node.inputs, node.attributes, graph.tensors, node.where)
+        shape = judge_node(node.op, node.inputs, node.attributes, graph, node.where)
         if node.output.shape != shape or node.output.dtype != OPS[node.op].dtype:
             _refuse(node.where, node.op, f"its result must be {OPS[node.op].dtype} {shape}, found {node.output}.")
         if node.output.name in made:
