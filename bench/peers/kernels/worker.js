@@ -186,6 +186,7 @@ onmessage = async ({ data: { cases, samples, ms } }) => {
   try {
     for (const name of ["engine", "twins", "limits", "generic", "arch"]) await open(name);
     table = JSON.parse(new TextDecoder().decode(WebAssembly.Module.customSections(sides.engine.module, "edgenet.lm")[0]));
+    for (const op of ["add", "mul", "scale", "softcap", "activation", "glu"]) engineCall(op, { d: 4, cap: 1 })(); // as in a model, the interpreter meets many ops
     const out = {};
     for (const [name, { kind, ...sizes }] of Object.entries(cases)) {
       for (const side of Object.values(sides)) side.free = side.start;
