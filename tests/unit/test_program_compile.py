@@ -203,10 +203,6 @@ def test_caches_lie_one_after_another_and_fill_their_region():
         assert caches[-1]["offset"] + 48 * bits <= program.regions["kv"] < caches[-1]["offset"] + 48 * bits + 64
 
 
-def _head_norm(g):
-    return g.rms_norm(g.input("x", "f32", ("m", 32)), g.weight("w", (16,), "f32"), eps=1, heads=2)
-
-
 def _product(g, rows, dtype, out, width):
     return g.matmul(g.input("x", "f32", (rows, width)), g.weight("w", (out, width), dtype))
 
@@ -225,7 +221,6 @@ def _heads(g, width):
 REFUSED = [
     ("heads of odd width", lambda g: _heads(g, 6), InvalidGraph),
     ("heads wider than a kernel holds", lambda g: _heads(g, 320), InvalidGraph),
-    ("a head norm that no rope follows", _head_norm, InvalidGraph),
     ("logits of all rows", lambda g: _product(g, "n", "f32", 9, 32), InvalidGraph),
     ("a type no kernel multiplies", lambda g: _product(g, "m", "q2_k", 9, 256), UnsupportedFeature),
     ("LoRA factors of the file", _lora, InvalidGraph),

@@ -55,7 +55,9 @@ class Capacity:
             _judge(name, getattr(self, name), *limits)
         for name, known in (("kv", KV_NAMES), ("dots", DOTS)):
             if getattr(self, name) not in known:
-                raise InvalidGraph(f"Capacity: {name} must be one of {', '.join(known)}, found {getattr(self, name)!r}.")
+                raise InvalidGraph(
+                    f"Capacity: {name} must be one of {', '.join(known)}, found {getattr(self, name)!r}."
+                )
         if self.context % self.page:
             raise InvalidGraph(f"Capacity: context {self.context} must be a multiple of page {self.page}.")
         if self.adapters is not None:

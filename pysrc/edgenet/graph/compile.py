@@ -11,11 +11,12 @@ from ..errors import InvalidGraph
 from ..formats.types import row_bytes
 from ..kernels.lm import table
 from .capacity import Capacity
-from .fusion import add_quantize, fuse, judge_kernels, share_angles, spare_inputs
+from .fusion import add_quantize, choose_kernels, fuse, judge_kernels, share_angles, spare_inputs
 from .graph import Graph, Node, Tensor
 from .plan import STORES, Plan, stride
 from .program import Buffer, Instruction, Program, Weight
 from .schedule import align
+from .states import States
 
 Locate = Callable[[str], tuple[str, int]]
 
@@ -32,13 +33,24 @@ def compile(graph: Graph, capacity: Capacity | None = None, locate: Locate | Non
     capacity = capacity or Capacity()
     graph.validate()
     kept = {t.name for t in graph.outputs.values()}
-    nodes = fuse(graph.order(), kept)
+    nodes = choose_kernels(graph.order(), capacity.dots)
+    nodes = fuse(nodes, kept, _changed(graph, nodes))
     judge_kernels(nodes, capacity.kv)
-    nodes = share_angles(add_quantize(nodes, kept))
+    nodes = share_angles(add_quantize(nodes, kept), graph.leaves)
     nodes = _with_sampling(graph, spare_inputs(nodes, kept, set(graph.leaves)), capacity)
     program = _Compiler(graph, nodes, capacity, locate or _Packed(graph)).program()
     program.validate()
     return program
+
+
+def _changed(graph: Graph, nodes: list[Node]) -> set[str]:
+    """Names of the states that some node changes, and of all their parts."""
+    whole = {name: leaf.state or name for name, leaf in graph.leaves.items() if leaf.kind in ("state", "part")}
+    pairs = (
+        [(a, n.inputs.get(a.name)) for n in nodes for a in table.op(n.op).args if a.kind == "inout"] if whole else []
+    )
+    found = {whole[t.name] for _, t in pairs if t and t.name in whole}
+    return {name for name, state in whole.items() if state in found}
 
 
 class _Packed:
@@ -81,7 +93,9 @@ class _Compiler:
         self.graph, self.nodes, self.capacity = graph, nodes, capacity
         self.rows = [table.op(n.op) for n in nodes]
         self.inputs, self.outputs = self._hosted()
-        self.plan = Plan(nodes, capacity, self.inputs.values(), self.outputs.values(), self._scratch())
+        self.states = States(graph.leaves)
+        hosted = self.inputs.values(), self.outputs.values()
+        self.plan = Plan(nodes, capacity, *hosted, self._scratch(), self.states)
         self.weights = self._weights(locate)
         self.weight_index = {name: i for i, name in enumerate(self.weights)}
         self.constants, self.constant_offsets = self._constants()
@@ -96,7 +110,10 @@ class _Compiler:
         ]
         hosted = {**self.inputs, **self.outputs}
         buffers = [Buffer(n, "arena", self.plan.offset(t), t.dtype, t.shape) for n, t in hosted.items()]
+        buffers += [Buffer(n, "state", self.states.offset(n), t.dtype, t.shape) for n, t in self.states.tensors.items()]
         regions = {"arena": self.plan.peak, "kv": self.kv_bytes, "constants": len(self.constants)}
+        if self.states.size:
+            regions["state"] = self.states.size
         weights = tuple(self.weights.values())
         return Program(self.graph.name, self.capacity, regions, self.constants, weights, tuple(buffers), tuple(code))
 
@@ -180,6 +197,8 @@ class _Compiler:
                     f"{node.where}: {node.op} reads {arg.name} as plain f32; make it an input, not a weight of the file."
                 )
             return "weight", self.weight_index[tensor.name]
+        if tensor.name in self.states.ranges:
+            return "state", self.states.offset(tensor.name)
         if tensor.name in self.constant_offsets:
             return "constants", self.constant_offsets[tensor.name]
         return "arena", self.plan.offset(tensor)
@@ -192,18 +211,15 @@ class _Compiler:
     def _values(self, node: Node, row: table.Op) -> dict[str, Any]:
         """Scalar arguments by name: sizes from the shapes of the arrays, the rest from attributes and capacity."""
         values: dict[str, Any] = {"act": 0, "stride": 0, **self._cache_values()}
-        for arg in row.args:
-            tensor = None if arg.kind in ("value", "scratch") or arg.dtype == "kv" else self._tensor(node, arg)
-            if tensor is not None and len(tensor.shape) == len(arg.shape):
-                values.update((k, v) for k, v in zip(arg.shape, tensor.shape, strict=True) if isinstance(k, str))
-            elif tensor is not None:  # heads and their width lie in one axis; the attributes tell them apart
-                values[arg.shape[0]] = tensor.shape[0]
-            if tensor is not None:
-                values["stride"] = values["stride"] or stride(tensor, self.capacity)
         for name, value in node.attributes.items():
             values[name] = (
                 CODES[name].index(value) if name in CODES else int(value) if isinstance(value, bool) else value
             )
+        for arg in row.args:
+            tensor = None if arg.kind in ("value", "scratch") or arg.dtype == "kv" else self._tensor(node, arg)
+            if tensor is not None:
+                values.update(_sizes(arg.shape, tensor.shape, values))
+                values["stride"] = values["stride"] or stride(tensor, self.capacity)
         return values
 
     def _cache_values(self) -> dict[str, int]:
@@ -216,3 +232,17 @@ class _Compiler:
             "cache_pages": c.pages,
             "kv_type": kv_type,
         }
+
+
+def _sizes(names: tuple[str | int, ...], shape: tuple[int | str, ...], known: dict[str, Any]) -> dict[str, int | str]:
+    """What a tensor's shape tells of the sizes its kernel calls `names`. Axes that lie in one axis of the tensor (heads and their width)
+    are told apart by what is known of all but one; a kernel that sees all values in a row has their number.
+    """
+    if len(names) == 1:
+        shape = shape if len(shape) == 1 else (prod(shape),)
+    if len(names) == len(shape):
+        return {k: v for k, v in zip(names, shape, strict=True) if isinstance(k, str)}
+    first, *inner = names
+    unknown = [k for k in inner if isinstance(k, str) and k not in known]
+    rest = prod(known[k] if isinstance(k, str) else k for k in inner if k not in unknown)
+    return {first: shape[0], **{k: prod(shape[1:]) // rest for k in unknown}}

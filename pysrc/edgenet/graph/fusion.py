@@ -11,12 +11,13 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import InvalidGraph
-from ..kernels.lm.layouts import layout_of
+from ..kernels.lm.layouts import BLOCK, layout_of
 from ..kernels.lm.table import MAX_HEAD_DIM
-from .graph import Node, Tensor
+from .graph import Leaf, Node, Tensor
 
 Parts = dict[str, Node]
-MATRICES = {"matmul": ("w",), "gated": ("gate", "up"), "embed": ("table",)}  # the ports that take a weight in a layout
+# The ports that take a weight in a layout.
+MATRICES = {"matmul": ("w",), "matmul_t": ("w",), "gated": ("gate", "up"), "embed": ("table",)}
 
 
 class Pattern(NamedTuple):
@@ -34,6 +35,25 @@ class Pattern(NamedTuple):
 def quantised(node: Node) -> bool:
     """Whether the node's matrices want quantised rows. Raises UnsupportedFeature for a type no kernel multiplies."""
     return all(layout_of(node.inputs[p].dtype).quantized for p in MATRICES[node.op])
+
+
+# Kernels whose ports are named otherwise than their ops': port of the op -> argument of the kernel.
+PORTS = {"matmul_t": {"y": "x"}, "token_stats": {"stats": "before"}, "accumulate": {"state": "into"}}
+
+
+def choose_kernels(nodes: list[Node], dots: str) -> list[Node]:
+    """Every op by the name and ports of its kernel; `dots`: how quantised weights are multiplied (`Capacity.dots`)."""
+    return [_chosen(node, dots) for node in nodes]
+
+
+def _chosen(node: Node, dots: str) -> Node:
+    if node.op in PORTS:
+        node = replace(node, inputs={PORTS[node.op].get(port, port): t for port, t in node.inputs.items()})
+    if node.op == "matmul" and dots == "f32" and quantised(node):
+        return replace(node, op="matmul_f32")
+    if node.op == "matmul_t" and dots == "int8" and quantised(node) and node.inputs["w"].shape[0] % BLOCK == 0:
+        return replace(node, op="matmul_t_int8")
+    return node
 
 
 def _plain(node: Node) -> bool:
@@ -96,12 +116,15 @@ def _rope_kv(root: Node, parts: Parts) -> list[Node]:
 
 
 _ROPES = {"q": "rope", "cache": "kv_store", "cache.k": "rope"}
-_always = lambda root, parts: True  # noqa: E731
 PATTERNS = (
-    Pattern("matmul, activation", "activation", {"x": "matmul"}, lambda r, p: _plain(p["x"]), _with_act),
+    *(
+        Pattern(f"{op}, activation", "activation", {"x": op}, lambda r, p: _plain(p["x"]), _with_act)
+        for op in ("matmul", "matmul_f32")
+    ),
     Pattern("gate, up, glu", "glu", {"gate": "matmul", "up": "matmul"}, _one_x, _gated),
     *(
-        Pattern("matmul, add", "add", {p: "matmul"}, lambda r, m, p=p: not m[p].inputs.get("residual"), _with_residual(p, o))
+        Pattern(f"{op}, add", "add", {p: op}, lambda r, m, p=p: not m[p].inputs.get("residual"), _with_residual(p, o))
+        for op in ("matmul", "matmul_f32", "matmul_t", "matmul_t_int8", "dense_t")
         for p, o in (("y", "x"), ("x", "y"))
     ),
     Pattern("head norms, rope, store", "attention", {**_ROPES, "q.x": "rms_norm", "cache.k.x": "rms_norm"}, _same_norms, _rope_kv),
@@ -109,20 +132,23 @@ PATTERNS = (
 )  # fmt: skip
 
 
-def fuse(nodes: list[Node], kept: set[str]) -> list[Node]:
-    """The nodes with every pattern applied, in the table's order. `kept`: names of tensors that must exist (outputs)."""
+def fuse(nodes: list[Node], kept: set[str], changed: set[str]) -> list[Node]:
+    """The nodes with every pattern applied, in the table's order; RMSNorms of heads that none took have a kernel of their own.
+    `kept`: names of tensors that must exist (outputs); `changed`: of states that some op changes, so that no reader of them may wait.
+    """
     for pattern in PATTERNS:
-        nodes = _apply(pattern, nodes, kept)
-    return nodes
+        nodes = _apply(pattern, nodes, kept, changed)
+    heads = lambda n: n.op == "rms_norm" and n.attributes["heads"] > 1  # noqa: E731
+    return [replace(n, op="head_norm") if heads(n) else n for n in nodes]
 
 
-def _apply(pattern: Pattern, nodes: list[Node], kept: set[str]) -> list[Node]:
+def _apply(pattern: Pattern, nodes: list[Node], kept: set[str], changed: set[str]) -> list[Node]:
     makers = {n.output.name: n for n in nodes}
     uses = Counter(t.name for n in nodes for t in n.inputs.values() if t)
     instead: dict[str, list[Node]] = {n.output.name: [n] for n in nodes}
     for root in [n for n in nodes if n.op == pattern.root]:
         parts = _found(pattern, root, makers, uses, kept)
-        if parts is None or not pattern.fits(root, parts):
+        if parts is None or not pattern.fits(root, parts) or any(_reads(p, changed) for p in parts.values()):
             continue
         made = pattern.make(root, parts)
         for part in parts.values():
@@ -145,8 +171,12 @@ def _found(pattern: Pattern, root: Node, makers: Parts, uses: Counter, kept: set
     return parts
 
 
-def share_angles(nodes: list[Node]) -> list[Node]:
-    """One `rope_table` for each (positions, frequencies, magnitude), before everything; ropes read it instead."""
+def _reads(node: Node, names: set[str]) -> bool:
+    return any(t and t.name in names for t in node.inputs.values())
+
+
+def share_angles(nodes: list[Node], leaves: dict[str, Leaf]) -> list[Node]:
+    """One `rope_table` for each (positions, frequencies by value, magnitude), before everything; ropes read it instead."""
     tables: dict[tuple, Node] = {}
     done = []
     for node in nodes:
@@ -154,7 +184,7 @@ def share_angles(nodes: list[Node]) -> list[Node]:
             inputs = dict(node.inputs)
             positions, frequencies = inputs["positions"], inputs.pop("frequencies")
             magnitude = node.attributes["magnitude"]
-            key = (positions.name, frequencies.name, magnitude)
+            key = (positions.name, leaves[frequencies.name].values or frequencies.name, magnitude)
             if key not in tables:
                 shape = (positions.shape[0], 2, frequencies.shape[0])
                 output = Tensor(f"rope_table.{len(tables)}", shape, "f32")
@@ -194,7 +224,7 @@ def add_quantize(nodes: list[Node], kept: set[str]) -> list[Node]:
 
 
 def _reads_rows(node: Node) -> bool:
-    return node.op in ("matmul", "gated") and quantised(node)
+    return node.op == "matmul_t_int8" or (node.op in ("matmul", "gated") and quantised(node))
 
 
 def _others(node: Node) -> set[str]:
@@ -206,7 +236,7 @@ def _rows_of(x: Tensor) -> Tensor:
 
 
 # Kernels that write over one of their inputs, whose bytes the result takes.
-INOUT = {"rope": "x", "rope_kv": "q", "lora": "y"}
+INOUT = {"rope": "x", "rope_kv": "q", "lora": "y", "adapters": "y"}
 
 
 def spare_inputs(nodes: list[Node], kept: set[str], leaves: set[str]) -> list[Node]:
@@ -224,19 +254,14 @@ def spare_inputs(nodes: list[Node], kept: set[str], leaves: set[str]) -> list[No
     return done
 
 
+UNCACHED = ("attention_packed", "attention_rows", "attention_rows_grad")
 HEAD_STEP = {"f32": 4, "q8": 16, "q4": 16}  # what a head's values must be a multiple of, by the type of the cache
 
 
 def judge_kernels(nodes: list[Node], kv: str) -> None:
     """Raises InvalidGraph for what no kernel runs. `kv`: how K and V are kept."""
     for node in nodes:
-        if node.op == "rms_norm" and node.attributes["heads"] != 1:
-            raise InvalidGraph(
-                f"{node.where}: rms_norm with heads={node.attributes['heads']} runs only between the matmul and the rope of q and k,"
-                " whose results nothing else reads; give both q and k a norm with weights and one eps.",
-                where=node.where,
-            )
-        step = HEAD_STEP["f32" if node.op == "attention_packed" else kv]
+        step = HEAD_STEP["f32" if node.op in UNCACHED else kv]
         width = node.attributes.get("head_dim", step)
         if node.op != "rope" and (width % step or width > MAX_HEAD_DIM):
             raise InvalidGraph(

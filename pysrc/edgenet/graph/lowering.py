@@ -21,8 +21,8 @@ END = 0xFFFFFFFF
 def lower(program: Program, addresses: dict[str, Any], layouts: Sequence[int]) -> bytes:
     """The records of a validated Program, little endian.
 
-    `addresses`: where the regions lie ("arena", "kv", "constants", "state") and, by index, the "weights"; `layouts`: each weight's layout code
-    (not looked at for a weight that is read as plain f32).
+    `addresses`: where the regions lie ("arena", "kv", "constants", "state") and, by index, the "weights"; `layouts`: each weight's
+    layout code (not looked at for a weight that is read as plain f32).
     """
     slots = {name: i for i, name in enumerate(program.capacity.slots)}
     words: list[int] = []

@@ -9,13 +9,15 @@ from collections.abc import Iterable
 from math import prod
 
 from ..kernels.lm.layouts import quantized_bytes
-from ..kernels.lm.table import MAX_THREADS
+from ..kernels.lm.table import MAX_THREADS, op
 from .capacity import Capacity
 from .fusion import INOUT
 from .graph import Node, Tensor
 from .schedule import IN_PLACE, Access, Life, align, phases, place
+from .states import States
 
 STORES = ("kv_store", "rope_kv")
+NOTHING = ("kv", "none")  # dtypes of results that are no arrays: their ops change a cache or a state
 # Up to so many rows every thread quantises all of them for itself, which costs less than a barrier; more are split between threads.
 PRIVATE_ROWS = 64
 
@@ -38,7 +40,7 @@ def size(tensor: Tensor, capacity: Capacity) -> int:
 
 class Plan:
     """The plan of a list of kernels. `inputs`: what the host writes, kept for good; `outputs`: kept to the end; `scratch`: bytes by the
-    name of a kernel's result. `phases` has one number per kernel; `peak` is the arena's bytes.
+    name of a kernel's result; `states`: what lies outside the arena. `phases` has one number per kernel; `peak` is the arena's bytes.
     """
 
     def __init__(
@@ -48,8 +50,9 @@ class Plan:
         inputs: Iterable[Tensor],
         outputs: Iterable[Tensor],
         scratch: dict[str, int],
+        states: States,
     ):
-        self.nodes, self.capacity, self.scratch = nodes, capacity, scratch
+        self.nodes, self.capacity, self.scratch, self.states = nodes, capacity, scratch, states
         self.inputs, self.outputs = list(inputs), list(outputs)
         self.storage: dict[str, str] = {}  # result of a kernel -> the buffer it lies in
         for node in nodes:
@@ -68,18 +71,20 @@ class Plan:
         return self.offsets[_scratch(node)]
 
     def _accesses(self, node: Node) -> list[Access]:
-        found = [
-            Access(self.storage.get(t.name, t.name), False, stride(t, self.capacity) > 0)
-            for t in node.inputs.values()
-            if t and t.dtype != "kv"
-        ]
+        found = [self._input(node, port, t) for port, t in node.inputs.items() if t and t.dtype != "kv"]
         if "layer" in node.attributes:
             found.append(Access(f"kv.{node.attributes['layer']}", node.op in STORES))
         if node.output.name in self.scratch:
             found.append(Access(_scratch(node), True))
-        if node.output.dtype != "kv":
+        if node.output.dtype not in NOTHING:
             found.append(Access(self.storage[node.output.name], True, stride(node.output, self.capacity) > 0))
         return found
+
+    def _input(self, node: Node, port: str, tensor: Tensor) -> Access:
+        if tensor.name not in self.states.ranges:
+            return Access(self.storage.get(tensor.name, tensor.name), False, stride(tensor, self.capacity) > 0)
+        changed = op(node.op).arg(port).kind == "inout"
+        return Access("state", changed, False, *self.states.ranges[tensor.name])
 
     def _reuse_inputs(self) -> None:
         """Results take the bytes of an input that nothing else needs from this phase on."""
@@ -106,7 +111,7 @@ class Plan:
 
     def _lives(self) -> dict[str, Life]:
         end = self.phases[-1]
-        sizes = {n.output.name: size(n.output, self.capacity) for n in self.nodes if n.output.dtype != "kv"}
+        sizes = {n.output.name: size(n.output, self.capacity) for n in self.nodes if n.output.dtype not in NOTHING}
         sizes |= {_scratch(n): self.scratch[n.output.name] for n in self.nodes if n.output.name in self.scratch}
         lives: dict[str, Life] = {}
         for node, phase in zip(self.nodes, self.phases, strict=True):

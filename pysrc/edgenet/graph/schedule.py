@@ -34,6 +34,9 @@ IN_PLACE = {
     "token_stats": ("before",),
     "cross_entropy_grad": ("logits",),
 }
+MOST_PENDING = (
+    192  # accesses of one phase; the judge compares each with all others of its phase, and takes no more than 256
+)
 
 
 def align(size: int) -> int:
@@ -42,23 +45,27 @@ def align(size: int) -> int:
 
 
 class Access(NamedTuple):
-    """One instruction's use of a storage. `private`: every thread touches only its own copy."""
+    """One instruction's use of a storage, or of its bytes from `start` to `end`. `private`: every thread touches only its own copy."""
 
     storage: str
     writes: bool
     private: bool = False
+    start: int = 0
+    end: int = 1 << 40
 
 
 def conflict(a: Access, b: Access) -> bool:
     """Whether a thread in one instruction could meet another thread's data in the other."""
-    return a.storage == b.storage and (a.writes or b.writes) and not (a.private and b.private)
+    if a.storage != b.storage or not (a.writes or b.writes) or (a.private and b.private):
+        return False
+    return a.start < b.end and b.start < a.end
 
 
 def phases(steps: Iterable[list[Access]]) -> list[int]:
     """The phase of each instruction: a new one begins where an access conflicts with one since the last barrier."""
     phase, pending, result = 0, [], []
     for accesses in steps:
-        if any(conflict(a, b) for a in pending for b in accesses):
+        if len(pending) > MOST_PENDING or any(conflict(a, b) for a in pending for b in accesses):
             phase, pending = phase + 1, []
         pending += accesses
         result.append(phase)
