@@ -1,0 +1,185 @@
+"""Rows of tokens to train and to validate on: examples cut, packed, split and put in order, all by the seed alone. Runs anywhere.
+
+A row holds up to `max_length` tokens of one or more sequences, which do not see each other. The rows of any step can be computed from
+(seed, step): nothing of the order needs to be kept in a checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from ..errors import ExampleTooLong, TooLittleData
+from . import draws
+from .config import TrainingConfig
+from .examples import Tokens
+
+NONE = -1  # a target without loss
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a run is given; all arrays have one entry per token. `weights` f32: 1 where the loss counts; the others i32."""
+
+    tokens: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    positions: np.ndarray
+    sequences: np.ndarray  # from 0, those of a sequence together
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def counted(self) -> float:
+        """How many tokens count."""
+        return float(self.weights.sum())
+
+    @property
+    def last_sequence(self) -> int:
+        return int(self.sequences[-1])
+
+
+def join(rows: Sequence[Row]) -> Row:
+    """Rows behind one another, their sequences numbered on."""
+    first = np.cumsum([0, *(row.last_sequence + 1 for row in rows)])
+    columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(Row)}
+    columns["sequences"] = [s + np.int32(n) for s, n in zip(columns["sequences"], first, strict=False)]
+    return Row(**{name: np.concatenate(parts) for name, parts in columns.items()})
+
+
+def segments(tokens: Tokens, length: int, objective: str = "causal", overlap: int = 0) -> list[Row]:
+    """An example cut into sequences of at most `length` tokens. Causal: each token foretells the next, across a cut too; masked: each is
+    its own target. The first `overlap` tokens of every piece but the first only give context.
+    """
+    ahead = int(objective == "causal")
+    ids, counts = tokens.ids, tokens.counts
+    made = []
+    for first in range(0, max(len(ids) - ahead - overlap, 1), length - overlap):
+        inputs = ids[first : first + length]
+        targets, weights = (a[first + ahead : first + ahead + length] for a in (ids, counts))
+        inputs = inputs[: len(targets)]
+        if made:
+            weights = weights & (np.arange(len(weights)) >= overlap)
+        if weights.any():
+            made.append(_sequence(inputs, targets, weights))
+    return made
+
+
+def _sequence(inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Row:
+    places = np.arange(len(inputs), dtype=np.int32)
+    targets = np.where(weights, targets, NONE).astype(np.int32)
+    return Row(inputs.astype(np.int32), targets, weights.astype(np.float32), places, np.zeros_like(places))
+
+
+def pack(sequences: Sequence[Row], length: int) -> list[Row]:
+    """Rows of at most `length` tokens: the longest sequences first, each into the first row with room for it."""
+    rows: list[list[Row]] = []
+    open_rows: list[list] = []  # [room, row], while any sequence could still go there
+    shortest = min(map(len, sequences), default=0)
+    for one in sorted(sequences, key=len, reverse=True):
+        found = next((entry for entry in open_rows if entry[0] >= len(one)), None)
+        if found is None:
+            rows.append([])
+            found = [length, rows[-1]]
+            open_rows.append(found)
+        found[0] -= len(one)
+        found[1].append(one)
+        if found[0] < shortest:
+            open_rows.remove(found)
+    return [join(row) for row in rows]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows to train and to validate on, `notices` for the person, and `digest`, the SHA-256 of it all."""
+
+    train: list[Row]
+    validation: list[Row]
+    examples: int
+    notices: tuple[str, ...]
+    digest: str
+
+    @property
+    def sequences(self) -> int:
+        """Most sequences in a row."""
+        return max(row.last_sequence + 1 for row in (*self.train, *self.validation))
+
+    def batch(self, config: TrainingConfig, draw: int) -> Row:
+        """What run number `draw` from 0 trains on: `batch_size` rows. Each epoch sees every row once, in an order of its own."""
+        first = draw * config.batch_size
+        return join([self._row(config.seed, first + i) for i in range(config.batch_size)])
+
+    def _row(self, seed: int, drawn: int) -> Row:
+        epoch, place = divmod(drawn, len(self.train))
+        return self.train[draws.permutation(seed, draws.ORDER, epoch, len(self.train))[place]]
+
+
+def prepare(examples: Sequence[Tokens], config: TrainingConfig) -> Dataset:
+    """The rows of examples. Texts longer than `max_length` are split and that is said.
+
+    Raises TooLittleData where nothing counts, ExampleTooLong for a pair that does not fit. A single sequence is trained on whole: then
+    there is no validation, which is said.
+    """
+    length, ahead = config.max_length, int(config.objective == "causal")
+    _judge(examples, length + ahead)
+    cut = [segments(tokens, length, config.objective) for tokens in examples]
+    split = sum(len(parts) > 1 for parts in cut)
+    train, held = _split(cut, config)
+    notices = []
+    if split:
+        notices.append(f"{split} of {len(examples)} texts are longer than {length} tokens and were split.")
+    if config.validation and not held:
+        notices.append("There is one short example: all of it is trained on, none is left to validate with.")
+    packed = pack(train, length), pack(held, length)
+    digest = hashlib.sha256()
+    for row in (*packed[0], *packed[1]):
+        for field in fields(Row):
+            digest.update(np.ascontiguousarray(getattr(row, field.name)).tobytes())
+        digest.update(b"\n")
+    return Dataset(*packed, len(examples), tuple(notices), digest.hexdigest())
+
+
+def _judge(examples: Sequence[Tokens], most: int) -> None:
+    if not examples:
+        raise TooLittleData(
+            "There is nothing to learn: no example holds text. Give a text, or pairs of input and output."
+        )
+    for i, tokens in enumerate(examples, 1):
+        if tokens.pair and len(tokens.ids) > most:
+            raise ExampleTooLong(
+                f"Pair {i} has {len(tokens.ids)} tokens; training's rows hold {most}. Shorten it, or raise max_length.",
+                example=i,
+                tokens=len(tokens.ids),
+                most=most,
+            )
+
+
+def _split(cut: list[list[Row]], config: TrainingConfig) -> tuple[list[Row], list[Row]]:
+    """(to train, to validate): whole examples are held back where that can be near the share asked for, else pieces of them."""
+    whole = len(cut) * config.validation >= 1
+    units = cut if whole else [[piece] for parts in cut for piece in parts]
+    count = round(len(units) * config.validation)
+    if config.validation and len(units) > 1:
+        count = min(max(count, 1), len(units) - 1)
+    held = set(draws.permutation(config.seed, draws.VALIDATION, 0, len(units))[:count].tolist())
+    sides: tuple[list[Row], list[Row]] = ([], [])
+    for i, parts in enumerate(units):
+        sides[i in held].extend(parts)
+    return sides
+
+
+def masked(row: Row, mask: int, probability: float, seed: int, draw: int) -> Row:
+    """The row with some of the tokens that count replaced by the token `mask`; only these count. At least one is."""
+    chance = np.where(row.weights > 0, draws.uniform(seed, draws.MASK, draw, len(row)), np.float32(2))
+    chosen = chance < max(probability, chance.min() + np.float32(2**-24))
+    return Row(
+        np.where(chosen, np.int32(mask), row.tokens),
+        np.where(chosen, row.targets, np.int32(NONE)),
+        chosen.astype(np.float32),
+        row.positions,
+        row.sequences,
+    )

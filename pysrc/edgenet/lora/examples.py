@@ -1,0 +1,114 @@
+"""What a person gives to learn from: texts, or pairs of an input and the output wanted, and either as tokens. Runs anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import NotText, WrongType
+from ..text.chat import Chat, tokenize_chat
+from ..text.encode import TextTokenizer
+
+Example = str | Mapping[str, str]  # a text, or {"input", "output"}
+LINES = (".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """An example as tokens. `ids` i32 (n,); `counts` bool (n,): whether a token is to be predicted; `size`: bytes of UTF-8 that these
+    are; `pair`: must not be cut."""
+
+    ids: np.ndarray
+    counts: np.ndarray
+    size: int
+    pair: bool = False
+
+
+def read_examples(name: str, text: str) -> list[Example]:
+    """The examples of a file's text: each line of a .jsonl file ({"input", "output"}, {"text"} or a string), else the whole text.
+
+    Raises NotText for a line that is none of these, with its number.
+    """
+    if not name.lower().endswith(LINES):
+        return [text]
+    return [_line(name, i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+
+
+def _line(name: str, number: int, line: str) -> Example:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise NotText(f"{name}, line {number} is no JSON ({error}). Correct it, or take it out.", file=name) from error
+    found = found.get("text", found) if isinstance(found, dict) else found
+    if not _is_example(found):
+        raise NotText(
+            f'{name}, line {number} must be {{"input": text, "output": text}}, {{"text": text}} or a text; found {line[:60]!r}.',
+            file=name,
+        )
+    return found
+
+
+def _is_example(value) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, Mapping) and all(isinstance(value.get(k), str) for k in ("input", "output"))
+    )
+
+
+def tokenize(examples: Iterable[Example | Tokens], tokenizer: TextTokenizer, generation: Mapping) -> list[Tokens]:
+    """Examples as tokens; those without a character to learn are left out. Raises WrongType for what is no example, and what the
+    model's chat template raises.
+    """
+    return [t for e in examples if (t := _tokens(e, tokenizer, generation)).counts.any()]
+
+
+def _tokens(example, tokenizer, generation) -> Tokens:
+    if isinstance(example, Tokens):
+        return example
+    if not _is_example(example):
+        raise WrongType(
+            f"An example must be a text or {{input, output}}, both texts; found {type(example).__name__}.",
+        )
+    if isinstance(example, str):
+        return _text(example, tokenizer, generation)
+    return (_chat_pair if generation.get("chatTemplate") else _plain_pair)(example, tokenizer, generation)
+
+
+def start(generation: Mapping) -> list[int]:
+    """The token that a model wants before a text, if any."""
+    return [generation["bos"]] if generation["addBos"] and generation["bos"] is not None else []
+
+
+def _text(text: str, tokenizer, generation) -> Tokens:
+    """First token, text, and the token that ends it, so that the model learns where texts end."""
+    ids = tokenizer.encode(text) if text.strip() else []
+    return _marked(start(generation), [*ids, *generation["eos"][:1]] if ids else [], text)
+
+
+def _plain_pair(pair: Mapping, tokenizer, generation) -> Tokens:
+    before = [*start(generation), *tokenizer.encode(pair["input"])]
+    answer = tokenizer.encode(pair["output"])
+    return _marked(before, [*answer, *generation["eos"][:1]] if answer else [], pair["output"], pair=True)
+
+
+def _chat_pair(pair: Mapping, tokenizer, generation) -> Tokens:
+    """Asked and answered through the model's template. The answer begins where the whole differs from a prompt that waits for one,
+    and ends with the first token that ends a turn.
+    """
+    asked = [{"role": "user", "content": pair["input"]}]
+    prompt = tokenize_chat(tokenizer, generation, Chat(asked))
+    answered = [*asked, {"role": "assistant", "content": pair["output"]}]
+    whole = tokenize_chat(tokenizer, generation, Chat(answered, add_generation_prompt=False))
+    same = next(
+        (i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), min(len(prompt), len(whole))
+    )
+    last = next((i for i in range(same, len(whole)) if whole[i] in generation["eos"]), len(whole) - 1)
+    return _marked(whole[:same], whole[same : last + 1] if pair["output"].strip() else [], pair["output"], pair=True)
+
+
+def _marked(before: Sequence[int], counted: Sequence[int], text: str, pair: bool = False) -> Tokens:
+    ids = np.array([*before, *counted], np.int32)
+    counts = np.arange(len(ids)) >= max(len(before), 1)  # nothing foretells a first token
+    return Tokens(ids, counts, len(text.encode("utf-8", "replace")), pair)
