@@ -3,74 +3,9 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Pages } from "../../web/engine/lm/pages.js";
 import { readOptions } from "../../web/engine/lm/sampling.js";
-import { Scheduler, fairShares } from "../../web/engine/lm/scheduler.js";
-
-const PAGE = 4;
-const VOCABULARY = 997;
-
-class PlayedEngine {
-  vocabulary = VOCABULARY;
-  runs = [];
-  cells = new Map(); // page * PAGE + offset → number
-
-  constructor(capacity = {}) {
-    this.capacity = { rows: 8, wanted: 4, sequences: 4, context: 64, ...capacity };
-  }
-
-  copy(from, to) {
-    for (let i = 0; i < PAGE; i++) this.cells.set(to * PAGE + i, this.cells.get(from * PAGE + i));
-  }
-
-  #cell({ sequences, pages }, row, position) {
-    return pages[sequences[row]][Math.floor(position / PAGE)] * PAGE + (position % PAGE);
-  }
-
-  /** All that came before, by position. @returns {number} */
-  #logit(batch, row) {
-    let sum = 0;
-    for (let at = 0; at <= batch.positions[row]; at++) sum = (sum * 31 + this.cells.get(this.#cell(batch, row, at)) * (at + 1)) % 1000003;
-    return sum;
-  }
-
-  run(batch) {
-    const { rows, wanted, sequences, context } = this.capacity;
-    assert.ok(batch.tokens.length <= rows && batch.wanted.length <= wanted && batch.pages.length <= sequences);
-    assert.equal(batch.sampling.length, batch.wanted.length);
-    this.runs.push(batch.sequences.map((s) => s));
-    this.before?.(batch);
-    if (this.aborting) return (this.aborting = false), null;
-    batch.tokens.forEach((token, row) => {
-      assert.ok(batch.positions[row] < context);
-      this.cells.set(this.#cell(batch, row, batch.positions[row]), token * 7 + 1);
-    });
-    return Int32Array.from(batch.wanted, (row, i) => {
-      const { words, history } = batch.sampling[i];
-      return (this.#logit(batch, row) + words[7] * 13 + words[9] * 17 + history.reduce((a, b) => a + b, 0)) % VOCABULARY;
-    });
-  }
-}
-
-/** A scheduler with its engine and pages. */
-function played({ pages: count = 64, recover, ...capacity } = {}) {
-  const make = () => {
-    const engine = new PlayedEngine(capacity);
-    return { engine, pages: new Pages({ pages: count, page: PAGE, copy: (from, to) => engine.copy(from, to) }) };
-  };
-  const first = make();
-  return { ...first, make, scheduler: new Scheduler({ ...first, recover: recover && ((error) => recover(error, make)) }) };
-}
-
-const prompt = (length, first = 1) => Array.from({ length }, (_, i) => (first * 101 + i * 7) % VOCABULARY);
-
-/** Starts a request; answers its outcome with the tokens drawn. */
-async function generate({ scheduler }, { tokens = prompt(5), eos = [], onToken = () => false, signal, keep, ...options } = {}) {
-  const drawn = [];
-  const request = { tokens, options: readOptions({ seed: 1, maxTokens: 12, ...options }), eos: new Set(eos), key: "m", keep, signal };
-  const outcome = await scheduler.generate({ ...request, onToken: (token) => { drawn.push(token); return onToken(token, drawn); } });
-  return { ...outcome, drawn };
-}
+import { fairShares } from "../../web/engine/lm/scheduler.js";
+import { VOCABULARY, generate, played, prompt } from "./played-engine.mjs";
 
 const REQUESTS = [
   { tokens: prompt(5) }, { tokens: prompt(23, 2), seed: 9 }, { tokens: prompt(1, 3), repetitionPenalty: 1.2 }, { tokens: [...prompt(23, 2), 5] },

@@ -1,12 +1,14 @@
 /** One answer: prompt to tokens, tokens to pieces of text, stop sequences across their borders. Worker and Node; the scheduler does the rest. */
-import { InvalidOption } from "../../sdk/errors.js";
+import { InvalidOption, NotSupported } from "../../sdk/errors.js";
 import { tokenizeChat } from "../../text/chat.js";
 import { StopSequences } from "../../text/stops.js";
+import { NOTHING } from "./adapters.js";
 import { readOptions } from "./sampling.js";
 
 /**
  * @typedef {{prompt: string} | {messages: {role: string, content: string}[]} | {tokens: number[]}} Input
- * @typedef {{tokenizer: import("../../text/tokenizer.js").TextTokenizer, generation: any, key: string, scheduler: Pick<import("./scheduler.js").Scheduler, "generate">}} Speaker
+ * @typedef {{tokenizer: import("../../text/tokenizer.js").TextTokenizer, generation: any, key: string, scheduler: Pick<import("./scheduler.js").Scheduler, "generate">,
+ *   adapters?: Pick<import("./adapters.js").Adapters, "acquire">}} Speaker `key`: of the weights
  */
 
 /**
@@ -26,17 +28,24 @@ export async function generate(speaker, { options: given, ...input }, { signal, 
     emit({ status: "piece", text: piece, tokens: drawn.slice(told) });
     told = drawn.length;
   };
+  const held = options.adapters.length ? await hold(speaker, options.adapters) : NOTHING;
   const outcome = await scheduler.generate({
-    tokens, options, key, signal, eos: new Set(generation.eos), keep: Number(tokens[0] === generation.bos),
+    tokens, options, key: key + held.key, adapters: held.mix, signal, eos: new Set(generation.eos), keep: Number(tokens[0] === generation.bos),
     onPrefill: (loaded, total) => emit({ status: "prefill", loaded, total }),
     onToken(token) {
       drawn.push(token);
       say(stops.push(stream.push(token)));
       return stops.found !== null;
     },
-  });
+  }).finally(held.release);
   say(stops.push(stream.end()) + stops.end());
   return { text, tokens: drawn, ...outcome, seed: options.seed };
+}
+
+/** @param {Speaker} speaker @param {import("./adapters.js").Wish[]} wishes */
+export function hold({ adapters }, wishes) {
+  if (!adapters) throw new NotSupported("Adapters run on EdgeNet's own engine alone: load a GGUF file of this model.", {});
+  return adapters.acquire(wishes);
 }
 
 /** What a prompt may be → its tokens. @type {Record<string, (speaker: Speaker, value: any) => number[]>} */

@@ -80,6 +80,24 @@ async function openAll(sources) {
   return Object.fromEntries(rows);
 }
 
+/**
+ * Parts of a model's files, for who must read its header again. @param {Record<string, Source>} sources @param {[artifact: string, offset: number, length: number][]} [ranges]
+ * @returns {Promise<{sizes: Record<string, number>, parts: Uint8Array[]}>} in the order of `ranges`
+ */
+export async function readSources(sources, ranges = []) {
+  const readers = await openAll(sources);
+  try {
+    const parts = await Promise.all(ranges.map(async ([artifact, offset, length]) => {
+      const part = new Uint8Array(length);
+      await readers[artifact].into(offset, part);
+      return part;
+    }));
+    return { sizes: Object.fromEntries(Object.entries(readers).map(([name, { size }]) => [name, size])), parts };
+  } finally {
+    for (const { close } of Object.values(readers)) close();
+  }
+}
+
 /** @param {Job[]} jobs @param {Record<string, {size: number}>} readers */
 function requireWhole(jobs, readers) {
   const beyond = jobs.find(({ artifact, offset, bytes }) => !(offset + bytes <= readers[artifact]?.size));

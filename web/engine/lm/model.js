@@ -5,6 +5,7 @@
 import { HealthCheckFailed, KernelError, ModelInvalid, NotCached, OutputNotFinite, WorkerDied } from "../../sdk/errors.js";
 import { holdUse } from "../../loader/locks.js";
 import { modelKey, openArtifact, readKey } from "../../loader/store.js";
+import { Adapters } from "./adapters.js";
 import { breather } from "./breath.js";
 import { engineBuilds } from "./builds.js";
 import { LanguageEngine } from "./engine.js";
@@ -21,14 +22,14 @@ const OF_THE_BUILD = [HealthCheckFailed, KernelError, OutputNotFinite, WorkerDie
 /**
  * @typedef {object} Files
  * @property {any} program @property {any} tokenizer @property {any} generation parsed JSON; `tokenizer`, the largest, each time it is asked for @property {Record<string, import("./load.js").Source>} sources of weights by artifact
- * @property {string} hash of the weights @property {() => void} release lets go of what is in the store
+ * @property {string} hash of the weights @property {() => Promise<import("./adapted-engine.js").Adapted | null>} adapted what the engine needs to take adapters, where it was published @property {() => void} release lets go of what is in the store
  */
 
 /** @param {any} args of `lm.load` @returns {Promise<Files>} @throws {NotCached | ModelInvalid} */
 export async function openFiles({ id, version, files, program: given, tokenizer, generation }) {
   if (files) {
     const sources = Object.fromEntries(Object.entries(files).map(([name, blob]) => [name, { blob }]));
-    return { program: given, tokenizer, generation, sources, hash: crypto.randomUUID(), release() {} };
+    return { program: given, tokenizer, generation, sources, hash: crypto.randomUUID(), adapted: async () => null, release() {} };
   }
   const record = await readKey(modelKey(id, version));
   if (!record) throw new NotCached(`${id} ${version} is not in this browser's storage. Pull the model first.`, { id, version });
@@ -38,7 +39,8 @@ export async function openFiles({ id, version, files, program: given, tokenizer,
     const [a, b, c] = await Promise.all(DESCRIBED.map((name) => document(id, name, artifacts[name])));
     const program = a();
     const sources = Object.fromEntries(Object.entries(artifacts).map(([name, { merkleRoot }]) => [name, { root: merkleRoot }]));
-    return { program, get tokenizer() { return b(); }, generation: c(), sources: onlyWeights(sources, program), hash: artifacts.model.merkleRoot, release };
+    const adapted = async () => (artifacts.adapted ? (await document(id, "adapted", artifacts.adapted))() : null);
+    return { program, get tokenizer() { return b(); }, generation: c(), sources: onlyWeights(sources, program), hash: artifacts.model.merkleRoot, adapted, release };
   } catch (error) {
     release();
     throw error;
@@ -82,6 +84,7 @@ export class Model {
     const offers = await engineBuilds(setting.urls, setting);
     const model = new Model(setting, offers);
     model.engine = await model.#next();
+    await model.adapters.renew(model.engine);
     if (model.engine.vocabulary) model.scheduler = new Scheduler({ ...model.#parts(), breath: model.breath, recover: (error) => model.recover(error) });
     return model;
   }
@@ -90,13 +93,14 @@ export class Model {
   constructor(setting, offers) {
     this.setting = setting;
     this.offers = offers;
+    this.adapters = new Adapters(() => setting.files.adapted());
     /** @type {LanguageEngine} */ this.engine = /** @type {any} */ (null);
   }
 
   #parts() {
-    const { engine, engine: { capacity } } = this;
+    const { engine, engine: { capacity }, adapters } = this;
     this.pages = new Pages({ pages: capacity.pages, page: capacity.page, copy: (from, to) => engine.copyPage(from, to) });
-    return { engine, pages: this.pages };
+    return { engine: adapters.engine, pages: this.pages };
   }
 
   /** An engine on the first build that works; those that do not are given up. @returns {Promise<LanguageEngine>} */
@@ -149,7 +153,7 @@ export class Model {
    * @throws it, when it is not the build's fault or none is left
    */
   recover(error) {
-    return (this.#recovery ??= this.#replace(error).finally(() => { this.#recovery = null; }));
+    return (this.#recovery ??= this.adapters.alone(() => this.#replace(error)).finally(() => { this.#recovery = null; }));
   }
 
   /** @param {Error} error */
@@ -158,6 +162,7 @@ export class Model {
       this.#giveUp(error);
       this.engine.dispose();
       this.engine = await this.#next();
+      await this.adapters.renew(this.engine);
       this.setting.emit({ status: "recovered", abort: this.engine.abortWord });
       return this.#parts();
     } catch (last) {

@@ -15,12 +15,13 @@ const GREEDY = 1;
  * @property {number} repetitionPenalty divides (multiplies negative) logits of tokens seen; 1: none @property {number} frequencyPenalty per time seen
  * @property {number} presencePenalty once for a token seen @property {number} seed whole, below 2^53
  *
- * @typedef {Sampling & {maxTokens: number, stopSequences: string[], contextPolicy: "stop" | "shift"}} Options
+ * @typedef {Sampling & {maxTokens: number, stopSequences: string[], contextPolicy: "stop" | "shift", adapters: import("./adapters.js").Wish[]}} Options
  */
 
 const whole = (/** @type {number} */ low, high = Number.MAX_SAFE_INTEGER) => ({ expected: `a whole number from ${low}${high === Number.MAX_SAFE_INTEGER ? "" : ` to ${high}`}`, test: (/** @type {any} */ v) => Number.isSafeInteger(v) && v >= low && v <= high });
 const between = (/** @type {number} */ low, /** @type {number} */ high) => ({ expected: `a number from ${low} to ${high}`, test: (/** @type {any} */ v) => typeof v === "number" && v >= low && v <= high });
 const TEXTS = { expected: "a list of texts that are not empty", test: (/** @type {any} */ v) => Array.isArray(v) && v.every((text) => typeof text === "string" && text !== "") };
+const WISHES = { expected: "a list of {id, scale} with scales from -100 to 100", test: (/** @type {any} */ v) => Array.isArray(v) && v.every((wish) => typeof wish?.id === "string" && between(-100, 100).test(wish.scale)) };
 
 /** Option → [default, what it may be]. The seed is drawn when none is given, and reported. @type {Record<keyof Options, [any, {expected: string, test: (v: any) => boolean}]>} */
 const OPTIONS = {
@@ -34,6 +35,7 @@ const OPTIONS = {
   presencePenalty: [0, between(-100, 100)],
   seed: [undefined, whole(0)],
   stopSequences: [[], TEXTS],
+  adapters: [[], WISHES],
   contextPolicy: ["stop", { expected: '"stop" or "shift"', test: (v) => v === "stop" || v === "shift" }],
 };
 

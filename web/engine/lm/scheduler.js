@@ -5,7 +5,7 @@
  * A sequence is its tokens: what the cache holds of them can be dropped at any time and computed anew. So one that must give way for lack of
  * pages, or that meets a broken engine, waits and goes on later, with the same tokens.
  */
-import { ContextFull, Disposed, EmptyText, InvalidOption } from "../../sdk/errors.js";
+import { ContextFull, Disposed, EmptyText, InvalidOption, OutputNotFinite } from "../../sdk/errors.js";
 import { breather } from "./breath.js";
 import { rowOf } from "./sampling.js";
 
@@ -13,7 +13,7 @@ import { rowOf } from "./sampling.js";
  * @typedef {object} Batch one run; row i of all lists belongs together
  * @property {number[]} tokens @property {number[]} positions @property {number[]} sequences index into `pages`
  * @property {number[]} wanted rows whose logits are wanted @property {number[][]} pages of each sequence, in the order of positions
- * @property {{words: Uint32Array, history: number[]}[]} sampling one per wanted row
+ * @property {{words: Uint32Array, history: number[]}[]} sampling one per wanted row @property {import("./adapters.js").Mix[]} adapters of each sequence
  *
  * @typedef {object} Engine
  * @property {{rows: number, wanted: number, sequences: number, context: number}} capacity @property {number} vocabulary
@@ -21,7 +21,7 @@ import { rowOf } from "./sampling.js";
  *
  * @typedef {object} Request
  * @property {number[]} tokens the prompt, at least one @property {import("./sampling.js").Options} options @property {Set<number>} eos tokens that end an answer
- * @property {string} key for the pages: weights and adapters @property {number} [keep] leading tokens that a shifted context keeps
+ * @property {string} key for the pages: weights and adapters @property {import("./adapters.js").Mix} [adapters] @property {number} [keep] leading tokens that a shifted context keeps
  * @property {(token: number) => boolean} onToken true: that is enough @property {(loaded: number, total: number) => void} [onPrefill]
  * @property {AbortSignal} [signal]
  *
@@ -152,8 +152,39 @@ export class Scheduler {
     const shares = this.#plan();
     if (!shares.length) return;
     const before = this.now();
-    const picked = this.engine.run(batchOf(shares));
+    const picked = this.#run(shares);
     if (picked) this.#settle(shares, picked, this.now() - before);
+  }
+
+  /** @param {Share[]} shares */
+  #run(shares) {
+    try {
+      return this.engine.run(batchOf(shares));
+    } catch (error) {
+      if (!(error instanceof OutputNotFinite) || !this.#blame(shares)) throw error;
+      return null; // the others run again
+    }
+  }
+
+  /** Numbers too large to be told from a broken build's, but an adapter's: whose requests fail alone too are rejected. @param {Share[]} shares @returns {boolean} whether there are any */
+  #blame(shares) {
+    const guilty = shares.filter((share) => share.sequence.request.adapters?.length && !this.#finite(share));
+    for (const { sequence } of guilty) {
+      this.#leave(sequence);
+      sequence.reject(new OutputNotFinite("With these adapters and scales the model gives numbers that are not finite. Lower the scale, or train the adapter anew with a lower learning rate.", {}));
+    }
+    return guilty.length > 0;
+  }
+
+  /** @param {Share} share */
+  #finite(share) {
+    try {
+      this.engine.run(batchOf([share]));
+      return true;
+    } catch (error) {
+      if (error instanceof OutputNotFinite) return false;
+      throw error;
+    }
   }
 
   #admit() {
@@ -260,7 +291,7 @@ export function fairShares(sequences, rows) {
 
 /** @param {Share[]} shares @returns {Batch} */
 function batchOf(shares) {
-  /** @type {Batch} */ const batch = { tokens: [], positions: [], sequences: [], wanted: [], pages: [], sampling: [] };
+  /** @type {Batch} */ const batch = { tokens: [], positions: [], sequences: [], wanted: [], pages: [], sampling: [], adapters: [] };
   shares.forEach(({ sequence, sequence: { tokens, computed, request, drawn }, count }, index) => {
     for (let at = computed; at < computed + count; at++) {
       batch.tokens.push(tokens[at]);
@@ -268,6 +299,7 @@ function batchOf(shares) {
       batch.sequences.push(index);
     }
     batch.pages.push(/** @type {import("./pages.js").Lease} */ (sequence.lease).pages);
+    batch.adapters.push(request.adapters ?? []);
     if (computed + count < tokens.length) return;
     batch.wanted.push(batch.tokens.length - 1);
     batch.sampling.push(rowOf(request.options, drawn, tokens));

@@ -8,6 +8,7 @@ import { TextTokenizer } from "../../text/tokenizer.js";
 import { embed } from "./embed.js";
 import { evaluate } from "./evaluate.js";
 import { generate } from "./generate.js";
+import { readSources } from "./load.js";
 import { Model, openFiles } from "./model.js";
 
 /** @type {any} */ let config = null;
@@ -53,7 +54,7 @@ const handlers = {
   },
   async "lm.generate"(args, context) {
     const { model, ...rest } = able("scheduler", "generate");
-    return generate({ ...rest, key: model.setting.files.hash, scheduler: /** @type {any} */ (model.scheduler) }, args, context);
+    return generate({ ...rest, key: model.setting.files.hash, adapters: model.adapters, scheduler: /** @type {any} */ (model.scheduler) }, args, context);
   },
   async "lm.embed"({ texts }, { signal, emit: say }) {
     const { model, tokenizer } = able("dimensions", "embed");
@@ -64,11 +65,16 @@ const handlers = {
   },
   "lm.encode": ({ text, special = false }) => ({ tokens: current().tokenizer.encode(text, { special }) }),
   "lm.decode": ({ tokens }) => ({ text: current().tokenizer.decode(tokens) }),
-  async "lm.logits"({ tokens }, { signal }) {
-    const { model } = able("scheduler", "tell logits");
-    const logits = await evaluate(model, tokens, { signal });
+  async "lm.logits"({ tokens, adapters = [] }, { signal }) {
+    const { model, model: { pages, breath } } = able("scheduler", "tell logits");
+    const held = await model.adapters.acquire(adapters);
+    const logits = await evaluate({ engine: model.adapters.engine, pages, breath }, tokens, { signal, adapters: held.mix }).finally(held.release);
     return transferring(logits, [logits.buffer]);
   },
+  "lm.adapters.load": (args) => able("scheduler", "take adapters").model.adapters.load(args),
+  "lm.adapters.unload": ({ id }) => able("scheduler", "take adapters").model.adapters.unload(id),
+  "lm.adapters.list": () => able("scheduler", "take adapters").model.adapters.list(),
+  "lm.source": ({ ranges }) => readSources(current().model.setting.files.sources, ranges),
   "lm.memory": () => current().model.memory(),
   "lm.clear"() {
     current().model.pages?.clear();
