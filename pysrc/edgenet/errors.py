@@ -218,6 +218,10 @@ class ProgramTooLarge(InvalidProgram, code="program_too_large"):
     """A Program, or the memory it asks for, is larger than the engine can have; nothing was allocated."""
 
 
+class ProgramMismatch(InvalidProgram, code="program_mismatch"):
+    """A Program cannot run beside the loaded one: its weights, its cache or its states are others; `part` says which."""
+
+
 class TokenizerInvalid(InputError, code="tokenizer_invalid"):
     """A model's tokenizer is of a kind that EdgeNet does not know, or contradicts itself."""
 

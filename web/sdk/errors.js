@@ -170,6 +170,8 @@ export const UnknownOp = failure("UnknownOp", "program_unknown_op", InvalidProgr
 export const OpsetUnsupported = failure("OpsetUnsupported", "program_opset", InvalidProgram);
 /** A Program, or the memory it asks for, is larger than the engine can have; nothing was allocated. */
 export const ProgramTooLarge = failure("ProgramTooLarge", "program_too_large", InvalidProgram);
+/** A Program cannot run beside the loaded one: its weights, its cache or its states are others; `part` says which. */
+export const ProgramMismatch = failure("ProgramMismatch", "program_mismatch", InvalidProgram);
 /** A model's tokenizer is of a kind that EdgeNet does not know, or contradicts itself. */
 export const TokenizerInvalid = failure("TokenizerInvalid", "tokenizer_invalid", InputError);
 /** The model has no chat template; complete a prompt with it instead. */
