@@ -7,7 +7,7 @@ norms of queries and keys. Names follow llama.cpp's converter.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..errors import MissingTensor, WrongTensorShape
@@ -19,13 +19,16 @@ from .metadata import Metadata
 
 @dataclass
 class Build:
-    """A graph under construction. `values`: numbers of the small tensors that the graph itself depends on (rope factors)."""
+    """A graph under construction, of a model that runs. `values`: numbers of the small tensors that the graph itself depends on (rope
+    factors); `stream`: what passed from layer to layer. Subclasses build the same architectures for another purpose (training.py).
+    """
 
     graph: Graph
     header: object
     config: Config
     context: int
     values: Mapping[str, Sequence[float]]
+    stream: list[Tensor] = field(default_factory=list)
 
     def has(self, name: str) -> bool:
         return name in self.header.tensors
@@ -40,6 +43,26 @@ class Build:
             Metadata(self.header.metadata), self.config.rotary, self.context, self.values
         )
         return self.graph.constant("rope", rates), magnitude
+
+    # --- what depends on the purpose
+    def adapted(self, y: Tensor, x: Tensor, site: str) -> Tensor:
+        """The result y of a matrix and rows x, with what adapters add to it. `site`: the weight's name less `.weight`."""
+        return y
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, layer: int, **mask) -> Tensor:
+        """Causal attention of one layer. `mask`: scale, window, softcap."""
+        c, places = self.config, (self.ids("positions"), self.ids("sequences"))
+        shape = {"layer": layer, "kv_heads": c.kv_heads, "head_dim": c.head}
+        self.graph.kv_store(k, v, *places, **shape)
+        return self.graph.attention(q, *places, heads=c.heads, **mask, **shape)
+
+    def wanted(self, x: Tensor) -> Tensor:
+        """The rows whose output is wanted."""
+        return self.graph.rows(x, self.ids("wanted", "m"))
+
+    def head(self, x: Tensor, name: str) -> None:
+        """The graph's outputs, from the last rows x and the matrix `name` of the vocabulary."""
+        self.graph.output("logits", logits(self, x, name, self.config.vocabulary))
 
 
 # --- weights
@@ -67,7 +90,8 @@ def linear(b: Build, x: Tensor, name: str, out: int, width: int, first: int = 0,
     """x @ w.T, and the bias when the file has one. `first`, `of`: where in a fused matrix of how many rows the `out` rows begin."""
     part = {"first": first, "of": of}
     bias = weight(b, f"{name}.bias", out, **part) if b.has(f"{name}.bias") else None
-    return b.graph.matmul(x, weight(b, f"{name}.weight", out, width, **part), bias)
+    w = weight(b, f"{name}.weight", out, width, **part)
+    return b.adapted(b.graph.matmul(x, w, bias), x, w.name.replace(".weight", ""))
 
 
 def rms(b: Build, x: Tensor, name: str, width: int = 0, heads: int = 1) -> Tensor:
@@ -105,17 +129,12 @@ def turned(b: Build, x: Tensor, heads: int, style: str) -> Tensor:
 
 def attention(b: Build, x: Tensor, layer: int, style: str, window: int = 0, scale: float = 0.0) -> Tensor:
     """Causal attention of one layer over rows x, with its output matrix. `window` 0: sees all; `scale` 0: the configuration's."""
-    c, g, at = b.config, b.graph, f"blk.{layer}."
-    positions, sequences = b.ids("positions"), b.ids("sequences")
+    c, at = b.config, f"blk.{layer}."
     q, k, v = projections(b, x, at)
     if b.has(f"{at}attn_q_norm.weight"):
         q, k = rms(b, q, f"{at}attn_q_norm", c.head, c.heads), rms(b, k, f"{at}attn_k_norm", c.head, c.kv_heads)
     q, k = turned(b, q, c.heads, style), turned(b, k, c.kv_heads, style)
-    shape = {"layer": layer, "kv_heads": c.kv_heads, "head_dim": c.head}
-    g.kv_store(k, v, positions, sequences, **shape)
-    y = g.attention(
-        q, positions, sequences, heads=c.heads, scale=scale or c.scale, window=window, softcap=c.score_cap, **shape
-    )
+    y = b.attend(q, k, v, layer, scale=scale or c.scale, window=window, softcap=c.score_cap)
     return linear(b, y, f"{at}attn_output", c.width, c.heads * c.head)
 
 
@@ -145,7 +164,13 @@ def plain(b: Build, x: Tensor, at: str, act: str) -> Tensor:
 # --- the whole
 def wanted_rows(b: Build, x: Tensor, layer: int) -> Tensor:
     """After the last layer's attention only the rows whose output is wanted go on: the rest of a prefill is not worth computing."""
-    return b.graph.rows(x, b.ids("wanted", "m")) if layer == b.config.layers - 1 else x
+    return b.wanted(x) if layer == b.config.layers - 1 else x
+
+
+def logits(b: Build, x: Tensor, name: str, out: int, first: int = 0) -> Tensor:
+    """Logits of `out` tokens of the vocabulary from `first` on, capped where the model caps them."""
+    y = linear(b, x, name, out, b.config.width, first, b.config.vocabulary)
+    return b.graph.softcap(y, b.config.logit_cap) if b.config.logit_cap else y
 
 
 def decoder(b: Build, layer: Callable[[Build, Tensor, int], Tensor], norm: Norm = rms, scale: float = 1.0) -> None:
@@ -153,7 +178,7 @@ def decoder(b: Build, layer: Callable[[Build, Tensor, int], Tensor], norm: Norm 
     c, g = b.config, b.graph
     x = g.embed(weight(b, "token_embd.weight", c.vocabulary, c.width), b.ids("tokens"), scale)
     for i in range(c.layers):
+        b.stream.append(x)
         x = layer(b, x, i)
-    head = "output" if b.has("output.weight") else "token_embd"
-    logits = linear(b, norm(b, x, "output_norm"), head, c.vocabulary, c.width)
-    g.output("logits", g.softcap(logits, c.logit_cap) if c.logit_cap else logits)
+    b.stream.append(x)
+    b.head(norm(b, x, "output_norm"), "output" if b.has("output.weight") else "token_embd")

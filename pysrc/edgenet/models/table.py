@@ -40,6 +40,16 @@ def build(header, values: Mapping[str, Sequence[float]] | None = None, context: 
 
     Raises UnknownArchitecture, TensorValuesNeeded, MetadataMissing, MetadataContradicts, MissingTensor, WrongTensorShape, NotSupported.
     """
+    return built(Build, header, values, context).graph
+
+
+def built(
+    kind: Callable[..., Build],
+    header,
+    values: Mapping[str, Sequence[float]] | None = None,
+    context: int = 2048,
+) -> Build:
+    """What `build` gives the graph of, for the purpose that is the kind's. Raises as `build` does."""
     name = Metadata(header.metadata).architecture
     if name not in ARCHITECTURES:
         raise UnknownArchitecture(
@@ -52,6 +62,6 @@ def build(header, values: Mapping[str, Sequence[float]] | None = None, context: 
             f"The graph depends on the numbers of {', '.join(missing)}: pass them as values.",
             tensors=missing,
         )
-    b = Build(Graph(name), header, config.read(header), context, values or {})
+    b = kind(Graph(name), header, config.read(header), context, values or {})
     ARCHITECTURES[name](b)
-    return b.graph
+    return b
