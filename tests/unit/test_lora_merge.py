@@ -6,10 +6,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from edgenet.errors import AdapterMismatch, InvalidOption
+from edgenet.errors import AdapterMismatch, InvalidOption, NotFinite
 from edgenet.lora import ties
 from edgenet.lora.low_rank import Factors, angle, inner, refit_dense, refit_sum, tiles
-from edgenet.lora.merge import STRATEGIES, MergeOptions, merge_modules
+from edgenet.lora.strategies import STRATEGIES, MergeOptions, merge_modules
 
 OUT, IN = 60, 47
 
@@ -227,6 +227,13 @@ def test_a_randomised_refit_finds_what_has_a_low_rank_exactly():
 def test_a_matrix_of_zeros_has_no_error():
     refit = refit_dense(np.zeros((5, 9), np.float32), 2, 1)
     assert not dense(refit.factors).any() and refit.relative == 0
+
+
+@pytest.mark.parametrize("strategy", ["ties", "dare_linear", "dare_ties"])
+def test_deltas_beyond_f32_are_refused_by_name(strategy):
+    huge = ONE._replace(A=ONE.A * np.float32(1e30), B=ONE.B * np.float32(1e30))
+    with pytest.raises(NotFinite):
+        merged(huge, TWO, strategy=strategy)
 
 
 def test_a_sum_keeps_small_parts_beside_large_ones():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgenet.lora.low_rank import Factors
-from edgenet.lora.merge import MergeOptions, merge_modules
+from edgenet.lora.strategies import MergeOptions, merge_modules
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "merging.json").read_text("utf-8"))
 # PEFT's name → ours, and what its weights must sum to: it takes them as they are, we divide them by their sum (or, in a mean, their mean).

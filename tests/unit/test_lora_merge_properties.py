@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgenet.lora.low_rank import Factors, angle, inner, refit_dense, refit_sum
-from edgenet.lora.merge import STRATEGIES, MergeOptions, merge_modules
+from edgenet.lora.strategies import STRATEGIES, MergeOptions, merge_modules
 from edgenet.lora.ties import trimming
 
 SIDES = st.integers(1, 40)

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import NotFinite
+
 OVERSAMPLE, POWER = 10, 3  # extra directions and power iterations of the randomised SVD
 TILE = 1 << 16  # weights that work on rows of a dense matrix takes at once
 
@@ -27,7 +29,8 @@ class Factors(NamedTuple):
 
     def rows(self, part: slice) -> np.ndarray:
         """These rows of the matrix, f32 (rows, in). The same rows asked for again are the same bits."""
-        return np.float32(self.scale) * (self.B[part] @ self.A)
+        with np.errstate(over="ignore", invalid="ignore"):  # `refit_dense` refuses what became infinite
+            return np.float32(self.scale) * (self.B[part] @ self.A)
 
 
 class Refit(NamedTuple):
@@ -80,7 +83,11 @@ def refit_sum(terms: Iterable[tuple[float, Factors]], rank: int) -> Refit:
 
 
 def refit_dense(dense: np.ndarray, rank: int, seed, *, oversample: int = OVERSAMPLE, power: int = POWER) -> Refit:
-    """Nearly the best factors of `rank` for an f32 (out, in) matrix. `seed`: what `numpy.random.default_rng` takes."""
+    """Nearly the best factors of `rank` for an f32 (out, in) matrix. `seed`: what `numpy.random.default_rng` takes. Raises NotFinite."""
+    parts = list(tiles(dense.shape))
+    norm = math.sqrt(sum(_energy(dense[part]) for part in parts))
+    if not math.isfinite(norm):
+        raise NotFinite("What the adapters add together is beyond f32: their factors or weights are too large.")
     probes = min(rank + oversample, *dense.shape)
     found = dense @ np.random.default_rng(seed).standard_normal((dense.shape[1], probes), np.float32)
     for _ in range(power):
@@ -88,8 +95,6 @@ def refit_dense(dense: np.ndarray, rank: int, seed, *, oversample: int = OVERSAM
     base = _orthonormal(found)
     u, sizes, v = np.linalg.svd(base.T @ dense, full_matrices=False)
     kept = _balanced(base @ u[:, :rank], sizes[:rank], v[:rank], rank)
-    parts = list(tiles(dense.shape))
-    norm = math.sqrt(sum(_energy(dense[part]) for part in parts))
     return Refit(kept, norm, math.sqrt(sum(_energy(dense[part] - kept.rows(part)) for part in parts)))
 
 

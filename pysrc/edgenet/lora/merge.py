@@ -1,213 +1,106 @@
-"""Several adapters of one base made into one: a table of strategies, module by module. NumPy; runs anywhere.
-
-Every strategy works on what the adapters add, the deltas `scale * B @ A`: averaging A and B apart would bring in products B_i A_j that
-nobody trained. The merged delta is refitted to one rank and the error of that is reported. At most one module's delta is dense at a time.
-"""
+"""Several adapters of one base made into one adapter, with the error of the refit. NumPy; runs anywhere. The strategies: `strategies.py`."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from zlib import crc32
+from asyncio import sleep
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-import numpy as np
+from ..errors import AdapterMismatch
+from .adapter import Adapter, config_of
+from .low_rank import Factors, Refit
+from .strategies import STRATEGIES, Masks, MergeOptions, merge_modules
 
-from ..errors import AdapterMismatch, InvalidOption
-from ..options import Check, between, check_options, one_of, positive, whole
-from .config import MOST_RANK
-from .low_rank import Factors, Refit, angle, nothing, refit_dense, refit_sum
-from .ties import ELECTIONS, Join, dropping, joined, random_mask, summed, trimming
-
-MOST_ADAPTERS = 16
-STRAIGHT = 1e-6  # below this sine of the angle, slerp goes straight
-# What DARE keeps: (module, number of the adapter, rows) → bool (rows, in).
-Masks = Callable[[str, int, slice], np.ndarray]
+MOST_NAME = 100
+Show = Callable[[int, int, str], None]  # (done, of how many, what was done last)
 
 
-# --- strategies: a module's deltas, one per adapter → the merged one, refitted
-@dataclass(frozen=True)
-class _Module:
-    """One module's share of the work. `shares`: the adapters' weights as the strategy takes them."""
+class Merged(NamedTuple):
+    """The new adapter, and JSON data that tells how it came about.
 
-    name: str
-    deltas: list[Factors]
-    shares: list[float]
-    rank: int
-    options: "MergeOptions"
-    masks: Masks | None
+    report: `strategy`, its options, `weights` as they counted, `rank` (the largest), `adapters` [{name, id, checksum}], and the relative
+    Frobenius error of the refit: `error` of all modules together, `modules` {path: error}.
+    """
 
-    @property
-    def seed(self) -> list[int]:
-        return [self.options.seed, crc32(self.name.encode())]
+    adapter: Adapter
+    report: dict
 
 
-def _sum(m: _Module) -> Refit:
-    return refit_sum(zip(m.shares, m.deltas, strict=True), m.rank)
+async def merge(
+    adapters: Sequence[Adapter],
+    options: MergeOptions | None = None,
+    *,
+    name: str = "",
+    show: Show = lambda done, total, module: None,
+    masks: Masks | None = None,
+) -> Merged:
+    """One adapter out of several of the same base. Work is on what they add; a module that one lacks counts as zero there.
+
+    Unequal ranks, scales and modules are welcome. The result's scale is 1 (`lora_alpha` = r). Can be cancelled between two modules.
+    `masks` replaces what DARE draws. Raises AdapterMismatch for adapters of different bases, InvalidOption for what the strategy cannot do.
+    """
+    options = options or MergeOptions()
+    _require_one_base(adapters)
+    steps = merge_modules([deltas_of(adapter) for adapter in adapters], options, masks)
+    total, made = len({path for adapter in adapters for path in adapter.tensors}), {}
+    show(0, total, "")
+    for path, made[path] in steps:
+        show(len(made), total, path)
+        await sleep(0)
+    report = _report(adapters, options, made)
+    return Merged(_adapter(adapters, name or _name(adapters, options), made, report), report)
 
 
-def _slerp(m: _Module) -> Refit:
-    """Shoemake 1985 on flattened deltas; straight where they point the same or opposite ways, or one is zero."""
-    u, t = m.options.interpolation, angle(*m.deltas)
-    straight = math.sin(t) < STRAIGHT
-    weights = (1 - u, u) if straight else (math.sin((1 - u) * t) / math.sin(t), math.sin(u * t) / math.sin(t))
-    return refit_sum(zip(weights, m.deltas, strict=True), m.rank)
+def deltas_of(adapter: Adapter) -> dict[str, Factors]:
+    """{module: what the adapter adds there}."""
+    return {path: Factors(A, B, adapter.scale(path)) for path, (A, B) in adapter.tensors.items()}
 
 
-def _ties(m: _Module) -> Refit:
-    if _alike(m.deltas):  # trimming is against interference, and here is none: the adapter comes back whole
-        return refit_sum([(m.options.scaling, m.deltas[0])], m.rank)
-    return _dense(m, [trimming(delta, m.options.density) for delta in m.deltas], ELECTIONS[m.options.sign])
+def _require_one_base(adapters: Sequence[Adapter]) -> None:
+    """An adapter that names no base is judged by its shapes alone, later."""
+    for what in ("base_id", "family"):
+        named = {value: adapter.name for adapter in adapters if (value := getattr(adapter, what))}
+        if len(named) > 1:
+            (one, first), (other, second) = list(named.items())[:2]
+            raise AdapterMismatch(
+                f"The adapters {first!r} and {second!r} are of different base models ({what} {one[:12]} and {other[:12]}). "
+                "Merge adapters that were trained on the same model.",
+                wanted=one,
+                found=other,
+            )
 
 
-def _dare_linear(m: _Module) -> Refit:
-    return _dense(m, _dropping(m), summed)
-
-
-def _dare_ties(m: _Module) -> Refit:
-    return _dense(m, _dropping(m), ELECTIONS[m.options.sign])
-
-
-def _dense(m: _Module, cuts, join: Join) -> Refit:
-    merged = joined(m.deltas, cuts, join, m.shares)
-    merged *= np.float32(m.options.scaling)
-    return refit_dense(merged, m.rank, m.seed)
-
-
-def _dropping(m: _Module) -> list:
-    density, width = m.options.density, m.deltas[0].shape[1]
-
-    def mask_of(number: int):
-        if m.masks:
-            return lambda rows: m.masks(m.name, number, rows)
-        return lambda rows: random_mask([*m.seed, number], density, width, rows)
-
-    return [dropping(mask_of(number), density) for number in range(len(m.deltas))]
-
-
-def _alike(deltas: Sequence[Factors]) -> bool:
-    first = deltas[0]
-    return all(
-        d.scale == first.scale and np.array_equal(d.A, first.A) and np.array_equal(d.B, first.B) for d in deltas[1:]
+def _adapter(adapters: Sequence[Adapter], name: str, made: dict[str, Refit], report: dict) -> Adapter:
+    tensors = {path: (refit.factors.A, refit.factors.B) for path, refit in made.items()}
+    ranks = {path: len(A) for path, (A, _) in tensors.items()}
+    told = {key: value for key, value in report.items() if key != "modules"}
+    return Adapter(
+        config_of(ranks, dict.fromkeys(ranks, 1.0)),
+        tensors,
+        name=name,
+        base_id=next((a.base_id for a in adapters if a.base_id), ""),
+        base_sha256=_shared([a.base_sha256 for a in adapters]),
+        family=next((a.family for a in adapters if a.family), ""),
+        metadata={"merge": told},
     )
 
 
-@dataclass(frozen=True)
-class Strategy:
-    """A row of the table. `uses`: the options that mean something to it; `normalised`: whether weights are divided by their sum."""
-
-    merge: Callable[[_Module], Refit]
-    uses: tuple[str, ...] = ("weights",)
-    adapters: tuple[int, int] = (1, MOST_ADAPTERS)
-    normalised: bool = True
-
-
-STRATEGIES = {
-    "average": Strategy(_sum, ()),
-    "weighted": Strategy(_sum),
-    "task_arithmetic": Strategy(_sum, normalised=False),
-    "slerp": Strategy(_slerp, ("interpolation",), (2, 2)),
-    "ties": Strategy(_ties, ("weights", "density", "scaling", "sign", "seed")),
-    "dare_linear": Strategy(_dare_linear, ("weights", "density", "seed")),
-    "dare_ties": Strategy(_dare_ties, ("weights", "density", "scaling", "sign", "seed")),
-}
+def _report(adapters: Sequence[Adapter], options: MergeOptions, made: dict[str, Refit]) -> dict:
+    norm, error = (math.hypot(*(getattr(refit, what) for refit in made.values())) for what in ("norm", "error"))
+    used = {option: getattr(options, option) for option in STRATEGIES[options.strategy].uses if option != "weights"}
+    return {
+        "strategy": options.strategy,
+        **used,
+        "weights": options.shares(len(adapters)),
+        "rank": max(len(refit.factors.A) for refit in made.values()),
+        "adapters": [{"name": a.name, "id": a.id, "checksum": a.checksum} for a in adapters],
+        "error": error / norm if norm else 0.0,
+        "modules": {path: refit.relative for path, refit in made.items()},
+    }
 
 
-# --- options
-_WEIGHT = between(-1000, 1000)
-_CHECKS: dict[str, Check] = {
-    "strategy": one_of(*STRATEGIES),
-    "weights": (
-        f"None, or for each adapter {_WEIGHT[0]}",
-        lambda v: v is None or isinstance(v, tuple) and all(map(_WEIGHT[1], v)),
-    ),
-    "interpolation": between(0, 1),
-    "density": positive(1),
-    "scaling": positive(10),
-    "sign": one_of(*ELECTIONS),
-    "rank": (f"None, or a whole number from 1 to {MOST_RANK}", lambda v: v is None or whole(1, MOST_RANK)[1](v)),
-    "seed": whole(0),
-}
+def _name(adapters: Sequence[Adapter], options: MergeOptions) -> str:
+    return f"{' + '.join(adapter.name for adapter in adapters)} ({options.strategy})"[:MOST_NAME]
 
 
-@dataclass(frozen=True)
-class MergeOptions:
-    """How adapters are merged. Raises InvalidOption, also where an option is set that the strategy has no use for.
-
-    weights: one per adapter (None: all 1), divided by their sum, none below 0; for task_arithmetic as they are.
-    interpolation: slerp's way from the first adapter (0) to the second (1).
-    density: the share of each delta that is kept: the largest by size (ties), a random choice (dare: 1 - its p).
-    scaling, sign: what ties multiplies its result by; whether a sign is elected by mass ("total") or by number ("frequency").
-    rank: of the result; None: the largest of the adapters'. seed: of DARE's choice and of the randomised SVD.
-    """
-
-    strategy: str = "weighted"
-    weights: tuple[float, ...] | None = None
-    interpolation: float = 0.5
-    density: float = 0.5
-    scaling: float = 1.0
-    sign: str = "total"
-    rank: int | None = None
-    seed: int = 42
-
-    def __post_init__(self):
-        check_options(self, _CHECKS)
-        uses = STRATEGIES[self.strategy].uses
-        for f in fields(self):
-            if f.name not in ("strategy", "rank", *uses) and getattr(self, f.name) != f.default:
-                raise InvalidOption(
-                    f"{self.strategy} has no use for {f.name}, which is {getattr(self, f.name)!r}. Leave it out; "
-                    f"it takes {', '.join((*uses, 'rank'))}.",
-                    option=f.name,
-                )
-
-    def shares(self, count: int) -> list[float]:
-        """What each of `count` adapters counts. Raises InvalidOption for a number of adapters or weights that cannot be."""
-        strategy = STRATEGIES[self.strategy]
-        least, most = strategy.adapters
-        if not least <= count <= most:
-            wanted = f"{least}" if least == most else f"{least} to {most}"
-            raise InvalidOption(f"{self.strategy} merges {wanted} adapters; {count} were given.", count=count)
-        weights = self.weights or (1.0,) * count
-        if len(weights) != count:
-            raise InvalidOption(f"There are {count} adapters and {len(weights)} weights; give one each.", count=count)
-        if not strategy.normalised:
-            return list(weights)
-        if min(weights) < 0 or not sum(weights):
-            raise InvalidOption(
-                f"{self.strategy} divides weights by their sum: none may be below 0 and one must be above; found "
-                f"{', '.join(f'{w:g}' for w in weights)}. Only task_arithmetic takes them as they are.",
-                option="weights",
-            )
-        return [w / sum(weights) for w in weights]
-
-
-# --- merging
-def merge_modules(
-    sources: Sequence[Mapping[str, Factors]], options: MergeOptions, masks: Masks | None = None
-) -> Iterator[tuple[str, Refit]]:
-    """(module, merged and refitted delta) one by one; `sources`: each adapter's deltas by module, a missing one being zero.
-
-    `masks` replaces what DARE draws. Raises InvalidOption, AdapterMismatch where a module has two shapes; both before the first result.
-    """
-    shares, shapes = options.shares(len(sources)), _shapes(sources)
-    rank = options.rank or max((len(f.A) for source in sources for f in source.values()), default=1)
-
-    def merged():
-        for name, shape in shapes.items():
-            deltas = [source.get(name) or nothing(shape) for source in sources]
-            yield name, STRATEGIES[options.strategy].merge(_Module(name, deltas, shares, rank, options, masks))
-
-    return merged()
-
-
-def _shapes(sources: Sequence[Mapping[str, Factors]]) -> dict[str, tuple[int, int]]:
-    """The shape of every module that any of them has, in the order in which they are met."""
-    shapes: dict[str, tuple[int, int]] = {}
-    for number, source in enumerate(sources, 1):
-        for name, delta in source.items():
-            if shapes.setdefault(name, delta.shape) != delta.shape:
-                raise AdapterMismatch(
-                    f"Adapter {number} adds a matrix of shape {delta.shape} to {name}, another one {shapes[name]}: they are of "
-                    "different models. Merge adapters of one base.",
-                    module=name,
-                )
-    return shapes
+def _shared(values: list[str]) -> str:
+    return values[0] if len(set(values)) == 1 else ""
