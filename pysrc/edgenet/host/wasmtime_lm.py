@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..errors import KernelTrap, ModelInvalid, ModelTooLarge, WrongLength
+from ..errors import KernelTrap, ModelInvalid, WrongLength
 from ..formats.types import TYPES as FILE_TYPES
 from ..graph import Program
-from ..graph.program import Weight
+from ..graph.program import Buffer, Weight
 from ..kernels.codes import code_name
 from ..kernels.lm import layouts
-from ..kernels.lm.record import CONTROL_BYTES, Plan, align, plan, view
+from ..kernels.lm.record import CONTROL_BYTES, Plan, plan, view
 from ..kernels.lm.table import op
+from ..run.beside import Slice, judge_beside, state_bytes
 from ..run.face import Weights
-from ..run.hosted import DTYPES, Hosted
+from ..run.heap import Heap
+from ..run.hosted import DTYPES, Held, Hosted
+from .lm_memory import LIMIT, STAGING, Added, place_beside, plan_memory
 from .wasmtime_engine import PAGE, Instance, WasmtimeRuntime, _Revived
 
-LIMIT = (1 << 32) - PAGE  # what 32-bit WebAssembly addresses, less the page that engines refuse
-STAGING = 1 << 20  # bytes of a weight repacked at once
 SLOTS_AT = 192  # byte of the slots in the control words
 
 
@@ -63,50 +64,12 @@ class LmKernels:
         return code, {n: view(row.arg(n), values, self.instance.read(at[n].offset, at[n].size)) for n in row.outputs()}
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where everything lies in the engine's memory: planned once from the Program, before anything is written."""
+@dataclass
+class _Held(Held):
+    """`at`: where its records and regions lie."""
 
-    control: int
-    program: int
-    regions: dict[str, int]
-    weights: tuple[int, ...]
-    layouts: tuple[layouts.Layout, ...]
-    staging: int  # over arena and cache, which are empty while weights come
-    end: int
-
-
-def kept_layout(weight: Weight) -> layouts.Layout:
-    """How the engine keeps a weight; one of a single axis is f32."""
-    return layouts.LAYOUTS["f32"] if len(weight.shape) == 1 else layouts.layout_of(weight.type)
-
-
-def plan_memory(program: Program, base: int) -> Places:
-    """Lay a Program out above `base`. Raises ModelTooLarge, with the numbers."""
-    end = align(base)
-
-    def place(size: int) -> int:
-        nonlocal end
-        at, end = end, align(end + size)
-        return at
-
-    forms = tuple(kept_layout(w) for w in program.weights)
-    control, code = place(CONTROL_BYTES), place(4 * (2 + sum(3 + 2 * len(i.arguments) for i in program.code)))
-    constants = place(program.regions["constants"])
-    pairs = zip(program.weights, forms, strict=True)
-    weights = tuple(place(layouts.bytes(f.name, *(1, *w.shape)[-2:])) for w, f in pairs)
-    staging = end
-    regions = {"constants": constants, "arena": place(program.regions["arena"]), "kv": place(program.regions["kv"])}
-    groups = (f.rows * (w.bytes // (1, *w.shape)[-2]) for w, f in zip(program.weights, forms, strict=True))
-    end = max(end, staging + max(STAGING, *groups, 0))
-    if end > LIMIT:
-        raise ModelTooLarge(
-            f"{program.name} needs {end} bytes of engine memory, of which {program.regions['kv']} are the cache for a context of "
-            f"{program.capacity.context}; WebAssembly has {LIMIT}. Take a smaller quantization, or a smaller context.",
-            needed=end,
-            limit=LIMIT,
-        )
-    return Places(control, code, regions, weights, forms, staging, end)
+    program: Program | None = None
+    at: Added | None = None
 
 
 class WasmtimeLm(Hosted):
@@ -122,6 +85,16 @@ class WasmtimeLm(Hosted):
         self._runtime, self._module, self._budget = runtime, runtime.compile(data), budget
         self._instance: Instance | None = None
 
+    @property
+    def program(self) -> Program:
+        """The loaded one."""
+        return self._of(None).program
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of the engine's whole memory."""
+        return self._instance.bytes if self._instance else 0
+
     async def load(self, program: Program, weights: Weights) -> None:
         """Take a Program, judged first, and its weights. Raises InvalidProgram, ModelTooLarge, WrongLength, ModelInvalid."""
         program.validate()
@@ -129,15 +102,46 @@ class WasmtimeLm(Hosted):
         it = self._instance = Instance(self._runtime, self._module, "The engine module", pages, self._budget)
         at = self.places = plan_memory(program, it.heap_base)
         it.reserve(at.end)
-        self._memory = np.frombuffer(it.memory.get_buffer_ptr(it.store), np.uint8)  # memory grows no more from here on
+        self.held = {None: _Held(program.capacity.slots, program=program, at=Added(at.program, at.regions))}
+        self._heap = Heap(at.end)
+        self._see()
         for weight, address, form in zip(program.weights, at.weights, at.layouts, strict=True):
             self._repack(weight, address, form, *weights(weight.name))
-        self._memory[at.regions["arena"] : at.end] = 0
-        it.write(at.regions["constants"], program.constants)
-        addresses = {**at.regions, "weights": at.weights}
-        it.write(at.program, struct.pack("<I", at.control) + program.lower(addresses, [f.code for f in at.layouts]))
-        self.program, self.most = program, program.capacity.slots
-        self.buffers = {b.name: (self._view(b), b.shape) for b in program.buffers}
+        self._memory[at.staging : at.end] = 0
+        self._fill(self.held[None], [Slice(i, 0) for i in range(len(program.weights))])
+
+    async def add(self, programs: Mapping[str, Program]) -> None:
+        """Take more Programs, judged first, over the same weights and cache."""
+        slices = judge_beside(programs, self.program, self.held)
+        added = place_beside(programs, self._heap, self.places.regions["kv"])
+        self._instance.reserve(self._heap.end)
+        self.held.update({n: _Held(p.capacity.slots, program=p, at=added[n]) for n, p in programs.items()})
+        self._see()
+        for name, program in programs.items():
+            for region, size in (("arena", program.regions["arena"]), ("state", state_bytes(programs.values()))):
+                first = added[name].regions[region] or 0
+                self._memory[first : first + size] = 0
+            self._fill(self.held[name], slices[name])
+
+    def _fill(self, held: _Held, weights: Sequence[Slice]) -> None:
+        """Constants and records, where they lie."""
+        it, at = self._instance, self.places
+        it.write(held.at.regions["constants"], held.program.constants)
+        addresses = {**held.at.regions, "weights": [at.weights[w.index] + w.offset for w in weights]}
+        records = held.program.lower(addresses, [at.layouts[w.index].code for w in weights])
+        it.write(held.at.code, struct.pack("<I", at.control) + records)
+
+    def _free(self, held: _Held) -> None:
+        self._heap.give(held.at.code)
+        state = held.at.regions["state"]
+        if state is not None and sum(h.at.regions["state"] == state for h in self.held.values()) == 1:
+            self._heap.give(state)
+
+    def _see(self) -> None:
+        """Views of all buffers, anew: a memory that grew is another array."""
+        self._memory = np.frombuffer(self._instance.memory.get_buffer_ptr(self._instance.store), np.uint8)
+        for held in self.held.values():
+            held.buffers = {b.name: (self._view(held, b), b.shape) for b in held.program.buffers}
 
     def _repack(self, weight: Weight, address: int, form: layouts.Layout, kind: str, raw: bytes) -> None:
         """A weight's bytes to the engine's layout, some groups of rows at a time through the staging buffer."""
@@ -162,40 +166,40 @@ class WasmtimeLm(Hosted):
                     weight=weight.name,
                 )
 
-    def _view(self, buffer) -> np.ndarray:
-        shape = [self.most[s] if isinstance(s, str) else s for s in buffer.shape]
-        at, size = self.places.regions[buffer.region] + buffer.offset, 4 * int(np.prod(shape))
+    def _view(self, held: _Held, buffer: Buffer) -> np.ndarray:
+        shape = [held.most[s] if isinstance(s, str) else s for s in buffer.shape]
+        at, size = held.at.regions[buffer.region] + buffer.offset, 4 * int(np.prod(shape))
         return self._memory[at : at + size].view(DTYPES[buffer.dtype]).reshape(shape)
 
-    async def run(self, **slots: int) -> None:
+    async def run(self, program: str | None = None, **slots: int) -> None:
         """Run once. Raises InvalidOption, KernelTrap (a kernel's code, e.g. for a token id out of range), or a trap's error."""
-        sizes = self._sizes(slots)
-        self._instance.write(self.places.control + SLOTS_AT, struct.pack(f"<{len(sizes)}I", *sizes.values()))
+        held = self._sizes(program, slots)
+        self._instance.write(self.places.control + SLOTS_AT, struct.pack(f"<{len(held.sizes)}I", *held.sizes.values()))
         try:
-            code = self._instance.call("run", self.places.program, 0, 1)
+            code = self._instance.call("run", held.at.code, 0, 1)
         finally:
             if self._instance.dead:
-                self._free()
+                self._lose()
         if code:
             raise KernelTrap(
-                f"A kernel of {self.program.name} returned {code} ({code_name(code)}). Check token ids, positions and pages.",
+                f"A kernel of {held.program.name} returned {code} ({code_name(code)}). Check token ids, positions and pages.",
                 returned=code,
                 name=code_name(code),
             )
 
     def copy_page(self, source: int, target: int) -> None:
         """Copy a page of keys and values in every layer, for a host that shares pages and must write to one."""
-        self._ready()
         for part in self.program.caches():
             at, size = self.places.regions["kv"] + part["offset"], part["page"]
             self._memory[at + target * size : at + (target + 1) * size] = self._memory[
                 at + source * size : at + (source + 1) * size
             ]
 
-    def _free(self) -> None:
-        self.buffers = self._memory = self._instance = None  # views first: the store owns the memory
+    def _lose(self) -> None:
+        self.held = {}
+        self._memory = self._instance = None  # views first: the store owns the memory
 
     async def dispose(self) -> None:
         """Free the engine's memory."""
         await super().dispose()
-        self._free()
+        self._lose()

@@ -1,0 +1,101 @@
+"""Where a Program, its weights and what is added beside it lie in an engine's memory. Runs anywhere. Twin of `web/engine/lm/memory.js`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import ModelTooLarge
+from ..graph import Program
+from ..graph.program import Weight
+from ..kernels.lm import layouts
+from ..kernels.lm.record import CONTROL_BYTES, align
+from ..run.beside import state_bytes
+from ..run.heap import Heap
+
+LIMIT = (1 << 32) - (1 << 16)  # what 32-bit WebAssembly addresses, less the page that engines refuse
+STAGING = 1 << 20  # bytes of a weight repacked at once
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where everything of the loaded Program lies: planned once, before anything is written."""
+
+    control: int
+    program: int
+    regions: dict[str, int]
+    weights: tuple[int, ...]
+    layouts: tuple[layouts.Layout, ...]
+    staging: int  # over arena, cache and state, which are empty while weights come
+    end: int
+
+
+def kept_layout(weight: Weight) -> layouts.Layout:
+    """How the engine keeps a weight; one of a single axis is f32."""
+    return layouts.LAYOUTS["f32"] if len(weight.shape) == 1 else layouts.layout_of(weight.type)
+
+
+def code_bytes(program: Program) -> int:
+    """Bytes of its records and their header, at most."""
+    return 4 * (2 + sum(3 + 2 * len(i.arguments) for i in program.code))
+
+
+def plan_memory(program: Program, base: int) -> Places:
+    """Lay a Program out above `base`. Raises ModelTooLarge, with the numbers."""
+    end = align(base)
+
+    def place(size: int) -> int:
+        nonlocal end
+        at, end = end, align(end + size)
+        return at
+
+    forms = tuple(kept_layout(w) for w in program.weights)
+    control, code = place(CONTROL_BYTES), place(code_bytes(program))
+    constants = place(program.regions["constants"])
+    pairs = zip(program.weights, forms, strict=True)
+    weights = tuple(place(layouts.bytes(f.name, *(1, *w.shape)[-2:])) for w, f in pairs)
+    staging = end
+    regions = {"constants": constants}
+    regions |= {name: place(program.regions.get(name, 0)) for name in ("arena", "kv", "state")}
+    groups = (f.rows * (w.bytes // (1, *w.shape)[-2]) for w, f in zip(program.weights, forms, strict=True))
+    end = max(end, staging + max(STAGING, *groups, 0))
+    if end > LIMIT:
+        raise ModelTooLarge(
+            f"{program.name} needs {end} bytes of engine memory, of which {program.regions['kv']} are the cache for a context of "
+            f"{program.capacity.context}; WebAssembly has {LIMIT}. Take a smaller quantization, or a smaller context.",
+            needed=end,
+            limit=LIMIT,
+        )
+    return Places(control, code, regions, weights, forms, staging, end)
+
+
+@dataclass(frozen=True)
+class Added:
+    """Where an added Program lies: its records, which begin its block, and its regions; "state" is None where it has none."""
+
+    code: int
+    regions: dict[str, int | None]
+
+
+def place_beside(programs: Mapping[str, Program], heap: Heap, kv: int) -> dict[str, Added]:
+    """Blocks for Programs added together: one for each, one for the state they share. Raises ModelTooLarge; then nothing is taken."""
+    size = state_bytes(programs.values())
+    state = heap.take(size) if size else None
+    found = {name: _added(program, heap, kv, state) for name, program in programs.items()}
+    if (needed := heap.end) > LIMIT:
+        for block in (*(a.code for a in found.values()), *([state] if size else [])):
+            heap.give(block)
+        raise ModelTooLarge(
+            f"{', '.join(programs)} need {needed} bytes of engine memory beside the model; WebAssembly has {LIMIT}."
+            " Take fewer rows, a smaller rank, or a smaller quantization.",
+            needed=needed,
+            limit=LIMIT,
+        )
+    return found
+
+
+def _added(program: Program, heap: Heap, kv: int, state: int | None) -> Added:
+    constants = align(code_bytes(program))
+    arena = constants + align(program.regions["constants"])
+    at = heap.take(arena + program.regions["arena"])
+    return Added(at, {"constants": at + constants, "arena": at + arena, "kv": kv, "state": state})
