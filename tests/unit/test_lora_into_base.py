@@ -8,7 +8,6 @@ import pytest
 
 from edgenet.errors import AdapterMismatch, UnsupportedTensorType
 from edgenet.formats.blocks import dequantize
-from edgenet.formats.gguf import read_header
 from edgenet.formats.gguf_write import Tensor, pieces
 from edgenet.lora.adapter import Adapter, base_id
 from edgenet.lora.config import LoraConfig

@@ -76,8 +76,9 @@ async def merged_into_base(
 ) -> dict:
     """Writes the GGUF file of the base with the adapter in it, in order, by `write`; `read(part, offset, length)` gives the base's bytes.
 
-    type_name: what changed matrices are quantised to; "": each to its own type. One file comes out, also of a base in several parts. Returns
-    `{tensors: [{tensor, from, to, error}], error, bytes}`: the errors are what quantising lost of the change, over the change (Frobenius).
+    type_name: what changed matrices are quantised to; "": each to its own type. One file comes out, also of a base in several parts.
+    Returns `{tensors: [{tensor, from, to, error}], error, bytes}`; an error is what quantising lost of the change, over the change
+    (Frobenius norms).
     Can be cancelled between two pieces. Raises AdapterMismatch, UnsupportedTensorType, InvalidGguf before the first byte; NotFinite.
     """
     targets = _targets(header, adapter, type_name)

@@ -1,4 +1,4 @@
-"""Several adapters of one base made into one adapter, with the error of the refit. NumPy; runs anywhere. The strategies: `strategies.py`."""
+"""Several adapters of one base made into one adapter, with the error of the refit; how: `strategies.py`. NumPy; runs anywhere."""
 
 import math
 from asyncio import sleep
