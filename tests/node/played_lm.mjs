@@ -1,5 +1,5 @@
 /** Played loader, Python and language workers: the protocol of docs/engine.md without a model. A language worker answers with the prompt's words, one at a time. */
-import { ProgramTooLarge, toData } from "../../web/sdk/errors.js";
+import { AdapterMismatch, AdapterNotFound, ProgramTooLarge, toData } from "../../web/sdk/errors.js";
 import { ModelLoader } from "../../web/sdk/loader.js";
 import { PlayedIndexedDB } from "./played_idb.mjs";
 
@@ -18,10 +18,13 @@ export class Stage {
   running = 0;
   most = 0;
   /** @type {any[]} */ compiles = [];
+  /** What Python was asked about adapters. @type {string[]} */ python = [];
   /** @type {string[]} */ said = [];
   manifest = MANIFEST;
   compiled = COMPILED;
   tooLarge = false;
+  /** Name of an adapter that workers refuse from now on. */
+  refused = "";
   /** Answers of `lm.load` beyond the usual. */
   load = {};
   /** Engine builds that never come to an end of starting. @type {string[]} */
@@ -97,7 +100,27 @@ class PythonWorker extends Played {
     const unread = files[ranges.length];
     return unread ? { wanted: [unread[0], 0, 4] } : { ...this.stage.compiled, names: files.map(([name]) => name).sort() };
   }
+
+  adapted({ files: [[name]], ranges: [range], capacity }) {
+    this.stage.python.push("adapted");
+    return range ? { document: { capacity } } : { wanted: [name, 2, 3] };
+  }
+
+  bind({ files: [[name]], ranges: [range], adapter }) {
+    this.stage.python.push("bind");
+    return range ? { bytes: ready(Object.keys(adapter).join("+")) } : { wanted: [name, 2, 3] };
+  }
 }
+
+/** Adapters of Python: it wants the beginning of the model's file first, and ends with its name. */
+const ready = (name) => {
+  const header = JSON.stringify({ __metadata__: { format: "edgenet-adapter", name } });
+  const bytes = new Uint8Array(8 + header.length);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true);
+  bytes.set(new TextEncoder().encode(header), 8);
+  return bytes;
+};
+export { ready };
 
 const turn = () => new Promise((resolve) => { setImmediate(resolve); });
 
@@ -145,6 +168,21 @@ class LanguageWorker extends Played {
     }
   }
 
+  /** @type {Map<string, any>} */ adapters = new Map();
+
+  async "lm.adapters.load"({ id, bytes, pinned, document }) {
+    const name = JSON.parse((await bytes.text()).slice(8)).__metadata__.name;
+    if (name === this.stage.refused) throw new AdapterMismatch("made for another model");
+    this.adapters.set(id ?? name, { pinned, document });
+    return { id: id ?? name, pinned };
+  }
+
+  "lm.adapters.unload"({ id }) {
+    if (!this.adapters.delete(id)) throw new AdapterNotFound(id);
+  }
+
+  "lm.adapters.list" = () => ({ adapters: [...this.adapters.keys()].map((id) => ({ id })) });
+  "lm.source" = ({ ranges = [] }) => ({ sizes: { model: 9 }, capacity: { rows: 32 }, parts: ranges.map(([, , length]) => new Uint8Array(length)) });
   "lm.encode" = ({ text }) => ({ tokens: [...text].map((c) => c.charCodeAt(0)) });
   "lm.decode" = ({ tokens }) => ({ text: String.fromCharCode(...tokens) });
   "lm.memory" = () => MEMORY;

@@ -4,7 +4,7 @@
 import { HttpStatusError, NetworkError, NotFound, PythonBootFailed, fromData, named } from "../sdk/errors.js";
 import { fromPython } from "./bridge.js";
 
-/** @typedef {"teach" | "compile"} Host */
+/** @typedef {"teach" | "compile" | "adapters"} Host */
 /**
  * @typedef {object} Python
  * @property {any} pyodide
@@ -20,6 +20,7 @@ const STEPS = ["runtime", "edgenet", "numpy"];
 const HOSTS = {
   teach: { module: "edgenet.host.browser_teach", packages: ["numpy"] },
   compile: { module: "edgenet.host.browser_compile", packages: [] },
+  adapters: { module: "edgenet.host.browser_adapters", packages: ["numpy"] },
 };
 
 /** Files whose absence Pyodide itself only warns of, and then waits forever. */

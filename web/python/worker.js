@@ -17,7 +17,7 @@ function booted({ emit }) {
   return python;
 }
 
-/** A call into one of Python's hosts. @param {"teach" | "compile"} host @param {string} name */
+/** A call into one of Python's hosts. @param {import("./boot.js").Host} host @param {string} name */
 const ask = (host, name) => async (/** @type {any} */ args, /** @type {any} */ context) => {
   const { result, buffers } = await (await booted(context)).call(host, name, args, context.emit);
   return transferring(result, buffers);
@@ -35,6 +35,8 @@ serve(/** @type {any} */ (self), {
   },
   ...Object.fromEntries(TEACHING.map((name) => [`teach.${name}`, ask("teach", name)])),
   compile: ask("compile", "compile"),
+  adapted: ask("adapters", "adapted"),
+  bind: ask("adapters", "bind"),
   async run({ code, files }, context) {
     if (!config?.options.testing?.runCode) throw new NotSupported("Running code is for EdgeNet's own tests: open the loader with testing.runCode.", {});
     const { pyodide, need } = await booted(context);

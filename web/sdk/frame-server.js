@@ -14,7 +14,7 @@ const SERVED = {
   hub: ["open", "close", "status", "events", "stop", "persist", "kernels", "kernels.run", "kernels.add"],
   loader: ["pull", "isCached", "cached", "remove", "manifest", "models", "compatibility", "verify", "usage"],
   engine: ["embed", "split", "tokens", "memory", "adapter.set", "index.put", "index.get", "index.search", "index.delete"],
-  lm: ["generate", "embed", "encode", "decode", "memory", "clear", "status"],
+  lm: ["generate", "embed", "encode", "decode", "memory", "clear", "status", "adapters.load", "adapters.unload", "adapters.list"],
   python: ["boot", "compile", ...["open", "mark", "undo", "reset", "forget", "state", "export", "import"].map((name) => `teach.${name}`)],
 };
 export const KINDS = new Set(Object.entries(SERVED).flatMap(([worker, kinds]) => kinds.map((kind) => `${worker}.${kind}`)));

@@ -2,6 +2,7 @@
  * What can be said about one generation, judged in the page before anything is sent; the table of options is the engine's. Page and Node.
  */
 import { readOptions } from "../engine/lm/sampling.js";
+import { readChoice } from "./adapters.js";
 import { EmptyBatch, NotText } from "./errors.js";
 
 /**
@@ -16,6 +17,7 @@ import { EmptyBatch, NotText } from "./errors.js";
  * @property {number} [presencePenalty] taken off once if it occurred
  * @property {number} [seed] equal seeds, prompts and options give equal texts; drawn where none is given, and told in the answer
  * @property {string | string[]} [stopSequences] the text ends before the first of these
+ * @property {import("./adapters.js").AdapterChoice | import("./adapters.js").AdapterChoice[]} [adapters] that are loaded; default: those of `session.adapters.use`; `[]`: none
  * @property {"stop" | "shift"} [contextPolicy] at a full context: end (reason "context"), or forget the oldest half and go on
  *
  * @typedef {{role: string, content: string}} Message
@@ -23,12 +25,12 @@ import { EmptyBatch, NotText } from "./errors.js";
 
 /**
  * The options with every default filled in; `null` counts as not given.
- * @param {GenerateOptions | null} [given] @returns {import("../engine/lm/sampling.js").Options}
+ * @param {GenerateOptions | null} [given] @param {{id: string, scale: number}[]} [used] adapters where none are given @returns {import("../engine/lm/sampling.js").Options}
  * @throws InvalidOption which says which option and what it takes
  */
-export function readGenerateOptions(given) {
-  const { stopSequences, ...rest } = given ?? {};
-  return readOptions({ ...rest, stopSequences: typeof stopSequences === "string" ? [stopSequences] : stopSequences });
+export function readGenerateOptions(given, used = []) {
+  const { stopSequences, adapters, ...rest } = given ?? {};
+  return readOptions({ ...rest, stopSequences: typeof stopSequences === "string" ? [stopSequences] : stopSequences, adapters: readChoice(adapters ?? used) });
 }
 
 /**

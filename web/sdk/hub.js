@@ -34,7 +34,7 @@ export class Hub {
     this.framed = framed;
     this.threads = pickThreads(options.threads);
     this.kernels = new KernelDesk(this, (code, reason, more) => this.#report(code, reason, more));
-    this.languages = new LanguageDesk(this, { report: (code, reason, more) => this.#report(code, reason, more), hear: (event) => this.#hear(event) });
+    this.languages = new LanguageDesk(this, { report: (code, reason, more) => this.#report(code, reason, more), hear: (event) => this.#hear(event), python: (kind, args, options) => this.#compile(kind, args, options) });
   }
 
   /** kind → handler, for what the Hub does itself. @type {Record<string, (args: any, options: CallOptions) => any>} */
@@ -48,7 +48,7 @@ export class Hub {
     "hub.kernels": () => this.kernels.list(),
     "hub.kernels.run": (args, options) => this.kernels.run(args, options),
     "hub.kernels.add": (args, options) => this.kernels.add(args, options),
-    "python.compile": (args, options) => this.#compile(args, options),
+    "python.compile": (args, options) => this.#compile("compile", args, options),
     "engine.adapter.set": (args, options) => this.#setAdapter(args, options),
     "engine.index.put": (args, options) => this.#indexPut(args, options),
   };
@@ -210,14 +210,15 @@ export class Hub {
 
   /**
    * Python holds more memory than many a model: when all is compiled, and it has nothing else to keep, it is ended; also
-   * when who was to send it more of a file says nothing for as long as patience lasts. @param {any} args @param {CallOptions} options
+   * when who was to send it more of a file says nothing for as long as patience lasts. @param {string} kind compile, adapted or bind @param {any} args
+   * @param {CallOptions} [options]
    */
-  async #compile(args, options) {
+  async #compile(kind, args, options = {}) {
     let wanted = false;
     this.#compiles++;
     clearTimeout(this.#idle);
     try {
-      const answer = await this.#ask("python", "compile", args, options);
+      const answer = await this.#ask("python", kind, args, options);
       wanted = "wanted" in answer;
       return answer;
     } finally {

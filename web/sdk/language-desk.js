@@ -3,6 +3,7 @@
  * It knows nothing of tokens; it knows which worker runs which kind of model, and how a cancel reaches a worker that computes.
  */
 import { connect } from "../workers/rpc.js";
+import { AdapterDesk } from "./adapter-desk.js";
 import { Disposed, NotSupported } from "./errors.js";
 import { Patience } from "./patience.js";
 import { pickThreads } from "./status.js";
@@ -12,6 +13,7 @@ import { pickThreads } from "./status.js";
 /**
  * @typedef {object} Model an open one
  * @property {"lm" | "onnx"} runtime @property {any} manifest @property {any} load arguments of `lm.load`
+ * @property {AdapterDesk} adapters that are loaded
  * @property {Promise<Live> | null} live @property {Connection | null} connection of the worker started last @property {any} info what `lm.load` answered last
  * @typedef {{patience: Patience, build: string | undefined, abort: Int32Array | undefined}} Live `build`: the engine's, started last; `abort`: the word that
  *   stops a run, where memory is shared
@@ -39,13 +41,20 @@ export class LanguageDesk {
   /** Times that a worker was replaced. */
   restarts = 0;
 
-  /** @param {{urls: import("./place.js").Urls, options: any}} hub @param {{report: (code: string, reason: string, more: object) => void, hear: (event: any) => void}} say */
-  constructor({ urls, options }, { report, hear }) {
+  /** @param {{urls: import("./place.js").Urls, options: any}} hub @param {{report: (code: string, reason: string, more: object) => void, hear: (event: any) => void, python: import("./adapter-desk.js").Ask}} say */
+  constructor({ urls, options }, { report, hear, python }) {
     this.urls = urls;
     this.options = options;
     this.report = report;
     this.hear = hear;
+    this.python = python;
   }
+
+  /** kind → what is done here beside asking the model's worker. @type {Record<string, (desk: AdapterDesk, ask: import("./adapter-desk.js").Ask, args: any, options: CallOptions) => Promise<any>>} */
+  #own = {
+    "lm.adapters.load": (desk, ask, args, options) => desk.load(ask, args, options),
+    "lm.adapters.unload": (desk, ask, { id }, options) => desk.unload(ask, id, options),
+  };
 
   /**
    * Starts a worker and loads the model in it.
@@ -57,7 +66,7 @@ export class LanguageDesk {
     const source = local ? ownFiles(local.load) : { id, version };
     const wish = runtime === "onnx" ? { threads: pickThreads(threads), dtype } : { threads: threads === "auto" ? undefined : pickThreads(threads) };
     const load = { ...source, ...wish, context: local ? undefined : context }; // a model of the user's own was compiled for the context already
-    /** @type {Model} */ const model = { runtime, manifest, load, live: null, connection: null, info: null };
+    /** @type {Model} */ const model = { runtime, manifest, load, adapters: new AdapterDesk(manifest, this.python), live: null, connection: null, info: null };
     this.#models.set(session, model);
     try {
       await this.#live(model, options);
@@ -73,6 +82,12 @@ export class LanguageDesk {
   async call(kind, { session, ...args }, options) {
     const model = this.#models.get(session);
     if (!model) throw new Disposed("This session is not open. Load the model again.", { session });
+    const ask = (/** @type {string} */ what, /** @type {any} */ of, /** @type {CallOptions} */ how = {}) => this.#ask(model, what, of, how);
+    return this.#own[kind]?.(model.adapters, ask, args, options) ?? ask(kind, args, options);
+  }
+
+  /** @param {Model} model @param {string} kind @param {any} args @param {CallOptions} options */
+  async #ask(model, kind, args, options) {
     const live = await unless(options.signal, this.#live(model, {}));
     const release = stopAtOnce(live, options.signal);
     try {
@@ -147,7 +162,7 @@ export class LanguageDesk {
     await patience.connection.call("configure", { urls: this.urls, options: JSON.parse(JSON.stringify(this.options)) }, { onEvent });
     const { abort, ...answer } = await patience.call("lm.load", model.load, { signal: options.signal, onEvent });
     Object.assign(live, { abort, build: answer.build });
-    if (model.info) this.#restarted(model);
+    if (model.info) await this.#restarted(model, live);
     model.info = answer;
     return live;
   }
@@ -164,8 +179,9 @@ export class LanguageDesk {
     };
   }
 
-  /** @param {Model} model */
-  #restarted({ manifest: { id } }) {
+  /** @param {Model} model @param {Live} live */
+  async #restarted({ manifest: { id }, adapters }, { patience }) {
+    await adapters.restore((kind, args) => patience.call(kind, args), (adapter, error) => this.report("adapter_lost", `The adapter "${adapter}" of ${id} could not be loaded again: ${error.message}`, { id, adapter }));
     this.restarts++;
     this.report("engine_restarted", `The worker of ${id} stopped and was started again; the model was loaded from where it came.`, { id });
   }

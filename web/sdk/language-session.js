@@ -2,6 +2,7 @@
  * Sessions of models that a language worker runs: generating, chatting, tokens; vectors where the model is an encoder. Page.
  */
 import { InvalidOption } from "./errors.js";
+import { SessionAdapters } from "./adapters.js";
 import { cosine, filled } from "./embedding-session.js";
 import { readGenerateOptions, readMessages } from "./generate-options.js";
 import { progressTo } from "./progress.js";
@@ -30,9 +31,11 @@ import { streamOf } from "./stream.js";
 const TEXT = ["generate", "generateStream", "chat", "chatStream", "complete", "stream"];
 const TOKENS = ["encode", "decode", "countTokens"];
 /** model type → operations. */
-const OPERATIONS = new Map([["text-generation", [...TEXT, ...TOKENS, "clearKVCache"]], ["embedding", ["embed", "embedBatch", "similarity", ...TOKENS]]]);
+const OPERATIONS = new Map([["text-generation", [...TEXT, ...TOKENS, "clearKVCache", "adapters"]], ["embedding", ["embed", "embedBatch", "similarity", ...TOKENS]]]);
 
 export class LanguageSession extends InferenceSession {
+  #adapters = new SessionAdapters(this);
+
   /** @param {import("./loader.js").ModelLoader} loader @param {any} opened */
   constructor(loader, opened) {
     super(loader, opened);
@@ -40,6 +43,11 @@ export class LanguageSession extends InferenceSession {
   }
 
   get operations() { return OPERATIONS.get(this.type) ?? []; }
+
+  get adapters() {
+    this.#can("adapters");
+    return this.#adapters;
+  }
 
   /** Goes on with `prompt`; answers what was added. @param {string} prompt @param {GenerateOptions} [options] @param {CallOptions} [call] @returns {Promise<string>} */
   async generate(prompt, options, call) {
@@ -128,13 +136,13 @@ export class LanguageSession extends InferenceSession {
   /** @param {string} operation @param {Input} input @param {GenerateOptions} [options] @param {CallOptions} [call] @returns {Promise<Completion>} */
   async #complete(operation, input, options, call) {
     this.#can(operation);
-    return this.#generate(readInput(input), readGenerateOptions(options), () => {}, call);
+    return this.#generate(readInput(input), readGenerateOptions(options, this.#adapters.used), () => {}, call);
   }
 
   /** @param {string} operation @param {Input} input @param {GenerateOptions} [options] @param {CallOptions} [call] @returns {CompletionStream} */
   #stream(operation, input, options, call = {}) {
     this.#can(operation);
-    const [what, how] = [readInput(input), readGenerateOptions(options)];
+    const [what, how] = [readInput(input), readGenerateOptions(options, this.#adapters.used)];
     return streamOf((onPiece, signal) => this.#generate(what, how, onPiece, { ...call, signal }), call.signal);
   }
 

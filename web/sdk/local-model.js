@@ -8,6 +8,7 @@ import { sha256, toHex } from "../trust/bytes.js";
 import { CHUNK_SIZE, chunkCount, leafHash, merkleRoot } from "../trust/merkle.js";
 import { blobAt, openUrl } from "./download.js";
 import { InvalidOption } from "./errors.js";
+import { withRanges } from "./ranges.js";
 import { VERSION } from "./version.js";
 
 /** @typedef {import("../workers/rpc.js").CallOptions} CallOptions @typedef {{name: string, size: number, read: (offset: number, length: number) => Promise<Uint8Array>}} Readable */
@@ -105,17 +106,11 @@ function localModel(files, { program, tokenizer, generation, names, root }) {
   return { manifest, load: { files: Object.fromEntries(parts.map(([artifact, , file]) => [artifact, file])), program, tokenizer, generation } };
 }
 
-/** Python asks for the ranges it must see, one by one: headers in growing windows, then perhaps a few short tensors. @param {Readable[]} files @param {How} how @returns {Promise<Compiled>} */
+/** Python wants to see headers in growing windows, then perhaps a few short tensors. @param {Readable[]} files @param {How} how @returns {Promise<Compiled>} */
 async function compiledFrom(files, { context, compile, signal, onEvent }) {
   onEvent({ status: "progress", phase: "compile", file: files[0].name });
-  /** @type {[string, number, Uint8Array][]} */ const ranges = [];
-  for (;;) {
-    const answer = await compile({ files: files.map(({ name, size }) => [name, size]), ranges, context }, { signal, onEvent });
-    if (!("wanted" in answer)) return answer;
-    const [name, offset, length] = answer.wanted;
-    const file = /** @type {Readable} */ (files.find((one) => one.name === name));
-    ranges.push([name, offset, await file.read(offset, length)]);
-  }
+  const read = (/** @type {string} */ name, /** @type {number} */ offset, /** @type {number} */ length) => /** @type {Readable} */ (files.find((one) => one.name === name)).read(offset, length);
+  return withRanges((ranges) => compile({ files: files.map(({ name, size }) => [name, size]), ranges, context }, { signal, onEvent }), read);
 }
 
 /** Content identity: the Merkle root over chunks of 1 MiB, as a manifest has it; of several files, over one after the other. @param {Blob} file @param {{signal?: AbortSignal, onEvent: (event: any) => void}} how */
@@ -145,7 +140,7 @@ async function remember(key, made, store) {
 }
 
 /** A dropped folder's files by path below it. @param {any} files @returns {Record<string, Blob>} */
-function byPath(files) {
+export function byPath(files) {
   if (typeof files[Symbol.iterator] !== "function") return files;
   const rows = [...files].map((file) => [file.webkitRelativePath?.split("/").slice(1).join("/") || file.name, file]);
   return Object.fromEntries(rows);

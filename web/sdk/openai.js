@@ -9,7 +9,7 @@ import { InvalidOption, NotText } from "./errors.js";
 /** Parameter → the engine's option. @type {Record<string, keyof GenerateOptions>} */
 const SAMPLING = {
   max_tokens: "maxTokens", max_completion_tokens: "maxTokens", temperature: "temperature", top_p: "topP", top_k: "topK", min_p: "minP", stop: "stopSequences", seed: "seed",
-  frequency_penalty: "frequencyPenalty", presence_penalty: "presencePenalty", repetition_penalty: "repetitionPenalty",
+  frequency_penalty: "frequencyPenalty", presence_penalty: "presencePenalty", repetition_penalty: "repetitionPenalty", adapters: "adapters",
 };
 /** The API's own defaults where they differ from the engine's: no truncation unless asked for. @type {GenerateOptions} */
 const DEFAULTS = { temperature: 1, topP: 1, topK: 0, minP: 0 };
@@ -26,16 +26,23 @@ const FINISH = { stop: "stop", length: "length", context: "length", abort: "abor
 
 /**
  * @param {any} request @param {string} own the parameter that only this call has
- * @returns {{options: GenerateOptions, n: number, stream: boolean, withUsage: boolean}} @throws InvalidOption
+ * @returns {{model: any, options: GenerateOptions, n: number, stream: boolean, withUsage: boolean}} @throws InvalidOption
  */
 function readRequest(request, own) {
   const given = Object.entries(request ?? {}).filter(([, value]) => value !== null && value !== undefined);
   const refused = given.filter(([name, value]) => ![own, ...SHARED].includes(name) && !Object.hasOwn(SAMPLING, name) && !NEUTRAL[name]?.(value)).map(([name]) => name);
   if (refused.length) throw new InvalidOption(`EdgeNet does not support ${refused.join(", ")} here. Leave it out. Supported: ${[own, ...SHARED, ...Object.keys(SAMPLING)].join(", ")}.`, { unsupported: refused });
   const options = { ...DEFAULTS, ...Object.fromEntries(given.filter(([name]) => Object.hasOwn(SAMPLING, name)).map(([name, value]) => [SAMPLING[name], value])) };
-  const { n, stream, stream_options } = Object.fromEntries(given);
+  const { model, n, stream, stream_options } = Object.fromEntries(given);
   if (n !== undefined && !(Number.isInteger(n) && n >= 1 && n <= MAX_CHOICES)) throw new InvalidOption(`n cannot be ${n}. It takes a whole number from 1 to ${MAX_CHOICES}.`, { option: "n" });
-  return { options, n: n ?? 1, stream: stream === true, withUsage: stream_options?.include_usage === true };
+  return { model, options, n: n ?? 1, stream: stream === true, withUsage: stream_options?.include_usage === true };
+}
+
+/** As servers of several adapters have it: `model` names one of the session's after its own id, "id:adapter". @param {InferenceSession} session @param {any} model @param {GenerateOptions} options @returns {GenerateOptions} */
+function withAdapter({ id }, model, options) {
+  if (typeof model !== "string" || !model.startsWith(`${id}:`)) return options;
+  if (options.adapters !== undefined) throw new InvalidOption("Name adapters in the model or in the field adapters, not in both.", { option: "adapters" });
+  return { ...options, adapters: model.slice(id.length + 1) };
 }
 
 /** Each choice draws with a seed of its own, the first with the one given. @param {GenerateOptions} options @param {number} i */
@@ -80,8 +87,9 @@ const TEXT = { prefix: "cmpl", object: "text_completion", chunk: "text_completio
  * @param {InferenceSession} session @param {Shape} shape @param {import("./language-session.js").Input[]} inputs one choice each
  * @param {ReturnType<typeof readRequest>} request @param {AbortSignal} [signal]
  */
-async function answer(session, shape, inputs, { options, n, stream, withUsage }, signal) {
-  const head = { id: `${shape.prefix}-${crypto.randomUUID()}`, created: Math.floor(Date.now() / 1000), model: session.id };
+async function answer(session, shape, inputs, { model, options: given, n, stream, withUsage }, signal) {
+  const options = withAdapter(session, model, given);
+  const head = { id: `${shape.prefix}-${crypto.randomUUID()}`, created: Math.floor(Date.now() / 1000), model: options === given ? session.id : model };
   if (stream) {
     const streams = inputs.map((input, i) => session.stream(input, seeded(options, i), { signal }));
     return chunks(shape, streams, { ...head, object: shape.chunk }, withUsage ? n : 0);

@@ -92,6 +92,8 @@ export class InferenceSession {
   async encode(text, options) { return this.refuse("encode"); }
   /** @param {number[]} tokens @returns {Promise<string>} */
   async decode(tokens) { return this.refuse("decode"); }
+  /** @returns {import("./adapters.js").SessionAdapters} */
+  get adapters() { return this.refuse("adapters"); }
   /** @returns {Promise<void>} */
   async clearKVCache() { return this.refuse("clearKVCache"); }
 

@@ -74,7 +74,10 @@ const handlers = {
   "lm.adapters.load": (args) => able("scheduler", "take adapters").model.adapters.load(args),
   "lm.adapters.unload": ({ id }) => able("scheduler", "take adapters").model.adapters.unload(id),
   "lm.adapters.list": () => able("scheduler", "take adapters").model.adapters.list(),
-  "lm.source": ({ ranges }) => readSources(current().model.setting.files.sources, ranges),
+  async "lm.source"({ ranges }) {
+    const { model: { setting: { files }, engine } } = current();
+    return { ...(await readSources(files.sources, ranges)), capacity: engine.program.capacity };
+  },
   "lm.memory": () => current().model.memory(),
   "lm.clear"() {
     current().model.pages?.clear();
