@@ -66,20 +66,33 @@ class Disk:
 
     def write(self, path: Path, data: bytes, mode: int = 0o644) -> None:
         """Replace or make a file; a reader sees the old bytes or all of the new ones. Makes missing folders."""
+        with self.writing(path, mode) as put:
+            put(data)
+
+    @contextmanager
+    def writing(self, path: Path, mode: int = 0o644):
+        """As `write`, of a file that comes in pieces: `put(data)` inside the block. If the block fails, nothing changes."""
         path = Path(path)
         with named(path, "write"):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-            try:
-                with os.fdopen(handle, "wb") as out:
-                    self._put(out.fileno(), data)
+        try:
+            with os.fdopen(handle, "wb") as out:
+
+                def put(data):
+                    with named(path, "write"):
+                        self._put(out.fileno(), data)
+
+                yield put
+                with named(path, "write"):
                     os.fsync(out.fileno())
+            with named(path, "write"):
                 os.chmod(part, mode)
                 os.replace(part, path)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(part)
-                raise
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(part)
+            raise
 
     def write_at(self, path: Path, offset: int, data) -> None:
         """Write bytes at an offset and flush them to the device before returning."""
