@@ -47,7 +47,7 @@ from .fields import (
 )
 from .manifest import check_schema_version, key_id, parse, signature_field, signed_payload
 
-SIGN_MANIFEST, SIGN_KERNELS, REVOKE = "sign-manifest", "sign-kernels", "revoke"
+SIGN_MANIFEST, SIGN_KERNELS, SIGN_ADAPTER, REVOKE = "sign-manifest", "sign-kernels", "sign-adapter", "revoke"
 
 _TRUST = (Field("keys", list_of(OBJECT, 1), True),)
 _KEY = (
@@ -155,7 +155,7 @@ async def accept_revocations(data, trust: Trust, previous: Revocations, now: flo
     if signature["timestamp"] != fresh.document["issuedAt"]:
         raise RevocationsInvalid("revocations.json: the signature's timestamp must be issuedAt; sign the list again")
     payload = _unsigned(fresh.document)
-    await _check_signature(payload, signature, trust, previous, REVOKE, now, verify)
+    await check_signature(payload, signature, trust, previous, REVOKE, now, verify)
     _check_sequence(fresh, previous)
     return fresh
 
@@ -186,7 +186,7 @@ async def verify_manifest(
         return Verdict(manifest, "unsigned")
     signature = _signature_of(manifest, "manifest")
     payload = signed_payload(manifest, signature["timestamp"])
-    key = await _check_signature(payload, signature, trust, revocations, SIGN_MANIFEST, now, verify)
+    key = await check_signature(payload, signature, trust, revocations, SIGN_MANIFEST, now, verify)
     for error in _withdrawn(manifest, revocations) + _outlived(manifest, now):
         raise error
     return Verdict(manifest, "signed", key.key_id)
@@ -226,7 +226,8 @@ async def verify_detached(data: bytes, signature: str, trust: Trust, revocations
 
 
 # --- judgements: each returns the errors it would raise --------------------------------------------------------------
-async def _check_signature(payload, signature, trust, revocations, capability, now, verify) -> Key:
+async def check_signature(payload, signature, trust, revocations, capability, now, verify) -> Key:
+    """The key of `trust` whose `signature` (a checked SIGNATURE object) covers the bytes `payload`. Raises a TrustError."""
     name = signature["keyId"]
     key = trust.keys.get(name)
     if key is None:

@@ -20,7 +20,10 @@ from .config import MOST_RANK, LoraConfig
 from .names import places
 
 MAX_MODULES = 10_000
-NAME = Check("1 to 100 characters, none of them a control character", lambda v: isinstance(v, str) and 0 < len(v) <= 100 and v.isprintable())
+NAME = Check(
+    "1 to 100 characters, none of them a control character",
+    lambda v: isinstance(v, str) and 0 < len(v) <= 100 and v.isprintable(),
+)
 _PATH = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 _HASH_OR_NONE = Check("empty or 64 lower-case hex digits", lambda v: v == "" or SHA256.test(v))
 _TEXT = Check("a text of at most 200 characters", lambda v: isinstance(v, str) and len(v) <= 200)
@@ -55,7 +58,9 @@ class Adapter:
         if self.signature is not None:
             check_fields(self.signature, SIGNATURE, "the adapter's signature", InvalidAdapter)
         if not 0 < len(self.tensors) <= MAX_MODULES:
-            raise InvalidAdapter(f"The adapter {self.name!r} adapts {len(self.tensors)} modules; 1 to {MAX_MODULES} can be.")
+            raise InvalidAdapter(
+                f"The adapter {self.name!r} adapts {len(self.tensors)} modules; 1 to {MAX_MODULES} can be."
+            )
         for module, pair in self.tensors.items():
             _check_factors(self.config, module, *pair)
 
@@ -80,7 +85,9 @@ class Adapter:
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 hex of the weights: canonical JSON `[[path, shape of A, shape of B], …]` by path, then A and B as f32 little endian in that order."""
+        """SHA-256 hex of the weights: canonical JSON `[[path, shape of A, shape of B], …]` by path, then in that order A and B,
+        f32 little endian.
+        """
         rows = [(path, *self.tensors[path]) for path in sorted(self.tensors)]
         digest = sha256(canonicalize([[path, list(A.shape), list(B.shape)] for path, A, B in rows]))
         for _, A, B in rows:
@@ -91,7 +98,7 @@ class Adapter:
     @property
     def statement(self) -> dict:
         """All that decides what it does to a model, as JSON data: base, family, checksum, the scale of each module."""
-        scales = {path: self.scale(path) for path in self.tensors}
+        scales = {path: float(np.float32(self.scale(path))) for path in self.tensors}
         return {"base_id": self.base_id, "checksum": self.checksum, "family": self.family, "scales": scales}
 
     @cached_property
@@ -111,13 +118,19 @@ def _check_factors(config: LoraConfig, module: str, A: np.ndarray, B: np.ndarray
         raise InvalidAdapter(f"{module[:80]!r} is no path of a module, such as model.layers.0.self_attn.q_proj.")
     rank = config.rank_of(module)
     if A.dtype != np.float32 or B.dtype != np.float32 or A.ndim != 2 or B.ndim != 2:
-        raise InvalidAdapter(f"{module}: A and B must be float32 matrices, found {A.dtype} {A.shape} and {B.dtype} {B.shape}.")
+        raise InvalidAdapter(
+            f"{module}: A and B must be float32 matrices, found {A.dtype} {A.shape} and {B.dtype} {B.shape}."
+        )
     if not len(A) == B.shape[1] == rank <= MOST_RANK or not A.size or not B.size:
         raise InvalidAdapter(
-            f"{module}: with rank {rank} A is ({rank}, in) and B (out, {rank}); found {A.shape} and {B.shape}.", module=module
+            f"{module}: with rank {rank} A is ({rank}, in) and B (out, {rank}); found {A.shape} and {B.shape}.",
+            module=module,
         )
     if not (np.isfinite(A).all() and np.isfinite(B).all()):
-        raise NotFinite(f"{module}: the factors hold NaN or an infinity. The training went wrong; get another adapter.", module=module)
+        raise NotFinite(
+            f"{module}: the factors hold NaN or an infinity. The training went wrong; get another adapter.",
+            module=module,
+        )
 
 
 def base_id(header) -> str:
@@ -154,7 +167,8 @@ def _commonest(values: Iterable):
 
 
 def _tidy(value: float) -> float:
-    return int(value) if float(value).is_integer() else value
+    value = float(f"{value:.12g}")  # a rank's square root came and went
+    return int(value) if value.is_integer() else value
 
 
 def _pattern(values: Mapping, usual) -> dict:
@@ -173,7 +187,10 @@ def require_base(adapter: Adapter, header) -> None:
     told = differences(adapter, header)
     if not told and adapter.base_id in ("", found):
         return
-    why = "; ".join(told[:3]) or "where it adapts, the sizes agree, but other tensors of that model differ (its vocabulary, for one)"
+    why = (
+        "; ".join(told[:3])
+        or "where it adapts, the sizes agree, but other tensors of that model differ (its vocabulary, for one)"
+    )
     raise AdapterMismatch(
         f"The adapter {adapter.name!r} was made for another base model than this {header.architecture} model: {why}. "
         "Load the model it was trained on, or train it anew.",
@@ -194,7 +211,9 @@ def differences(adapter: Adapter, header) -> list[str]:
             continue
         wanted = (found[module][0].width, sum(place.last - place.first for place in found[module]))
         if (A.shape[1], len(B)) != wanted:
-            told.append(f"{module} takes {A.shape[1]} numbers to {len(B)}, and in this model {wanted[0]} to {wanted[1]}")
+            told.append(
+                f"{module} takes {A.shape[1]} numbers to {len(B)}, and in this model {wanted[0]} to {wanted[1]}"
+            )
     return told
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from ..errors import AdapterMismatch
-from .adapter import Adapter, config_of, require_base
+from .adapter import Adapter, base_id, config_of, require_base
 from .config import LoraConfig
 from .names import Place, places
 from .safetensors import write
@@ -68,12 +68,18 @@ def used(A: np.ndarray, B: np.ndarray) -> Factors:
 
 
 def engine_bytes(adapter: Adapter, header) -> bytes:
-    """The safetensors file that the engine loads for this header: `<site>.lora_a` (r, in), `<site>.lora_b` (out, r) with the scale in it, f32.
+    """The safetensors file that the engine loads for this header: f32 `<site>.lora_a` (r, in), `<site>.lora_b` (out, r) with the scale.
 
     Its metadata: `format` "edgenet-adapter", `id`, `name`, `base_id`, `base_sha256`, `family`, `checksum`. Raises AdapterMismatch.
     """
     bound = bind(adapter, header)
-    about = {"format": FORMAT, "id": adapter.id, "name": adapter.name, "base_id": adapter.base_id, "base_sha256": adapter.base_sha256}
+    about = {
+        "format": FORMAT,
+        "id": adapter.id,
+        "name": adapter.name,
+        "base_id": base_id(header),
+        "base_sha256": adapter.base_sha256,
+    }
     about |= {"family": header.architecture, "checksum": adapter.checksum}
     return write(dict(_named(bound)), about)
 

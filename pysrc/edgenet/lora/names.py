@@ -52,11 +52,16 @@ MODULES: dict[str, dict[str, str]] = {
     "bert": _BERT,
 }
 PERMUTED = {"llama", "mistral"}  # architectures whose converter sorts the rows of q and k
-FUSED = {"attn_qkv": ("attn_q", "attn_k", "attn_v"), "ffn_up": ("ffn_gate", "ffn_up")}  # tensors that may hold several parts
+FUSED = {
+    "attn_qkv": ("attn_q", "attn_k", "attn_v"),
+    "ffn_up": ("ffn_gate", "ffn_up"),
+}  # tensors that may hold several parts
 _LAYER = {"bert": "encoder.layer."}
 _DECODER_LAYER = "model.layers."
 # What other programs put around a path: wrappers of training libraries, and names of the model as a whole.
-_WRAPPERS = re.compile(r"(^|\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|module)(?=\.)")
+_WRAPPERS = re.compile(
+    r"(^|\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|module)(?=\.|$)"
+)
 _OUTER = re.compile(
     r"(?:base_model\.model\.)*(?:(?:model\.)?(?:language_model\.)?(?:model\.)?(?=layers\.\d)|(?:bert\.)?(?=encoder\.layer\.\d))?"
 )
@@ -104,7 +109,9 @@ def places(header) -> dict[str, tuple[Place, ...]]:
     name = header.architecture
     if name not in MODULES:
         known = ", ".join(MODULES)
-        raise UnknownArchitecture(f"EdgeNet adapts {known}; the model is of the architecture {name[:60]!r}.", known=list(MODULES))
+        raise UnknownArchitecture(
+            f"EdgeNet adapts {known}; the model is of the architecture {name[:60]!r}.", known=list(MODULES)
+        )
     config, found = sizes_of.read(header), {}
     if name in PERMUTED and config.head % 2:
         raise MetadataContradicts(f"Heads of {config.head} values cannot turn in pairs, as those of {name} do.")

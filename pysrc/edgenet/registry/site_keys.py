@@ -6,7 +6,7 @@ from pathlib import Path
 from ..errors import KeyUntrusted
 from ..fields import time_text, to_base64
 from ..manifest import key_id
-from ..trust import REVOKE, SIGN_KERNELS, SIGN_MANIFEST, parse_trust, sign_revocations
+from ..trust import REVOKE, SIGN_ADAPTER, SIGN_KERNELS, SIGN_MANIFEST, parse_trust, sign_revocations
 
 KEY_PATH = "~/.config/edgenet/signing-key.pem"  # the site's own key: the build and the command line sign with the same
 KEY_YEARS = 5
@@ -38,7 +38,7 @@ def trust_entry(public_key: bytes, dates: dict[str, str]) -> dict:
         "publicKey": to_base64(public_key),
         "notBefore": dates["notBefore"],
         "notAfter": dates["notAfter"],
-        "capabilities": [SIGN_MANIFEST, SIGN_KERNELS, REVOKE],
+        "capabilities": [SIGN_MANIFEST, SIGN_KERNELS, SIGN_ADAPTER, REVOKE],
     }
 
 
