@@ -1,24 +1,23 @@
 /**
- * A Program in engine memory with its weights, run row by row. It knows no text and no request. Runs in a worker and in Node.
+ * Programs in engine memory over one set of weights, run row by row. It knows no text and no request. Runs in a worker and in Node.
  * A run is synchronous: it ends when all its rows are done, or at the next barrier once the abort word is set.
  */
 import { KernelTrap, OutputNotFinite, WorkerDied } from "../../sdk/errors.js";
-import { fromBase64 } from "../../trust/bytes.js";
 import { CODES, INVALID_INPUT, trapError } from "../kernels/traps.js";
 import { breather } from "./breath.js";
 import { checkFace } from "./face.js";
 import { jobsOf, pour } from "./load.js";
 import { fasterThreads } from "./measure.js";
-import { CONTROL, growTo, planMemory, sharedMemory } from "./memory.js";
+import { CONTROL, codeBytes, growTo, planMemory, sharedMemory } from "./memory.js";
 import { instantiate, tableOf } from "./module.js";
-import { SLOTS, cacheParts, lower, validate } from "./program.js";
+import { SLOTS, cacheParts, validate } from "./program.js";
+import { Programs } from "./programs.js";
 import { HISTORY, WORDS } from "./sampling.js";
 import { TRAPPED } from "./threads.js";
 
 /** @typedef {import("./threads.js").Threads} Threads */
 
 const [ABORTED, STALLED] = [100, 101];
-const VIEWS = { i32: Int32Array, u32: Uint32Array, f32: Float32Array };
 /** Looks at a barrier before a thread sleeps. Measured with a 0.5 B and a 7 M model on two busy cores: 200 beats 0 and 2000 a little, 20000 by far. */
 const SPIN = 200;
 
@@ -50,7 +49,7 @@ export class LanguageEngine {
       const plan = planMemory(program, table, { base: exports.__heap_base.value, threads: most });
       growTo(memory, plan.end);
       const engine = new LanguageEngine({ program, build, exports, memory, plan, table, team });
-      engine.#place(table);
+      engine.#start();
       await engine.#pour(jobsOf(program, table, plan), sources, { emit, signal, meanwhile });
       const all = 1 + ((await team?.enter(engine.words)) ?? 0);
       engine.late = most - all;
@@ -71,7 +70,7 @@ export class LanguageEngine {
     this.wasm = memory; // null once disposed
     this.exports = exports;
     this.capacity = program.capacity;
-    this.outputs = Object.fromEntries(program.buffers.map((/** @type {any} */ buffer) => [buffer.name, this.#view(buffer)]));
+    this.programs = new Programs({ program, table, memory, plan });
     this.slots = SLOTS;
     this.caches = cacheParts(program, table);
     this.words = new Int32Array(memory.buffer, plan.control, CONTROL.bytes / 4);
@@ -89,21 +88,32 @@ export class LanguageEngine {
   /** What a page sets to 1 to end the run under way; where memory is shared. */
   get abortWord() { return this.wasm && this.build.shared ? new Int32Array(this.wasm.buffer, this.plan.control + 4 * CONTROL.abort, 1) : undefined; }
 
-  /** All of a buffer, at the largest legal sizes. @param {any} buffer */
-  #view({ region, offset, dtype, shape }) {
-    const count = shape.reduce((/** @type {number} */ product, /** @type {any} */ size) => product * (this.program.slots[size] ?? size), 1);
-    return new VIEWS[/** @type {"i32"} */ (dtype)](this.wasm.buffer, this.plan.regions[/** @type {"arena"} */ (region)] + offset, count);
+  /** The beginning of the Program, which is measured, and how long barriers spin. */
+  #start() {
+    const { control, program, probe } = this.plan;
+    const part = beginning(new Uint32Array(this.wasm.buffer, program + 4, codeBytes(this.program) / 4 - 1));
+    new Uint32Array(this.wasm.buffer, probe, part.length + 1).set([control, ...part]);
+    this.words[CONTROL.spin] = SPIN;
   }
 
-  /** Constants, the Program, and the beginning of it that is measured. @param {any} table */
-  #place(table) {
-    const { control, regions, weights, program: at, probe } = this.plan;
-    new Uint8Array(this.wasm.buffer, regions.constants, this.program.regions.constants).set(fromBase64(this.program.constants));
-    const records = lower(this.program, table, { ...regions, weights: weights.map(({ address }) => address) }, weights.map(({ layout }) => table.layouts.weights[layout].code));
-    for (const [address, part] of /** @type {[number, Uint32Array][]} */ ([[at, records], [probe, beginning(records)]])) {
-      new Uint32Array(this.wasm.buffer, address, part.length + 1).set([control, ...part]);
-    }
-    this.words[CONTROL.spin] = SPIN;
+  /**
+   * More Programs over the same weights, all or none; they share one state, zeros at first. Views from before are of no use afterwards.
+   * @param {Record<string, any>} programs documents by name
+   * @throws InvalidProgram; ProgramMismatch: not the loaded one's weights, another cache, states in other places; InvalidOption: a name that is taken; ModelTooLarge
+   */
+  async add(programs) {
+    this.programs.add(programs);
+    this.words = new Int32Array(this.wasm.buffer, this.plan.control, CONTROL.bytes / 4);
+  }
+
+  /** Frees added Programs. @param {string[]} names @throws {InvalidOption} */
+  drop(names) {
+    this.programs.drop(names);
+  }
+
+  /** All of a buffer, at the largest legal sizes; to be asked for anew after any `add`. @param {string} buffer @param {string} [program] @returns {any} */
+  view(buffer, program) {
+    return this.programs.view(buffer, program);
   }
 
   /** @param {import("./load.js").Job[]} jobs @param {Record<string, import("./load.js").Source>} sources @param {{emit: (event: any) => void, signal?: AbortSignal, meanwhile: () => void}} options */
@@ -141,15 +151,32 @@ export class LanguageEngine {
   }
 
   /**
-   * One run of at most `capacity.rows` rows. @param {import("./scheduler.js").Batch} batch
+   * One run of at most `capacity.rows` rows. @param {import("./scheduler.js").Batch} batch @param {string} [program] an added one with the loaded one's buffers
    * @returns {Int32Array | null} the token picked for each wanted row; null: aborted, nothing of it counts
    * @throws an error of the engine, after which it must be disposed
    */
-  run(batch) {
-    this.#write(batch);
+  run(batch, program) {
+    const { views, code } = this.programs.of(program);
+    this.#write(batch, views);
     const { length } = batch.wanted;
-    if (!this.execute(this.plan.program, this.threads, { n: batch.tokens.length, m: length, s: batch.pages.length })) return null;
-    return /** @type {Int32Array} */ (this.outputs.picked.slice(0, length));
+    if (!this.execute(code, this.threads, { n: batch.tokens.length, m: length, s: batch.pages.length })) return null;
+    return /** @type {Int32Array} */ (views.picked.slice(0, length));
+  }
+
+  /**
+   * One run of a Program whose inputs were written. @param {string | undefined} program @param {Record<string, number>} slots
+   * @returns {boolean} false: aborted; its states are as they were before
+   * @throws InvalidOption; KernelTrap with `returned`: a kernel refused what it read; else an error of the engine, after which it must be disposed
+   */
+  step(program, slots) {
+    const held = this.programs.sized(program, slots);
+    const states = this.programs.states(held);
+    const before = this.build.shared ? states.slice() : null; // nobody else can abort
+    const code = this.#outcome(held.code, this.threads, held.sizes);
+    if (code === 0) return true;
+    if (before) states.set(before);
+    if (code === ABORTED) return false;
+    throw code === STALLED || code === TRAPPED ? this.#failure(code) : this.#refused(code);
   }
 
   /**
@@ -157,29 +184,30 @@ export class LanguageEngine {
    * @returns {Float32Array | null} count x dimensions; null: aborted
    */
   embed(batch, count) {
-    for (const name of /** @type {const} */ (["tokens", "positions", "sequences"])) this.outputs[name].set(batch[name]);
+    const { views } = this.programs.of();
+    for (const name of /** @type {const} */ (["tokens", "positions", "sequences"])) views[name].set(batch[name]);
     if (!this.execute(this.plan.program, this.threads, { n: batch.tokens.length, m: 0, s: count })) return null;
-    const vectors = /** @type {Float32Array} */ (this.outputs.embedding.slice(0, count * this.dimensions));
+    const vectors = /** @type {Float32Array} */ (views.embedding.slice(0, count * this.dimensions));
     if (!vectors.every(Number.isFinite)) throw this.#notFinite();
     return vectors;
   }
 
-  /** Logits of the last run's wanted rows, a copy. @param {number} rows @returns {Float32Array} rows x vocabulary */
-  logits(rows) {
-    return /** @type {Float32Array} */ (this.outputs.logits.slice(0, rows * this.vocabulary));
+  /** Logits of the last run's wanted rows, a copy. @param {number} rows @param {string} [program] @returns {Float32Array} rows x vocabulary */
+  logits(rows, program) {
+    return /** @type {Float32Array} */ (this.view("logits", program).slice(0, rows * this.vocabulary));
   }
 
-  /** @param {import("./scheduler.js").Batch} batch */
-  #write({ tokens, positions, sequences, wanted, pages, sampling }) {
-    const { outputs, capacity: { context, page } } = this;
-    outputs.tokens.set(tokens);
-    outputs.positions.set(positions);
-    outputs.sequences.set(sequences);
-    outputs.wanted.set(wanted);
-    pages.forEach((list, i) => outputs.pages.set(list, i * (context / page)));
+  /** @param {import("./scheduler.js").Batch} batch @param {Record<string, any>} views */
+  #write({ tokens, positions, sequences, wanted, pages, sampling }, views) {
+    const { context, page } = this.capacity;
+    views.tokens.set(tokens);
+    views.positions.set(positions);
+    views.sequences.set(sequences);
+    views.wanted.set(wanted);
+    pages.forEach((list, i) => views.pages.set(list, i * (context / page)));
     sampling.forEach(({ words, history }, i) => {
-      outputs.sampling.set(words, i * WORDS);
-      outputs.history.set(history, i * HISTORY);
+      views.sampling.set(words, i * WORDS);
+      views.history.set(history, i * HISTORY);
     });
   }
 
@@ -188,12 +216,17 @@ export class LanguageEngine {
    * @returns {boolean} false: the abort word ended it
    */
   execute(program, threads, sizes) {
+    const code = this.#outcome(program, threads, sizes);
+    if (code !== 0 && code !== ABORTED) throw this.#failure(code);
+    return code === 0;
+  }
+
+  /** What the run answered. @param {number} program address @param {number} threads @param {Record<string, number>} sizes by slot @returns {number} */
+  #outcome(program, threads, sizes) {
     this.slots.forEach((name, i) => { this.words[CONTROL.slots + i] = sizes[name]; });
     const code = this.#call(program, threads);
-    if (code === 0) return true;
-    if (code !== ABORTED) throw this.#failure(code);
-    Atomics.store(this.words, CONTROL.abort, 0);
-    return false;
+    if (code === ABORTED) Atomics.store(this.words, CONTROL.abort, 0);
+    return code;
   }
 
   /** @param {number} program @param {number} threads @returns {number} */
@@ -209,8 +242,14 @@ export class LanguageEngine {
   #failure(code) {
     const { name } = this.build;
     if (code === INVALID_INPUT) return this.#notFinite(); // indices were checked by the host: what is left are logits
-    if (code !== STALLED && code !== TRAPPED) return new KernelTrap(`A kernel of the engine build ${name} returned ${code} (${CODES[code] ?? "unknown"}).`, { build: name, returned: code });
+    if (code !== STALLED && code !== TRAPPED) return this.#refused(code);
     return this.team?.death ?? new WorkerDied(`A thread of the engine build ${name} ${code === TRAPPED ? "was stopped by a trap" : "did not come"}.`, { build: name, code });
+  }
+
+  /** @param {number} code */
+  #refused(code) {
+    const { name } = this.build;
+    return new KernelTrap(`A kernel of the engine build ${name} returned ${code} (${CODES[code] ?? "unknown"}). Check token ids, positions and sizes.`, { build: name, returned: code });
   }
 
   #notFinite() {
@@ -226,13 +265,14 @@ export class LanguageEngine {
   /** Bytes. */
   memory() {
     const { weights, kv, arena } = this.plan.bytes;
-    return { modelBytes: weights, kvCacheBytes: kv, arenaBytes: arena, wasmBytes: this.wasm?.buffer.byteLength ?? 0 };
+    return { modelBytes: weights, kvCacheBytes: kv, arenaBytes: arena + this.programs.heap.bytes, wasmBytes: this.wasm?.buffer.byteLength ?? 0 };
   }
 
   /** Ends the threads and lets go of the memory; whoever still holds this object holds no weights. */
   dispose() {
     this.team?.close();
-    Object.assign(this, { exports: null, wasm: null, outputs: {}, words: null });
+    this.programs.clear();
+    Object.assign(this, { exports: null, wasm: null, words: null });
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Where everything lies in the engine's memory: planned once, from the Program, before anything is allocated; it never grows afterwards.
- * Pure but for `makeMemory`; runs in a worker and in Node.
+ * Where everything lies in the engine's memory: planned once, from the Program, before anything is allocated. What is added later lies above, in
+ * blocks of a heap, for which memory grows. Pure but for `sharedMemory` and `growTo`; runs in a worker and in Node.
  */
 import { ModelTooLarge } from "../../sdk/errors.js";
 
@@ -21,8 +21,8 @@ export const CONTROL = { bytes: 256, run: 0, ready: 2, spin: 3, abort: 16, arriv
  *
  * @typedef {object} Plan addresses
  * @property {number} control @property {number[]} stacks tops, of the threads from 1 on @property {number} program @property {number} probe
- * @property {{constants: number, arena: number, kv: number}} regions @property {Placed[]} weights
- * @property {number} staging lies over arena and cache, which are empty while weights come: two buffers of `stagingBytes` for each thread @property {number} stagingBytes
+ * @property {{constants: number, arena: number, kv: number, state: number}} regions @property {Placed[]} weights
+ * @property {number} staging lies over arena, cache and state, which are empty while weights come: two buffers of `stagingBytes` for each thread @property {number} stagingBytes
  * @property {number} end @property {{weights: number, kv: number, arena: number}} bytes
  */
 
@@ -37,7 +37,7 @@ export function planMemory(program, table, { base, threads }) {
     end = align(end + bytes);
     return address;
   };
-  const records = 4 * (2 + program.code.reduce((/** @type {number} */ sum, /** @type {any[]} */ [, args]) => sum + 3 + 2 * args.length, 0));
+  const records = codeBytes(program);
   const control = place(CONTROL.bytes);
   const stacks = Array.from({ length: threads - 1 }, () => place(STACK) + STACK);
   const [code, probe] = [place(records), place(records)];
@@ -48,12 +48,15 @@ export function planMemory(program, table, { base, threads }) {
   });
   const stagingBytes = Math.max(STAGING, ...program.weights.map((/** @type {any} */ weight, /** @type {number} */ i) => groupBytes(weight, weights[i], table)));
   const staging = end;
-  const [arena, kv] = [place(program.regions.arena), place(program.regions.kv)];
+  const [arena, kv, state] = [program.regions.arena, program.regions.kv, program.regions.state ?? 0].map(place);
   end = Math.max(end, align(staging + 2 * threads * stagingBytes));
   const bytes = { weights: weights.reduce((/** @type {number} */ sum, /** @type {Placed} */ weight) => sum + weight.bytes, 0), kv: program.regions.kv, arena: program.regions.arena };
   requireFit(program, end, bytes);
-  return { control, stacks, program: code, probe, regions: { constants, arena, kv }, weights, staging, stagingBytes, end, bytes };
+  return { control, stacks, program: code, probe, regions: { constants, arena, kv, state }, weights, staging, stagingBytes, end, bytes };
 }
+
+/** Bytes of a Program's records and their header, at most. @param {any} program @returns {number} */
+export const codeBytes = ({ code }) => 4 * (2 + code.reduce((/** @type {number} */ sum, /** @type {any[]} */ [, args]) => sum + 3 + 2 * args.length, 0));
 
 /** A weight in the engine's layout; one of a single dimension is f32. @param {any} weight @param {any} table */
 function placedShape({ shape, type }, { layouts }) {
@@ -83,5 +86,38 @@ export function growTo(memory, bytes) {
     memory.grow(missing);
   } catch (error) {
     throw new ModelTooLarge(`The engine needs ${bytes} bytes of memory and the browser gave less (${error.message}). Close other tabs, or take a smaller model.`, { needed: bytes });
+  }
+}
+
+/** Memory in blocks that come and go, at multiples of 64 above `base`: a new one lies at the lowest place where it fits. */
+export class Heap {
+  /** @type {Map<number, number>} address → end */ #blocks = new Map();
+
+  /** @param {number} base */
+  constructor(base) {
+    this.base = align(base);
+  }
+
+  /** Behind the last block. */
+  get end() { return Math.max(this.base, ...this.#blocks.values()); }
+
+  /** Bytes of all blocks. */
+  get bytes() { return [...this.#blocks].reduce((sum, [start, end]) => sum + end - start, 0); }
+
+  /** @param {number} bytes of a block of at least one line @returns {number} its address */
+  take(bytes) {
+    const size = align(Math.max(bytes, 1));
+    let at = this.base;
+    for (const [start, end] of [...this.#blocks].sort(([a], [b]) => a - b)) {
+      if (start - at >= size) break;
+      at = end;
+    }
+    this.#blocks.set(at, at + size);
+    return at;
+  }
+
+  /** The block is free. @param {number} address */
+  give(address) {
+    this.#blocks.delete(address);
   }
 }

@@ -35,6 +35,14 @@ export function cacheParts(program, table) {
   return [...found].sort(([a], [b]) => a - b).map(([offset, page]) => ({ offset, page }));
 }
 
+/** Whether a run changes a state of the Program's. Of a validated Program. @param {any} program @param {Table} table @returns {boolean} */
+export function changesState({ code }, table) {
+  return code.some((/** @type {any} */ [op, values]) => {
+    const { args } = /** @type {Row} */ (rowsOf(table).get(op));
+    return args.some(([, kind], i) => kind !== "in" && Array.isArray(values[i]) && values[i][0] === "state");
+  });
+}
+
 const END = 0xffffffff;
 const bits = new DataView(new ArrayBuffer(4));
 const f32 = (/** @type {number} */ value) => (bits.setFloat32(0, value + 0), bits.getUint32(0));

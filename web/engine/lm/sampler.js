@@ -51,11 +51,12 @@ export class Sampler {
 
   /** @param {Float32Array} logits one row @param {Uint32Array} words 16, as docs/engine.md has them @param {ArrayLike<number>} history up to 256 tokens @returns {number} the token */
   draw(logits, words, history) {
-    const { engine, engine: { outputs, plan } } = this;
-    outputs.logits.set(logits);
-    outputs.sampling.set(words);
-    outputs.history.set(history);
+    const { engine, engine: { plan } } = this;
+    const { views } = engine.programs.of();
+    views.logits.set(logits);
+    views.sampling.set(words);
+    views.history.set(history);
     engine.execute(plan.program, 1, ONE);
-    return outputs.picked[0];
+    return views.picked[0];
   }
 }

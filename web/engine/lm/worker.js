@@ -10,6 +10,7 @@ import { evaluate } from "./evaluate.js";
 import { generate } from "./generate.js";
 import { readSources } from "./load.js";
 import { Model, openFiles } from "./model.js";
+import { trainKinds } from "./train.js";
 
 /** @type {any} */ let config = null;
 /** @type {{model: Model, tokenizer: TextTokenizer, generation: any} | null} */ let loaded = null;
@@ -78,6 +79,7 @@ const handlers = {
     const { model: { setting: { files }, engine } } = current();
     return { ...(await readSources(files.sources, ranges)), capacity: engine.program.capacity };
   },
+  ...trainKinds(() => current().model),
   "lm.memory": () => current().model.memory(),
   "lm.clear"() {
     current().model.pages?.clear();
