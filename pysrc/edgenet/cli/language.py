@@ -1,6 +1,7 @@
 """A language model made ready in CPython: a GGUF file or a cached model, compiled, its weights read into the engine in wasmtime."""
 
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,9 +12,20 @@ from .progress import progress
 ENGINE = "engine.relaxed.wasm"  # beside the tables of its kernels; put there by the build
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """An engine that holds a model. `source`: its files, with the `header`; `values`: numbers that its graphs depend on."""
+
+    engine: object
+    source: object
+    made: object
+    tokenizer: object
+    values: dict
+
+
 @asynccontextmanager
-async def open_language(shell, model: str, context: int = 0, kv: str = "f32"):
-    """A LanguageSession on `model`: the path of a GGUF file, or the id of a model as for `pull`. Freed at the end.
+async def open_engine(shell, model: str, context: int = 0, kv: str = "f32"):
+    """A Loaded of `model`: the path of a GGUF file, or the id of a model as for `pull`. Freed at the end.
 
     Raises ModelNotFound, NotCached, NotSupported for a model that generates nothing, and what compiling and loading raise.
     """
@@ -21,17 +33,31 @@ async def open_language(shell, model: str, context: int = 0, kv: str = "f32"):
     from ..models.compiled import compile_gguf, default_capacity, read_values
 
     source = await _source(shell, model)
-    made = compile_gguf(
-        source.header, default_capacity(source.header, context, kv), read_values(source.header, source.read)
-    )
+    values = read_values(source.header, source.read)
+    made = compile_gguf(source.header, default_capacity(source.header, context, kv), values)
     if not made.program.capacity.sample:
         raise NotSupported(f"{model} is an encoder: it turns texts into vectors and generates none. Use `embed`.")
     with WasmtimeRuntime() as runtime:
-        session = await _session(shell, runtime, made, source)
+        loaded = await _load(shell, runtime, made, source, values)
         try:
-            yield session
+            yield loaded
         finally:
-            await session.dispose()
+            await loaded.engine.dispose()
+
+
+@asynccontextmanager
+async def open_language(shell, model: str, context: int = 0, kv: str = "f32"):
+    """A LanguageSession on `model`. Freed at the end; raises as `open_engine`."""
+    from ..language import LanguageSession
+
+    async with open_engine(shell, model, context, kv) as it:
+        yield LanguageSession(
+            it.engine,
+            it.made.program,
+            it.tokenizer,
+            it.made.generation,
+            lambda: int.from_bytes(shell.host.random_bytes(4)),
+        )
 
 
 async def _source(shell, model: str):
@@ -55,18 +81,14 @@ def kernels() -> bytes:
     return (files("edgenet.kernels") / ENGINE).read_bytes()
 
 
-async def _session(shell, runtime, made, source):
+async def _load(shell, runtime, made, source, values) -> Loaded:
     from ..host.tokenizer import text_tokenizer
     from ..host.wasmtime_lm import WasmtimeLm
-    from ..language import LanguageSession
 
     engine = WasmtimeLm(runtime, kernels())
     with progress(shell, "Loading") as show:
         await engine.load(made.program, weights_of(made.program, source, show))
-    tokenizer = text_tokenizer(made.tokenizer)
-    return LanguageSession(
-        engine, made.program, tokenizer, made.generation, lambda: int.from_bytes(shell.host.random_bytes(4))
-    )
+    return Loaded(engine, source, made, text_tokenizer(made.tokenizer), values)
 
 
 def weights_of(program, source, show):
