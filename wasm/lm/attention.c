@@ -1,4 +1,4 @@
-// Attention over the paged cache (decoders) and over the rows of a run (encoders). Threads split heads.
+// Attention over the paged cache. Threads split heads.
 #include "attend.h"
 #include "kv.h"
 
@@ -87,50 +87,6 @@ OP(attention) {
       row = stop;
     }
     head += heads;
-  }
-  return OK;
-}
-
-typedef struct {
-  const float *q;            // n x heads x head_dim
-  const float *k, *v;        // n x kv_heads x head_dim
-  const int32_t *sequences;  // n, never falling: rows of a sequence lie together
-  float *y;                  // n x heads x head_dim; must not overlap q, k or v
-  int32_t n, heads, kv_heads, head_dim;
-  float scale;
-} attention_packed_args;
-
-// Queries of rows [g.begin, g.end) over the keys of rows [first, last)
-static void attend_rows(const attention_packed_args *a, group g, int first, int last) {
-  query set[MAX_QUERIES];
-  int d = a->head_dim, count = 0, kv_head = g.head / (a->heads / a->kv_heads);
-  attend_form form = {d, a->scale, 0};
-  for (int row = g.begin; row < g.end; row++)
-    for (int h = g.head; h < g.head + g.heads; h++) {
-      size_t place = ((size_t)row * a->heads + h) * d;
-      begin_query(set + count++, a->q + place, a->y + place, d, first, last);
-    }
-  size_t stride = (size_t)a->kv_heads * d;
-  for (int at = first; at < last; at += BLOCK) {
-    size_t place = at * stride + (size_t)kv_head * d;
-    block b = {a->k + place, a->v + place, stride, at, last - at < BLOCK ? last - at : BLOCK};
-    attend(set, count, &b, &form);
-  }
-  for (int i = 0; i < count; i++) end_query(set + i, d);
-}
-
-// A row sees all rows of its own sequence.
-OP(attention_packed) {
-  if (a->n < 0 || a->kv_heads <= 0 || a->heads <= 0 || a->heads % a->kv_heads || a->head_dim <= 0 || a->head_dim > MAX_HEAD_DIM || a->head_dim % 4) return INVALID_PARAMS;
-  for (int i = 1; i < a->n; i++)
-    if (a->sequences[i] < a->sequences[i - 1]) return INVALID_INPUT;
-  int begin, end;
-  share(a->heads, 1, thread, threads, &begin, &end);
-  for (int first = 0, last; first < a->n; first = last) {
-    for (last = first + 1; last < a->n && a->sequences[last] == a->sequences[first];) last++;
-    for (int head = begin; head < end; head++)
-      for (int row = first; row < last; row += MAX_QUERIES)
-        attend_rows(a, (group){row, row + MAX_QUERIES < last ? row + MAX_QUERIES : last, head, 1}, first, last);
   }
   return OK;
 }

@@ -3,7 +3,7 @@
 #include "lm.h"
 
 // 1 / sqrt(mean(x^2) + eps)
-static inline float rms_inverse(const float *x, int d, float eps) { return (float)(1 / __builtin_sqrt(sum_squares(x, d) / d + eps)); }
+static inline double rms_inverse(const float *x, int d, float eps) { return 1 / __builtin_sqrt(sum_squares(x, d) / d + eps); }
 
 // x / rms * weight at i; `left` numbers are there
 INLINE v128_t rms_at(const float *x, const float *weight, v128_t inverse, int i, int left) {
@@ -12,11 +12,11 @@ INLINE v128_t rms_at(const float *x, const float *weight, v128_t inverse, int i,
 }
 
 typedef struct {
-  v128_t mean, rest, inverse;  // mean + rest is the mean: in f32 alone it would spoil rows whose mean is large beside their spread
-} moments;
+  double mean, inverse;  // inverse: 1 / sqrt(variance + eps)
+} row_moments;
 
 // Mean, then the sum of squares about it: a second pass over a row in cache is cheaper than what cancellation would lose.
-static inline moments layer_moments(const float *x, int d, float eps) {
+static inline row_moments moments_of(const float *x, int d, float eps) {
   v128_t sum = wasm_f64x2_const_splat(0), squares = sum;
   for (int i = 0; i < d; i += 4) {
     v128_t v = load_some(x + i, d - i);
@@ -31,8 +31,17 @@ static inline moments layer_moments(const float *x, int d, float eps) {
   }
   double total = wasm_f64x2_extract_lane(squares, 0) + wasm_f64x2_extract_lane(squares, 1);
   if (i < d) total += (x[i] - mean) * (x[i] - mean);
-  float near = (float)mean;
-  return (moments){wasm_f32x4_splat(near), wasm_f32x4_splat((float)(mean - near)), wasm_f32x4_splat((float)(1 / __builtin_sqrt(total / d + eps)))};
+  return (row_moments){mean, 1 / __builtin_sqrt(total / d + eps)};
+}
+
+typedef struct {
+  v128_t mean, rest, inverse;  // mean + rest is the mean: in f32 alone it would spoil rows whose mean is large beside their spread
+} moments;
+
+static inline moments layer_moments(const float *x, int d, float eps) {
+  row_moments m = moments_of(x, d, eps);
+  float near = (float)m.mean;
+  return (moments){wasm_f32x4_splat(near), wasm_f32x4_splat((float)(m.mean - near)), wasm_f32x4_splat((float)m.inverse)};
 }
 
 // (x - mean) / deviation * weight + bias at i

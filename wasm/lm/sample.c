@@ -5,6 +5,7 @@
 // likely than the best) are gone at once, and no filter needs a sorted vocabulary: in the order "heavier first, equal weights by lower number",
 // top-k, top-p and min-p each keep a beginning, which is found by counting weights byte by byte; the shortest of the three remains.
 #include "math.h"
+#include "philox.h"
 
 enum { GREEDY = 1 };
 #define HISTORY 256
@@ -30,17 +31,6 @@ typedef struct {
   uint32_t *scratch;         // m x v
   int32_t m, v;
 } sample_args;
-
-// Word 0 of Philox4x32-10 (Salmon et al. 2011) for the key `seed` and the counter (step, 0, 0, 0)
-static uint32_t philox(const uint32_t *seed, uint32_t step) {
-  uint32_t c[4] = {step, 0, 0, 0}, k0 = seed[0], k1 = seed[1];
-  for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
-    uint64_t a = (uint64_t)0xD2511F53u * c[0], b = (uint64_t)0xCD9E8D57u * c[2];
-    uint32_t next[4] = {(uint32_t)(b >> 32) ^ c[1] ^ k0, (uint32_t)b, (uint32_t)(a >> 32) ^ c[3] ^ k1, (uint32_t)a};
-    __builtin_memcpy(c, next, sizeof c);
-  }
-  return c[0];
-}
 
 static int is_bad_sampling(const sampling *p, int v) {
   uint64_t end = (uint64_t)(uint32_t)p->mask + 4 * (((uint32_t)v + 31) / 32);
@@ -197,7 +187,9 @@ static cut filter(const sampling *p, list l, uint64_t total) {
 
 // The kept token, in order of number, at 24 random bits of the way through their weight
 static int draw(const sampling *p, list l, cut kept) {
-  uint64_t total = kept_weight(l, kept), u = philox(p->seed, p->step) >> 8;
+  uint32_t noise[4] = {p->step, 0, 0, 0};
+  philox(p->seed, noise);
+  uint64_t total = kept_weight(l, kept), u = noise[0] >> 8;
   uint64_t target = (total >> 24) * u + (((total & 0xffffff) * u) >> 24), sum = 0;  // total * u / 2^24 without overflow
   uint32_t ties = kept.ties;
   for (int i = 0; i < l.count; i++) {

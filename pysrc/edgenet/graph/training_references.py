@@ -154,7 +154,7 @@ def token_stats(run, logits, targets, stats, *, first):
     top = np.maximum(before[:, 0], logits.max(axis=1))
     total = before[:, 1] * np.exp(before[:, 0] - top) + np.exp(logits - top[:, None]).sum(axis=1)
     hit = before[:, 2] + np.where(here, found, 0)
-    return np.stack([top, total, hit, np.zeros_like(top)], axis=1).astype(logits.dtype)
+    return np.stack([top, total, hit, np.where(here, 1, before[:, 3])], axis=1).astype(logits.dtype)
 
 
 def cross_entropy(run, stats, targets, weights):
@@ -185,10 +185,10 @@ def _clipped(gradients, norm, clip, factor):
 
 
 def adamw(run, parameters, gradients, first, second, norm, hyper):
-    rate, beta1, beta2, eps, decay, clip, correction1, correction2, factor = hyper[:9]
+    rate, beta1, beta2, eps, decay, clip, correction1, correction2, factor, _, rest1, rest2 = hyper[:12]
     g = _clipped(gradients, norm, clip, factor)
-    first[:] = beta1 * first + (1 - beta1) * g
-    second[:] = beta2 * second + (1 - beta2) * g**2
+    first[:] = beta1 * first + rest1 * g
+    second[:] = beta2 * second + rest2 * g**2
     parameters *= 1 - rate * decay
     parameters -= rate * (first / correction1) / (np.sqrt(second / correction2) + eps)
     gradients[:] = 0

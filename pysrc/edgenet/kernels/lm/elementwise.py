@@ -15,12 +15,12 @@ from .table import ACT_NAMES
 Values = Mapping[str, Any]
 Outcome = tuple[int, dict[str, np.ndarray]]
 
-_erf = np.vectorize(erf, otypes=[np.float64])
+erf_of = np.vectorize(erf, otypes=[np.float64])
 ACTS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
     lambda x: x,
     lambda x: x / (1 + np.exp(-x)),
     lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),  # Hendrycks & Gimpel 2016
-    lambda x: 0.5 * x * (1 + _erf(x / np.sqrt(2))),
+    lambda x: 0.5 * x * (1 + erf_of(x / np.sqrt(2))),
     lambda x: np.maximum(x, 0),
 )
 
@@ -67,8 +67,8 @@ def glu(v: Values) -> Outcome:
     return _made(v, lambda gate, up: ACTS[v["act"]](gate) * up, "gate", "up", bad=_unknown_act(v))
 
 
-_SIZES = ((0, 3), (1, 1), (1, 3), (2, 5), (3, 64), (5, 897))
-_EXTREMES = np.array([[0, -0.0, 1e-38, -1e-38, 88, -88, 200, -200, 0.6249, -0.6251, 1e30, -1e30, 3.4e38]], np.float32)
+SIZES = ((0, 3), (1, 1), (1, 3), (2, 5), (3, 64), (5, 897))
+EXTREMES = np.array([[0, -0.0, 1e-38, -1e-38, 88, -88, 200, -200, 0.6249, -0.6251, 1e30, -1e30, 3.4e38]], np.float32)
 _KERNELS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "add": (("x", "y"), {}),
     "mul": (("x", "y"), {}),
@@ -82,10 +82,10 @@ _KERNELS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 def cases(rng: np.random.Generator) -> Iterator[Case]:
     for key, (names, more) in _KERNELS.items():
         kernel, act = key.split()[0], f"{ACT_NAMES[more['act']]}, " if "act" in more else ""
-        for n, d in _SIZES:
+        for n, d in SIZES:
             values = {name: normal(rng, n, d, scale=3) for name in names}
             yield Case(kernel, f"{act}{n} x {d}", values | more | {"n": n, "d": d})
-        for x in _EXTREMES.T:  # one by one: a tolerance belongs to the largest output
+        for x in EXTREMES.T:  # one by one: a tolerance belongs to the largest output
             values = {name: np.full((1, 1), x[0] if name == names[0] else 1) for name in names}
             yield Case(kernel, f"{act}{x[0]:g}", values | more | {"n": 1, "d": 1})
         values = {name: with_value(normal(rng, 2, 7), 9, np.nan) for name in names}

@@ -119,7 +119,7 @@ def _absent(op: Op, arg: Arg) -> bytes:
 
 def _extent(op: Op, arg: Arg, values: Mapping[str, Any]) -> int:
     types = [values[a.name].type for a in op.args if a.kind == "weight"]
-    return extent(arg, values, *types[:1])
+    return max(0, extent(arg, values, *types[:1]))  # a size below 0, which a kernel refuses, is of no bytes
 
 
 def _content(op: Op, arg: Arg, values: Mapping[str, Any]) -> tuple[bytes | None, bytes]:

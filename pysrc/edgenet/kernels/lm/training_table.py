@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from .arguments import Op, indices, reads, scratch, updates, values, weight, writes
 
-HYPER = 16  # words of an optimiser's `hyper`: see optimizer.py
+HYPER = 16  # f32 words of an optimiser's `hyper`, in this order, the rest 0: see optimizer.py
+HYPER_NAMES = tuple("rate beta1 beta2 epsilon decay clip correction1 correction2 factor momentum rest1 rest2".split())
 _HEADS = tuple(reads(n, "n", "heads", "d") for n in ("x", "dy"))
 _QKV = (reads("q", "n", "heads", "head_dim"), *(reads(n, "n", "kv_heads", "head_dim") for n in ("k", "v")))
 _FORM = "n heads kv_heads head_dim scale:f causal window softcap:f"
