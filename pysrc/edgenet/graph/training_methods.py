@@ -110,8 +110,8 @@ class TrainingMethods:
 
     # --- the loss, in chunks of the vocabulary
     def token_stats(self, logits: Tensor, targets: Tensor, first: int, stats: Tensor | None = None) -> Tensor:
-        """(r, 4): the largest logit, the sum of exp(logit - largest), the target's logit, 0; over the chunk of the vocabulary whose first
-        token is `first`, and those that `stats` has seen. A target outside of them has the logit 0.
+        """(r, 4): the largest logit, the sum of exp(logit - largest), the target's logit, 1 if it is there; over the chunk of the
+        vocabulary whose first token is `first`, and those that `stats` has seen.
         """
         return self._append("token_stats", {"logits": logits, "targets": targets, "stats": stats}, first=first)
 
@@ -137,7 +137,8 @@ class TrainingMethods:
         self, parameters: Tensor, gradients: Tensor, first: Tensor, second: Tensor, norm: Tensor, hyper: Tensor
     ) -> Tensor:
         """One step of AdamW (Loshchilov & Hutter 2019) over states (count,); the gradients become 0. `hyper` f32 (16,): learning rate,
-        beta1, beta2, epsilon, weight decay, clip (0: none), 1 - beta1^t, 1 - beta2^t, factor of the gradients, momentum, 0 …
+        beta1, beta2, epsilon, weight decay, clip (0: none), 1 - beta1^t, 1 - beta2^t, factor of the gradients, momentum, 1 - beta1,
+        1 - beta2, 0 …
         """
         states = {"parameters": parameters, "gradients": gradients, "first": first, "second": second}
         return self._append("adamw", {**states, "norm": norm, "hyper": hyper})

@@ -21,7 +21,7 @@ PARTS = {
 
 class Site(NamedTuple):
     """A weight that is trained beside: its name less `.weight`, its sizes, the rank, and where A (rank, in) and B (out, rank) begin in
-    the flat state, in values; B A counts `scale` times.
+    the flat state, in values.
     """
 
     site: str
@@ -30,29 +30,37 @@ class Site(NamedTuple):
     rank: int
     a: int
     b: int
-    scale: float
 
 
-def modules_of(header) -> dict[str, tuple[str, str, int, int]]:
-    """{site: (module's path, part, in, out)} of every weight that adapters can stand beside, in the header's order."""
+class Module(NamedTuple):
+    """What a site is part of: a module's path, in PEFT's words, and which part of the model it is; the site's own sizes."""
+
+    path: str
+    part: str
+    width: int
+    out: int
+
+
+def modules_of(header) -> dict[str, Module]:
+    """{site: module} of every weight that adapters can stand beside, in the header's order."""
     found = {}
     for path, parts in places(header).items():
         names = next(n for end, n in MODULES[header.architecture].items() if path.endswith(f".{end}")).split()
         for place, part in zip(parts, names, strict=True):
-            found[place.site] = path, part, place.width, place.last - place.first
+            found[place.site] = Module(path, part, place.width, place.last - place.first)
     return found
 
 
 def sites_of(header, lora: LoraConfig) -> tuple[Site, ...]:
     """The sites that a configuration trains, one behind the other. Raises UnknownTargetModule where the model has none of its modules."""
-    made, end = [], 0
-    for site, (path, part, width, out) in modules_of(header).items():
-        if any(t in (path, PARTS[part]) or path.endswith(f".{t}") for t in lora.target_modules):
-            rank = lora.rank_of(path)
-            made.append(Site(site, width, out, rank, end, end + rank * width, lora.scale_of(path)))
-            end += rank * (width + out)
+    modules, made, end = modules_of(header), [], 0
+    for site, module in modules.items():
+        if any(t in (module.path, PARTS[module.part]) or module.path.endswith(f".{t}") for t in lora.target_modules):
+            rank = lora.rank_of(module.path)
+            made.append(Site(site, module.width, module.out, rank, end, end + rank * module.width))
+            end += rank * (module.width + module.out)
     if not made:
-        has = sorted({path.rpartition(".")[2] for path, *_ in modules_of(header).values()})
+        has = sorted({module.path.rpartition(".")[2] for module in modules.values()})
         raise UnknownTargetModule(
             f"None of {', '.join(lora.target_modules)} is a module of this {header.architecture} model, which has {', '.join(has)}."
         )

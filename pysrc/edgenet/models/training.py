@@ -60,6 +60,7 @@ class Teaching(Build):
 
     def __post_init__(self):
         self.sites = {s.site: s for s in sites_of(self.header, self.lora)}
+        self.modules = modules_of(self.header)
         self.states = states(self.graph, list(self.sites.values()), self.optimizer)
         for name in ("tokens", "sequences", "positions", "targets"):
             self.ids(name)
@@ -69,17 +70,16 @@ class Teaching(Build):
     def factors(self, s: Site, state: str) -> tuple[Tensor, Tensor]:
         """A and B of a site in one of the states."""
         part = partial(self.graph.part, self.states[state])
-        return part(s.a, (s.rank, s.width), f"{s.site}.lora_a.{state}"), part(
-            s.b, (s.out, s.rank), f"{s.site}.lora_b.{state}"
-        )
+        shapes = {"lora_a": (s.a, (s.rank, s.width)), "lora_b": (s.b, (s.out, s.rank))}
+        return tuple(part(*shape, f"{s.site}.{name}.{state}") for name, shape in shapes.items())
 
     def adapted(self, y: Tensor, x: Tensor, site: str) -> Tensor:
         if site not in self.sites:
             return y
         if self.dropout:
             x = self.graph.dropout(x, self.seeds, self.dropout, list(self.sites).index(site))
-        s = self.sites[site]
-        return self.graph.lora(y, x, *self.factors(s, "parameters"), s.scale)
+        factors, scale = self.factors(self.sites[site], "parameters"), self.lora.scale_of(self.modules[site].path)
+        return self.graph.lora(y, x, *factors, scale)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, layer: int, **mask) -> Tensor:
         c = self.config
@@ -191,7 +191,7 @@ class Adapted(Build):
     room: int = 1
 
     def __post_init__(self):
-        self.sites = {site: (site, width, out) for site, (_, _, width, out) in modules_of(self.header).items()}
+        self.sites = {site: (site, m.width, m.out) for site, m in modules_of(self.header).items()}
         self.pool = self.graph.state("pool", (self.room,))
         self.table = self.graph.input("table", "i32", (len(self.sites), 4 * self.slots))
         self.mixes = {"n": self.graph.input("mix", "f32", ("n", self.slots))}

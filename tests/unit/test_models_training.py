@@ -1,0 +1,160 @@
+"""Training graphs of every architecture: losses are those of generation, gradients those of finite differences and of torch's autograd."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgenet import errors
+from edgenet.lora.config import LoraConfig
+from edgenet.models.sites import PARTS, modules_of, sites_of
+from edgenet.models.training import training_programs
+from edgenet.run import GraphEngine, NumpyEngine
+from tests.unit.graph_models import ask, now
+from tests.unit.small_model_runs import DECODERS, opened, unpacked
+from tests.unit.training_runs import CAPACITY, graphs, hyper, programs, step, taught
+from tools.oracles.lora_batch import LENGTHS, batch, parameters
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "training"
+RECORDED = sorted(p.stem for p in VECTORS.glob("*.json"))
+STEP = 1e-5
+
+
+def exact(name, dtype="f64", **more):
+    """A GraphEngine with a small model's training graphs."""
+    made = graphs(name, **more)
+    return taught(GraphEngine(CAPACITY, dtype), name, "f32", {"loaded": made["evaluate"], **made})
+
+
+def gradients(engine):
+    return now(engine.read("gradients", "train"))
+
+
+def close(found, wanted, tolerance):
+    assert np.abs(found - wanted).max() <= tolerance * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_losses_and_gradients_are_those_of_torch(name):
+    engine, recorded = exact(name), json.loads((VECTORS / f"{name}.json").read_text("utf-8"))
+    close(step(engine), unpacked(recorded["losses"], -1), 1e-5)
+    close(gradients(engine), unpacked(recorded["gradients"], -1), 1e-4)  # its norms are f32 even in an f64 model
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_gradients_are_the_slope_of_the_loss(name):
+    """Along random directions through all factors at once, dropout included."""
+    engine = exact(name, dropout=0.3)
+    step(engine)
+    found, at = gradients(engine), now(engine.read("parameters", "train"))
+    for seed in range(3):
+        way = np.random.default_rng(seed).standard_normal(len(at))
+        way /= np.sqrt(way @ way)
+        sides = []
+        for sign in (1, -1):
+            now(engine.write("parameters", at + sign * STEP * way, "train"))
+            sides.append(step(engine).sum())
+        assert found @ way == pytest.approx((sides[0] - sides[1]) / (2 * STEP), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_without_factors_the_losses_are_those_of_generation(name):
+    engine, model, rows = exact(name), opened(name, "f32"), batch()
+    now(engine.write("parameters", np.zeros_like(parameters(model.header)), "train"))
+    losses, generation, first = step(engine, "evaluate"), GraphEngine(model.capacity), np.arange(4)
+    now(generation.load(model.graph, model.weights))
+    for s in range(len(LENGTHS)):
+        here = np.flatnonzero(rows["sequences"] == s)
+        inputs = {n: rows[n][here] for n in ("tokens", "positions", "sequences")}
+        logits = now(ask(generation, "logits", **inputs, wanted=first, s=len(LENGTHS)))
+        scores = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        targets = rows["targets"][here[first]]
+        close(losses[here[first]], -scores[first, targets] * (targets >= 0) * rows["weights"][here[first]], 1e-9)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_recomputed_layers_give_the_same_bits(name):
+    kept, again = exact(name, "f32", dropout=0.3), exact(name, "f32", dropout=0.3, checkpoint=True)
+    np.testing.assert_array_equal(step(kept), step(again))
+    np.testing.assert_array_equal(gradients(kept), gradients(again))
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2"])
+def test_recomputing_layers_saves_memory(name):
+    """Of two and three layers; what is kept per layer falls to one row of the stream."""
+    arena = {cp: programs(name, checkpoint=cp, dots="f32").programs["train"].regions["arena"] for cp in (False, True)}
+    assert arena[True] < {"llama": 0.6, "gemma2": 0.45}[name] * arena[False]
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_the_program_of_f32_dots_gives_the_graphs_losses_and_gradients(name, checkpoint):
+    wanted, made = exact(name), programs(name, checkpoint=checkpoint, dots="f32").programs
+    engine = taught(NumpyEngine(), name, "f32", {"loaded": opened(name, "f32").program, **made})
+    close(step(engine), step(wanted), 1e-4)
+    close(gradients(engine), gradients(wanted), 1e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "phi2"])
+def test_steps_lower_the_loss_and_leave_no_gradient(name):
+    engine = exact(name)
+    losses = []
+    for t in range(1, 9):
+        losses.append(step(engine).sum())
+        now(engine.write("hyper", hyper(t, rate=0.02, clip=1.0), "update"))
+        now(engine.run("update"))
+        assert now(engine.read("norm", "update")) > 0 and not gradients(engine).any()
+    assert losses[-1] < 0.8 * losses[0]
+
+
+TARGETS = {  # target modules -> parts that are trained, by architecture
+    ("q", "v"): {"llama": "attn_q attn_v", "phi2": "attn_q attn_v", "phi3": "attn_q attn_v"},
+    ("o_proj", "down"): {
+        "llama": "attn_output ffn_down",
+        "phi2": "attn_output ffn_down",
+        "phi3": "attn_output ffn_down",
+    },
+    ("dense", "fc1"): {"phi2": "attn_output ffn_up"},
+    ("qkv_proj",): {"phi3": "attn_q attn_k attn_v"},
+    ("layers.1.self_attn.q_proj",): {"llama": "attn_q"},
+    "all-linear": {"llama": " ".join(PARTS), "phi2": "attn_q attn_k attn_v attn_output ffn_up ffn_down"},
+}
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+def test_target_modules_are_found_by_every_name_that_people_give_them(targets):
+    for name, parts in TARGETS[targets].items():
+        header = opened(name, "f32").header
+        modules = modules_of(header)
+        assert {modules[s.site].part for s in sites_of(header, LoraConfig(target_modules=targets))} == set(
+            parts.split()
+        )
+
+
+def test_factors_lie_one_behind_the_other():
+    end = 0
+    for s in sites_of(opened("phi3", "f32").header, LoraConfig(r=3, target_modules="all-linear")):
+        assert (s.a, s.b) == (end, end + 3 * s.width)
+        end += 3 * (s.width + s.out)
+    assert s.site == "blk.1.ffn_down" and end == 3 * sum(
+        m.width + m.out for m in modules_of(opened("phi3", "f32").header).values()
+    )
+
+
+REFUSED = {
+    "no such module": (
+        "phi2",
+        {"target_modules": ("gate",)},
+        errors.UnknownTargetModule,
+        "gate_proj .* has dense, fc1",
+    ),
+    "an encoder": ("bert", {}, errors.NotSupported, "bert is an encoder"),
+}
+
+
+@pytest.mark.parametrize("title", REFUSED)
+def test_what_cannot_be_trained_is_refused(title):
+    name, fields, error, says = REFUSED[title]
+    with pytest.raises(error, match=says):
+        training_programs(opened(name, "f32").header, LoraConfig(**fields), rows=8, sequences=1)
