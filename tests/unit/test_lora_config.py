@@ -120,7 +120,8 @@ def test_short_names_and_all_linear():
 
 
 def test_presets_are_kinds_of_work():
-    assert (PRESETS["coder"].r, PRESETS["coder"].scale, len(PRESETS["security"].target_modules)) == (16, 2.0, 7)
+    coder, security = PRESETS["coder"].lora, PRESETS["security"].lora
+    assert (coder.r, coder.scale, coder.lora_dropout, len(security.target_modules)) == (16, 2.0, 0.05, 7)
 
 
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"batch_size": 9}, {"learning_rate": 0}, {"optimizer": "adam"},

@@ -2,6 +2,7 @@
 
 import pytest
 
+from edgenet.kernels.lm.training_table import HYPER_NAMES
 from edgenet.lora import TrainingConfig
 from edgenet.lora.schedule import hyper, learning_rate
 
@@ -34,6 +35,7 @@ def test_the_words_of_an_update():
     config = TrainingConfig(
         learning_rate=0.5, warmup_steps=0, scheduler="constant", weight_decay=0.1, clip=2.0, momentum=0.8
     )
-    words = hyper(config, 2, 40.0)
-    assert len(words) == 16 and words[10:] == [0.0] * 6
-    assert words[:10] == pytest.approx([0.5, 0.9, 0.999, 1e-8, 0.1, 2.0, 0.19, 0.001999, 0.025, 0.8])
+    named = dict(zip(HYPER_NAMES, hyper(config, 2, 40.0).tolist(), strict=False))
+    wanted = {"rate": 0.5, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "decay": 0.1, "clip": 2.0, "correction1": 0.19,
+              "correction2": 0.001999, "factor": 0.025, "momentum": 0.8, "rest1": 0.1, "rest2": 0.001}  # fmt: skip
+    assert named == pytest.approx(wanted, rel=1e-6)

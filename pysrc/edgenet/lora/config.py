@@ -243,14 +243,26 @@ def _refuse_other_methods(data: Mapping) -> None:
             )
 
 
-# Starting points by kind of work; configurations, not trained weights: rank, alpha, dropout, modules.
-PRESETS: dict[str, LoraConfig] = {
-    name: LoraConfig(rank, alpha, dropout, tuple(modules.split()))
-    for name, rank, alpha, dropout, modules in (
-        ("coder", 16, 32, 0.05, "q k v o"),
-        ("researcher", 8, 16, 0.10, "q k v"),
-        ("security", 16, 32, 0.05, "q k v o gate up down"),
-        ("architect", 12, 24, 0.05, "q v gate up"),
-        ("reviewer", 8, 16, 0.10, "q v"),
-    )
+@dataclass(frozen=True)
+class Preset:
+    """A starting point for a kind of work; nothing in it is trained."""
+
+    lora: LoraConfig
+    training: TrainingConfig
+    tags: tuple[str, ...]
+
+
+_KINDS = (
+    # name, rank, alpha, dropout, modules, tags
+    ("personal", 4, 8, 0.0, "q k v o gate up down", "own-texts, own-code"),
+    ("coder", 16, 32, 0.05, "q k v o", "code-gen, refactoring, syntax"),
+    ("researcher", 8, 16, 0.10, "q k v", "analysis, research, synthesis"),
+    ("security", 16, 32, 0.05, "q k v o gate up down", "security, vulnerabilities, audit"),
+    ("architect", 12, 24, 0.05, "q v gate up", "architecture, design, patterns"),
+    ("reviewer", 8, 16, 0.10, "q v", "review, quality, best-practices"),
+)
+PRESETS: dict[str, Preset] = {
+    name: Preset(LoraConfig(rank, alpha, dropout, tuple(modules.split())), TrainingConfig(), tuple(tags.split(", ")))
+    for name, rank, alpha, dropout, modules, tags in _KINDS
 }
+DEFAULT_PRESET = "personal"

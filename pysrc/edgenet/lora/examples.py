@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import NotText, WrongType
+from ..errors import NoMaskToken, NotText, WrongType
 from ..text.chat import Chat, tokenize_chat
 from ..text.encode import TextTokenizer
 
 Example = str | Mapping[str, str]  # a text, or {"input", "output"}
 LINES = (".jsonl", ".ndjson")
+MASKS = ("[MASK]", "<mask>", "<|mask|>")  # what tokenizers call it
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,14 @@ def _chat_pair(pair: Mapping, tokenizer, generation) -> Tokens:
     )
     last = next((i for i in range(same, len(whole)) if whole[i] in generation["eos"]), len(whole) - 1)
     return _marked(whole[:same], whole[same : last + 1] if pair["output"].strip() else [], pair["output"], pair=True)
+
+
+def mask_token(tokenizer: TextTokenizer) -> int:
+    """The token that stands for a hidden one. Raises NoMaskToken."""
+    found = next((tokenizer.special[name].id for name in MASKS if name in tokenizer.special), None)
+    if found is None:
+        raise NoMaskToken(f"The model's tokenizer has none of {', '.join(MASKS)}. Train with the causal objective.")
+    return found
 
 
 def _marked(before: Sequence[int], counted: Sequence[int], text: str, pair: bool = False) -> Tokens:

@@ -1,13 +1,13 @@
-"""The learning rate of each step, and the 16 numbers that the `update` Program reads. Pure, runs anywhere."""
+"""The learning rate of each step, and the words that the `update` Program reads. Needs NumPy; runs anywhere."""
 
 from __future__ import annotations
 
 import math
 
-from .config import TrainingConfig
+import numpy as np
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # AdamW's, as in torch.optim
-HYPER = 16  # words
+from ..kernels.lm.optimizer import hyper as words
+from .config import TrainingConfig
 
 # What is left of the rate when the share `done` of the steps after the warm-up has been taken.
 SCHEDULES = {
@@ -27,10 +27,13 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
     return config.learning_rate * SCHEDULES[config.scheduler](done)
 
 
-def hyper(config: TrainingConfig, step: int, counted: float) -> list[float]:
-    """The words of the update after step `step`, whose gradients are sums over `counted` tokens: rate, beta1, beta2, epsilon, weight decay,
-    clip, 1 - beta1^t, 1 - beta2^t, 1 / counted, momentum, zeros.
-    """
-    corrections = (1 - BETA1**step, 1 - BETA2**step)
-    used = [learning_rate(config, step), BETA1, BETA2, EPSILON, config.weight_decay, config.clip, *corrections]
-    return [*used, 1 / counted, config.momentum] + [0.0] * (HYPER - 10)
+def hyper(config: TrainingConfig, step: int, counted: float) -> np.ndarray:
+    """f32 (16,): the words of the update after step `step`, whose gradients are sums over `counted` tokens."""
+    return words(
+        learning_rate(config, step),
+        step=step,
+        decay=config.weight_decay,
+        clip=config.clip,
+        factor=1 / counted,
+        momentum=config.momentum,
+    )

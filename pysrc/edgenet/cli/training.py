@@ -1,0 +1,200 @@
+"""Training and evaluating in CPython: data of this machine's files, the engine in wasmtime, an adapter's folder at the end."""
+
+import signal
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from ..errors import AbortError, AdapterExists
+from ..lora import peft
+from ..lora.checkpoint import FileStore
+from ..lora.config import Preset
+from ..lora.data import prepare
+from ..lora.evaluate import Evaluator
+from ..lora.examples import mask_token, read_examples, tokenize
+from ..lora.trainer import Trainer
+from .language import open_engine
+from .progress import progress
+from .shell import Result
+from .text import counted, table
+from .texts import gather
+
+CHECKPOINT = "checkpoint.safetensors"
+SMALL = 16  # tokens of the loaded Program's context: only its weights are used
+
+
+# --- training
+async def run_training(
+    shell, model: str, names: list[str], folder: Path, adapter_name: str, chosen: Preset, resume: bool
+) -> Result:
+    """Train and write the adapter's folder. Raises AdapterExists for a folder with an adapter or, without `resume`, a checkpoint."""
+    store = FileStore(shell.disk, folder / CHECKPOINT)
+    _require_free(shell, folder, resume)
+    shell.disk.probe(folder)
+    examples = _examples(shell, names)
+    async with open_engine(shell, model, SMALL) as it:
+        data = prepare(tokenize(examples, it.tokenizer, it.made.generation), chosen.training)
+        for notice in data.notices:
+            shell.say(f"notice: {notice}")
+        masked = chosen.training.objective == "masked"
+        trainer = Trainer(
+            it.engine, it.source.header, data, chosen.lora, chosen.training, store=store, values=it.values,
+            mask=mask_token(it.tokenizer) if masked else None, base_sha256=_file_hash(it.source.paths[0]),
+        )  # fmt: skip
+        report = Report(shell, chosen.training.max_steps)
+        with _interrupt(shell, trainer), progress(shell, "Training", "step") as show:
+            async for event in trainer:
+                report.take(event, show)
+        return _finished(shell, model, folder, adapter_name, trainer, report)
+
+
+def _finished(shell, model: str, folder: Path, name: str, trainer: Trainer, report: "Report") -> Result:
+    data = {"model": model, "output": str(folder), **report.to_data()}
+    if report.reason == "cancelled":
+        text = f"Stopped after step {report.step}; a checkpoint is kept in {folder}. Run the same command with --resume to go on."
+        return Result(data, error=AbortError(text, step=report.step))
+    adapter = trainer.adapter(name, {"base_model": model})
+    for file, content in peft.write(adapter).items():
+        shell.disk.write(folder / file, content)
+    shell.disk.remove(folder / CHECKPOINT)  # what it was for is done
+    data |= {"name": name, "parameters": trainer.programs.parameters, "bytes": adapter.bytes, "id": adapter.id}
+    return Result(data, f"{report.summary()}\nThe adapter {name} ({counted(adapter.bytes, 'byte')}) is in {folder}.")
+
+
+def _require_free(shell, folder: Path, resume: bool) -> None:
+    if shell.disk.read(folder / peft.CONFIG) is not None:
+        raise AdapterExists(
+            f"{folder} holds an adapter already. Choose another --output, or remove it first.", path=str(folder)
+        )
+    if not resume and shell.disk.size(folder / CHECKPOINT):
+        raise AdapterExists(
+            f"{folder} holds the checkpoint of a training that was stopped. Go on with --resume, or choose another --output.",
+            path=str(folder),
+        )
+
+
+@dataclass
+class Report:
+    """What came of a training, from its events."""
+
+    shell: object
+    steps: int
+    step: int = 0
+    reason: str = ""
+    losses: list[float] = field(default_factory=list)
+    validations: list[tuple[int, float]] = field(default_factory=list)
+    rate: float = 0.0
+    last: dict = field(default_factory=dict)
+
+    def take(self, event: dict, show) -> None:
+        """Note an event, and show it."""
+        getattr(self, f"_{event['kind']}")(event, show)
+
+    def _step(self, event: dict, show) -> None:
+        self.step, self.last = event["step"], event
+        self.losses.append(event["loss"])
+        show(self.step, self.steps, f"loss {event['loss']:.3f}, {event['tokensPerSecond']:.0f} tokens/s")
+
+    def _validation(self, event: dict, show) -> None:
+        self.validations.append((event["step"], event["loss"]))
+        self.shell.say(f"step {event['step']}: validation loss {event['loss']:.4f}, best {event['best']:.4f}")
+
+    def _checkpoint(self, event: dict, show) -> None:
+        self.step = event["step"]
+
+    def _done(self, event: dict, show) -> None:
+        self.step, self.reason = event["step"], event["reason"]
+
+    def to_data(self) -> dict:
+        """As JSON data. Losses before and after are those of validation where there is one, else of the first and last steps."""
+        before, after = self._ends()
+        return {
+            "steps": self.step,
+            "reason": self.reason,
+            "lossBefore": before,
+            "lossAfter": after,
+            "losses": self.losses,
+            "validation": [{"step": step, "loss": loss} for step, loss in self.validations],
+            "tokensPerSecond": self.last.get("tokensPerSecond", 0.0),
+            "secondsPerStep": self.last.get("secondsPerStep", 0.0),
+        }
+
+    def _ends(self) -> tuple[float | None, float | None]:
+        if self.validations:
+            return self.validations[0][1], min(loss for _, loss in self.validations)
+        few = self.losses[:10], self.losses[-10:]
+        return tuple(sum(part) / len(part) if part else None for part in few)
+
+    def summary(self) -> str:
+        """For people."""
+        before, after = self._ends()
+        if before is None:
+            return f"All {self.step} steps were taken before."
+        kind = "Validation loss" if self.validations else "Training loss"
+        why = ", stopped early: no validation was better for a while" if self.reason == "patience" else ""
+        return (
+            f"{counted(self.step, 'step')}{why}; {kind.lower()} {before:.4f} before, {after:.4f} after; "
+            f"{self.last.get('secondsPerStep', 0.0):.2f} s a step."
+        )
+
+
+@contextmanager
+def _interrupt(shell, trainer: Trainer):
+    """The first Ctrl-C lets the run under way end and keeps a checkpoint; a second one stops at once."""
+
+    def stop(*_):
+        signal.signal(signal.SIGINT, before)
+        shell.say("Stopping; a checkpoint is being kept.")
+        trainer.cancel()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# --- evaluating
+async def run_evaluation(shell, model: str, names: list[str], folder: Path | None, length: int) -> Result:
+    """Loss, perplexity and bits per byte over files, without an adapter and with one."""
+    examples = _examples(shell, names)
+    adapter = read_adapter(shell, folder) if folder else None
+    async with open_engine(shell, model, SMALL) as it:
+        tokens = tokenize(examples, it.tokenizer, {**it.made.generation, "eos": []})  # only what is in the texts counts
+        rows = []
+        async with Evaluator(it.engine, it.source.header, like=adapter, length=length, values=it.values) as evaluator:
+            for name, used in (("the model", None), (adapter.name, adapter))[: 2 if adapter else 1]:
+                with progress(shell, f"Evaluating {name}", "window") as show:
+                    rows.append({"of": name, **(await evaluator.evaluate(tokens, used, show)).to_data()})
+    shown = [{**row, **{k: f"{row[k]:.4f}" for k in ("loss", "perplexity", "bitsPerByte")}} for row in rows]
+    heads = {
+        "of": "",
+        "loss": "loss",
+        "perplexity": "perplexity",
+        "bitsPerByte": "bits per byte",
+        "tokens": "tokens",
+        "bytes": "bytes",
+    }
+    data = {"model": model, **rows[0], **({"adapter": rows[1]} if adapter else {})}
+    return Result({k: v for k, v in data.items() if k != "of"}, table(shown, heads))
+
+
+def read_adapter(shell, folder: Path):
+    """The adapter of a PEFT folder. Raises InvalidAdapter and what `peft.read` raises."""
+    files = {name: data for name in (peft.CONFIG, peft.WEIGHTS) if (data := shell.disk.read(folder / name)) is not None}
+    return peft.read(files, folder.resolve().name, warn=lambda text: shell.say(f"notice: {text}"))
+
+
+# --- both
+def _examples(shell, names: list[str]) -> list:
+    documents = gather(shell, names).documents
+    return [example for document in documents for example in read_examples(document.name, document.text)]
+
+
+def _file_hash(path: Path) -> str:
+    digest = sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
