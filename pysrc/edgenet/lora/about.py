@@ -1,4 +1,4 @@
-"""What EdgeNet alone knows of an adapter (name, base, checksum, signature, metadata), as one JSON text inside other formats. Runs anywhere."""
+"""What EdgeNet alone knows of an adapter (name, base, checksum, signature, metadata), as JSON inside other formats. Runs anywhere."""
 
 import json
 from dataclasses import replace
