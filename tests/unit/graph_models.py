@@ -6,6 +6,7 @@ import numpy as np
 
 from edgenet.formats.blocks import quantize
 from edgenet.graph import Graph
+from edgenet.graph.gradients import grad
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,73 @@ def decoder(form: Form) -> Graph:
     logits = g.matmul(x, table if f.tied else g.weight("head", (f.vocabulary, f.width), f.dtype))
     g.output("logits", g.softcap(logits, f.logit_cap) if f.logit_cap else logits)
     return g
+
+
+class Learner(Builder):
+    """A decoder without cache, with LoRA at q and down, whose factors lie side by side in one state."""
+
+    def __init__(self, form: Form, rank: int):
+        super().__init__(form)
+        self.rank, self.parts = rank, []
+        self.count = form.layers * rank * (3 * form.width + form.ffn)
+        self.parameters, self.gradients, self.first, self.second = (
+            self.g.state(name, (self.count,)) for name in ("parameters", "gradients", "first", "second")
+        )
+
+    def taught(self, y, x, name, out, width):
+        a, b = (self.part(f"{name}.{n}", shape) for n, shape in (("a", (self.rank, width)), ("b", (out, self.rank))))
+        return self.g.add(y, self.g.dense(self.g.dense(x, a), b, factor=2.0))
+
+    def part(self, name, shape):
+        offset = sum(p.shape[0] * p.shape[1] for p, _ in self.parts)
+        pair = [self.g.part(s, offset, shape, f"{s.name}.{name}") for s in (self.parameters, self.gradients)]
+        self.parts.append(pair)
+        return pair[0]
+
+    def attention(self, x, i):
+        f, g = self.f, self.g
+        q = self.taught(self.linear(x, f"{i}.q", f.width, f.width), x, f"{i}.q", f.width, f.width)
+        k, v = (self.linear(x, f"{i}.{n}", f.kv_heads * f.head_dim, f.width) for n in "kv")
+        q, k = self.norm(q, f"{i}.qn", f.head_dim, f.heads), self.norm(k, f"{i}.kn", f.head_dim, f.kv_heads)
+        q, k = (
+            g.rope(x, self.positions, self.rates, heads=n, head_dim=f.head_dim, style=f.style)
+            for x, n in ((q, f.heads), (k, f.kv_heads))
+        )
+        form = {"heads": f.heads, "kv_heads": f.kv_heads, "head_dim": f.head_dim, "scale": f.head_dim**-0.5}
+        return self.linear(g.attention_rows(q, k, v, self.sequences, **form), f"{i}.o", f.width, f.width)
+
+    def feed_forward(self, x, i):
+        g, f = self.g, self.f
+        gate, up = (g.matmul(x, g.weight(f"{i}.{n}", (f.ffn, f.width), f.dtype)) for n in ("gate", "up"))
+        h = g.glu(gate, up, "silu")
+        return self.taught(self.linear(h, f"{i}.down", f.width, f.ffn), h, f"{i}.down", f.width, f.ffn)
+
+    def losses(self, chunk):
+        """Of each row; the vocabulary in two chunks, rows of the table's matrix."""
+        f, g = self.f, self.g
+        targets, weights = g.input("targets", "i32", ("n",)), g.input("weights", "f32", ("n",))
+        x = g.embed(g.weight("table", (f.vocabulary, f.width), f.dtype), self.tokens, scale=0.5)
+        for i in range(f.layers):
+            x = self.layer(x, i)
+        x, stats = self.norm(x, "last"), None
+        for first, last in ((0, chunk), (chunk, f.vocabulary)):
+            part = g.weight(f"table[{first}:{last}]", (last - first, f.width), f.dtype)
+            stats = g.token_stats(g.matmul(x, part), targets, first, stats)
+        return g.output("losses", g.cross_entropy(stats, targets, weights))
+
+
+def learner(form: Form, rank=4, chunk=32) -> dict[str, Graph]:
+    """`train` adds to the gradients and `update` makes a step of AdamW with them, over the same states."""
+    train, update = Learner(form, rank), Learner(form, rank)
+    found = grad(train.g, train.losses(chunk), [p for p, _ in train.parts])
+    for parameter, gradient in train.parts:
+        train.g.accumulate(gradient, found[parameter.name])
+    g = update.g
+    norm = g.norm(update.gradients)
+    hyper = g.input("hyper", "f32", (16,))
+    g.adamw(update.parameters, update.gradients, update.first, update.second, norm, hyper)
+    g.output("norm", norm)
+    return {"train": train.g, "update": g}
 
 
 def encoder(mode="mean", dtype="f32", layers=2, heads=2, head_dim=16, ffn=96) -> Graph:

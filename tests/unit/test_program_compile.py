@@ -1,5 +1,6 @@
 """What compiling makes of a graph: fused kernels, few barriers, memory that nobody else touches, judged by checkers of their own."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,7 @@ from edgenet.errors import InvalidGraph, ProgramTooLarge, UnsupportedFeature
 from edgenet.graph import Capacity, Graph, Program, compile
 from edgenet.graph.schedule import Life, place
 from edgenet.kernels.lm import table
-from tests.unit.graph_models import FORMS, Form, decoder, encoder, tangle
+from tests.unit.graph_models import FORMS, Form, decoder, encoder, learner, tangle
 
 CAPACITY = Capacity(rows=24, wanted=3, sequences=3, context=64, page=4)
 WIDE = Capacity(rows=72, wanted=3, sequences=3, context=64, page=4)  # rows that threads share
@@ -22,6 +23,13 @@ GRAPHS = {
 }
 GRAPHS |= {f"encoder {dtype}": encoder(dtype=dtype) for dtype in DTYPES}
 GRAPHS |= {f"tangle {seed}": tangle(np.random.default_rng(seed)) for seed in range(30)}
+GRAPHS |= {
+    f"{part} {dtype}": graph
+    for dtype in DTYPES
+    for part, graph in learner(Form(**{**FORMS["llama"].__dict__, "dtype": dtype})).items()
+}
+EXACT = replace(CAPACITY, dots="f32")
+every_capacity = pytest.mark.parametrize("capacity", [CAPACITY, WIDE, EXACT], ids=["few", "many", "exact"])
 every_graph = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 
 
@@ -88,14 +96,18 @@ def touched(program):
         types = [weights[v[1]].type for a, v in named if a.kind == "weight"] or ["f32"]
         found = []
         for arg, value in named:
-            if arg.kind not in ("value", "weight") and isinstance(value, tuple) and value[0] in ("arena", "kv"):
+            if (
+                arg.kind not in ("value", "weight")
+                and isinstance(value, tuple)
+                and value[0] in ("arena", "kv", "state")
+            ):
                 size = table.extent(arg, values, types[0])
                 private = bool(values.get("stride")) and arg.dtype in ("q8", "rows")
                 found.append((arg.name, *value, size, arg.kind, private))
         yield instruction, found
 
 
-@pytest.mark.parametrize("capacity", [CAPACITY, WIDE], ids=["few", "many"])
+@every_capacity
 @every_graph
 def test_what_is_read_is_whole_and_was_written_as_it_is_read(graph, capacity):
     """Each byte remembers who wrote it last: a read must find one writer, of just its first byte and at least its length."""
@@ -105,7 +117,7 @@ def test_what_is_read_is_whole_and_was_written_as_it_is_read(graph, capacity):
     starts = {-2: None}
     for i, buffer in enumerate(program.buffers):
         count = int(np.prod([program.capacity.slots.get(s, s) for s in buffer.shape])) * 4
-        sizes["arena"][buffer.offset : buffer.offset + count] = 10**6 + i
+        sizes[buffer.region][buffer.offset : buffer.offset + count] = 10**6 + i
         starts[10**6 + i] = buffer.offset
     for number, (instruction, arrays) in enumerate(touched(program)):
         for name, region, start, size, kind, _ in arrays:
@@ -118,25 +130,28 @@ def test_what_is_read_is_whole_and_was_written_as_it_is_read(graph, capacity):
                 starts[number * 100 + int(start % 97 != 0)] = start
 
 
-@pytest.mark.parametrize("capacity", [CAPACITY, WIDE], ids=["few", "many"])
+@every_capacity
 @every_graph
 def test_threads_between_two_barriers_never_meet(graph, capacity):
     """Byte by byte: what one instruction writes no other of the same phase touches, but for private copies of one thread."""
     program = compile(graph, capacity)
-    size = program.regions["arena"]
-    writer, reader = np.full(size, -1), np.full(size, -1)
+    sizes = {name: program.regions.get(name, 0) for name in ("arena", "state")}
+    writers, readers = ({name: np.full(size, -1) for name, size in sizes.items()} for _ in range(2))
     for number, (instruction, arrays) in enumerate(touched(program)):
         for name, region, start, count, kind, private in arrays:
             part = slice(start, start + count)
             mark = 10**6 + start if private else number
-            if region == "arena":
-                assert set(np.unique(writer[part])) <= {-1, mark}, (number, instruction.op, name)
-                assert kind == "in" or set(np.unique(reader[part])) <= {-1, mark}, (number, instruction.op, name)
+            if region in sizes:
+                assert set(np.unique(writers[region][part])) <= {-1, mark}, (number, instruction.op, name)
+                unread = set(np.unique(readers[region][part])) <= {-1, mark}
+                assert kind == "in" or unread, (number, instruction.op, name)
         for _, region, start, count, kind, private in arrays:
-            if region == "arena":
-                (reader if kind == "in" else writer)[start : start + count] = 10**6 + start if private else number
+            if region in sizes:
+                touched_by = readers if kind == "in" else writers
+                touched_by[region][start : start + count] = 10**6 + start if private else number
         if instruction.sync:
-            writer[:], reader[:] = -1, -1
+            for marks in (*writers.values(), *readers.values()):
+                marks[:] = -1
 
 
 @every_graph
@@ -172,6 +187,59 @@ def test_what_something_else_reads_is_copied_before_it_is_overwritten():
     g.output("turned", g.rope(x, positions, g.constant("f", [1, 2]), heads=2, head_dim=16))
     g.output("kept", x)
     assert ops(compile(g, CAPACITY)) == ["rope_table", "scale", "scale", "rope"]
+
+
+TAUGHT = learner(replace(FORMS["llama"], layers=1, dtype="q8_0"))
+CHOSEN = [
+    ("int8", {"matmul", "matmul_t_int8", "matmul_t"}),  # the second chunk of 18 rows is no whole block
+    ("f32", {"matmul_f32", "matmul_t"}),
+]
+
+
+@pytest.mark.parametrize(("dots", "kernels"), CHOSEN, ids=[c[0] for c in CHOSEN])
+def test_quantised_weights_are_multiplied_as_the_capacity_says(dots, kernels):
+    code = ops(compile(TAUGHT["train"], replace(CAPACITY, dots=dots)))
+    assert {op for op in code if op.startswith("matmul")} == kernels
+    assert ("quantize" in code) == (dots == "int8")
+
+
+def test_gradients_are_added_where_products_are_written():
+    """No `add` of what is a product of one reader: four gradients of x meet in three products and none in an addition."""
+    program = compile(TAUGHT["train"], EXACT)
+    summed = [i for i in program.code if i.op in ("matmul_t", "dense_t") and i.arguments[2] != 0]
+    assert len(summed) >= 3 and {"head_norm", "rms_norm_grad"} <= set(ops(program))
+    assert ops(program).count("rope_table") == 2  # forward, and with negated frequencies for q and k of all layers
+
+
+def test_states_lie_in_their_order_and_every_program_agrees():
+    programs = [compile(graph, CAPACITY) for graph in TAUGHT.values()]
+    states = [[b for b in p.buffers if b.region == "state"] for p in programs]
+    assert states[0] == states[1] and [b.name for b in states[0]] == ["parameters", "gradients", "first", "second"]
+    assert all(b.offset % 64 == 0 for b in states[0])
+    assert {p.regions["state"] for p in programs} == {4 * -(-4 * states[0][0].shape[0] // 64) * 64}
+
+
+def test_a_state_is_read_before_it_is_changed_as_the_graph_has_it():
+    """A product by a state may not wait for the addition behind it, once something between changes the state."""
+    g = Graph()
+    x, state = g.input("x", "f32", (4, 32)), g.state("w", (32, 32))
+    early = g.dense_t(x, state)
+    g.accumulate(state, g.outer(x, x))
+    g.output("y", g.add(early, x))
+    code = ops(compile(g, CAPACITY))
+    assert code.index("dense_t") < code.index("accumulate") and "add" in code
+
+
+def test_parts_of_a_state_that_are_apart_need_no_barrier_between():
+    def barriers(second):
+        g = Graph()
+        x, state = g.input("x", "f32", (2, 8)), g.state("w", (64,))
+        for i, offset in enumerate((0, second)):
+            g.accumulate(g.part(state, offset, (2, 8), f"p{i}"), x)
+        g.output("y", g.scale(x, 2.0))
+        return sum(i.sync for i in compile(g, CAPACITY).code)
+
+    assert (barriers(16), barriers(15)) == (0, 1)
 
 
 def test_sampling_is_appended_when_asked():
