@@ -1,39 +1,68 @@
-// Not there yet: answers NOT_IMPLEMENTED.
-#include "lm.h"
+// Products of plain f32 matrices, one of them thin: what an adapter adds, and its gradients. Threads split the longer side of the answer, in
+// whole tiles of four rows or of 32 columns.
+#include "product.h"
+
+static void divide(const product *p, int thread, int threads) {
+  int begin, end;
+  int by_rows = p->rows >= p->columns;
+  share(by_rows ? p->rows : p->columns, by_rows ? GROUP : BLOCK, thread, threads, &begin, &end);
+  if (by_rows) multiply(p, begin, end, 0, p->columns);
+  else multiply(p, 0, p->rows, begin, end);
+}
+
+INLINE matrix plain(const float *at, int rows, int columns) { return (matrix){{(const uint8_t *)at, LAYOUT_F32}, rows, columns}; }
 
 typedef struct {
   const float *x;  // n x in
   const float *w;  // out x in
-  float *y;  // n x out
-  int32_t n;
-  int32_t out;
-  int32_t in;
+  float *y;        // n x out
+  int32_t n, out, in;
   float factor;
 } dense_args;
 
-OP(dense) { return NOT_IMPLEMENTED; }
+// y = factor * x w'
+OP(dense) {
+  if (a->n < 0 || a->out <= 0 || a->in <= 0) return INVALID_PARAMS;
+  product p = {.x = a->x, .w = plain(a->w, a->out, a->in), .y = a->y, .rows = a->n, .columns = a->out, .depth = a->in, .factor = a->factor};
+  divide(&p, thread, threads);
+  return OK;
+}
 
 typedef struct {
-  const float *x;  // n x out
-  const float *w;  // out x in
-  const float *residual;  // n x in, or 0
-  float *y;  // n x in
-  int32_t n;
-  int32_t out;
-  int32_t in;
+  const float *x;         // n x out
+  const float *w;         // out x in
+  const float *residual;  // n x in, or 0; may be y
+  float *y;               // n x in
+  int32_t n, out, in;
   float factor;
 } dense_t_args;
 
-OP(dense_t) { return NOT_IMPLEMENTED; }
+// y = factor * x w + residual
+OP(dense_t) {
+  if (a->n < 0 || a->out <= 0 || a->in <= 0) return INVALID_PARAMS;
+  product p = {
+      .x = a->x, .w = plain(a->w, a->out, a->in), .w_down = 1, .residual = a->residual, .y = a->y,
+      .rows = a->n, .columns = a->in, .depth = a->out, .factor = a->factor,
+  };
+  divide(&p, thread, threads);
+  return OK;
+}
 
 typedef struct {
   const float *x;  // n x a
   const float *y;  // n x b
-  float *out;  // a x b
-  int32_t n;
-  int32_t a;
-  int32_t b;
+  float *out;      // a x b
+  int32_t n, a, b;
   float factor;
 } outer_args;
 
-OP(outer) { return NOT_IMPLEMENTED; }
+// out = factor * x' y; zeros where there are no rows
+OP(outer) {
+  if (a->n < 0 || a->a <= 0 || a->b <= 0) return INVALID_PARAMS;
+  product p = {
+      .x = a->x, .w = plain(a->y, a->n, a->b), .x_down = 1, .w_down = 1, .y = a->out,
+      .rows = a->a, .columns = a->b, .depth = a->n, .factor = a->factor,
+  };
+  divide(&p, thread, threads);
+  return OK;
+}

@@ -2,18 +2,6 @@
 // tile: four rows of weights with one row of x, or twice two with four.
 #include "dots.h"
 
-// Numbers i … i + 3 of a row; those from `left` on are 0.
-INLINE v128_t numbers(const int form, const uint8_t *w, int i, int left) {
-  if (form == LAYOUT_F32) return load_some((const float *)w + i, left);
-  uint16_t some[4] = {0};
-  const uint16_t *at = (const uint16_t *)w + i;
-  if (left < 4) {
-    for (int k = 0; k < left; k++) some[k] = at[k];
-    at = some;
-  }
-  return form == LAYOUT_F16 ? half4(at) : bfloat4(at);
-}
-
 INLINE void add_products(const int form, const int rows, const int n, const uint8_t *w, size_t stride, const float *x, int in, int i, int left,
                      v128_t acc[rows][n]) {
   v128_t v[4];

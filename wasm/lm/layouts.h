@@ -43,3 +43,15 @@ INLINE v128_t half4(const void *p) {
 
 // Four bfloat16: the upper halves of f32.
 INLINE v128_t bfloat4(const void *p) { return wasm_i32x4_shl(wasm_u32x4_load16x4(p), 16); }
+
+// Numbers i … i + 3 of a row of plain numbers; those from `left` on are 0.
+INLINE v128_t numbers(const int form, const uint8_t *w, int i, int left) {
+  if (form == LAYOUT_F32) return load_some((const float *)w + i, left);
+  uint16_t some[4] = {0};
+  const uint16_t *at = (const uint16_t *)w + i;
+  if (left < 4) {
+    for (int k = 0; k < left; k++) some[k] = at[k];
+    at = some;
+  }
+  return form == LAYOUT_F16 ? half4(at) : bfloat4(at);
+}

@@ -1,4 +1,4 @@
-"""References and cases of the products that training adds: f32 rows with any weight, and rows with a weight's transpose. Runs anywhere with NumPy.
+"""References and cases of products of f32 rows with any weight, and of rows with a weight's transpose. Runs anywhere with NumPy.
 
 A reference multiplies in f64. A kernel's sum is one chain in f32, off by about sqrt(depth) * 6e-8 of the largest product. `matmul_t_int8`
 quantises the weight anew; that is part of its definition (`turned`), exact to the bit.
@@ -7,25 +7,26 @@ quantises the weight anew; that is part of its definition (`turned`), exact to t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..codes import INVALID_PARAMS, OK
 from .cases import Case, normal, with_value
-from .layouts import BLOCK, LAYOUTS, TYPES
+from .layouts import BLOCK, LAYOUTS, TYPES, quantized_bytes
 from .matmul import ACTIVATIONS, random_weight
 from .norm import Outcome, Values
-from .quantize import SMALLEST, pack_rows, quantized_size, values_of
-from .table import GELU, MAX_THREADS, NONE, RELU
+from .quantize import SMALLEST, pack_rows, values_of
+from .table import MAX_THREADS, NONE, RELU
 from .weights import numbers
 
 TURNED_LARGEST = np.float32(63)  # 7-bit weights
 
 
 def turned(w: np.ndarray) -> np.ndarray:
-    """What `matmul_t_int8` takes for w, f32 (out, in): for each column of 32 rows the scale s = max|w| / 63 and integers w * (63 / max|w|), rounded
-    to the nearest, ties to even. Where max|w| < 2^-100 they are 0.
+    """What `matmul_t_int8` takes for w, f32 (out, in): for each column of 32 rows the scale s = max|w| / 63 and integers
+    w * (63 / max|w|), rounded to the nearest, ties to even. Where max|w| < 2^-100 they are 0.
     """
     blocks = w.reshape(-1, BLOCK, w.shape[1])
     most = np.abs(blocks).max(axis=1, keepdims=True)
@@ -75,64 +76,74 @@ def matmul_t_int8(v: Values) -> Outcome:
 
 Shape = tuple[int, int, int]  # n, out, in
 
+# Tails of what the kernels work in: rows by fours and 128 at once, pieces of the weight that are 64 deep and 96 wide (int8: 256
+# and 32). "plain": for weights that are no blocks, so that any width will do. "wide": for types whose blocks have 256 columns.
+SHAPES: dict[str, dict[str, tuple[Shape, ...]]] = {
+    "matmul_f32": {
+        "block": ((1, 7, 96), (3, 13, 96), (5, 101, 96), (131, 5, 32)),
+        "plain": ((1, 3, 1), (2, 5, 3), (4, 1, 6), (5, 65, 33), (6, 26, 131)),
+        "wide": ((3, 6, 256),),
+    },
+    "matmul_t": {
+        "block": ((1, 7, 96), (3, 66, 96), (5, 9, 160), (131, 5, 32)),
+        "plain": ((1, 3, 1), (2, 5, 3), (4, 1, 6), (5, 65, 33), (6, 26, 131)),
+        "wide": ((3, 6, 256),),
+    },
+    "matmul_t_int8": {
+        "block": ((1, 32, 96), (3, 288, 64), (33, 64, 32)),
+        "plain": ((1, 32, 1), (2, 32, 3), (5, 64, 33), (6, 32, 70)),
+        "wide": ((3, 32, 256),),
+    },
+}
 
-def _values(rng: np.random.Generator, kernel: str, kind: str, shape: Shape, **more: Any) -> dict[str, Any]:
+
+def _case(rng: np.random.Generator, kernel: str, reason: str, kind: str, shape: Shape, **more: Any) -> Case:
     n, out, width = shape
     x = normal(rng, n, width if kernel == "matmul_f32" else out)
     own = {"matmul_f32": {"act": NONE}, "matmul_t": {}, "matmul_t_int8": {"stride": 0}}[kernel]
-    values = {"x": pack_rows(x) if kernel == "matmul_t_int8" else x, "w": random_weight(rng, kind, out, width)}
-    return values | {"n": n, "out": out, "in": width} | own | more
+    own |= {"x": pack_rows(x) if kernel == "matmul_t_int8" else x, "w": random_weight(rng, kind, out, width)}
+    return Case(kernel, f"{kind} {reason}", {**own, "n": n, "out": out, "in": width, **more})
 
 
-# What each kernel does differently by shape: pieces are 64 deep and 96 wide, or 256 and 32; rows go by fours, and 128 at once.
-SHAPES: dict[str, tuple[tuple[str, Shape], ...]] = {
-    "matmul_f32": (
-        ("one row", (1, 7, 96)),
-        ("a row of four is missing", (3, 13, 96)),
-        ("more outputs than a piece has", (5, 101, 96)),
-        ("more rows than meet a piece at once", (131, 5, 32)),
-    ),
-    "matmul_t": (
-        ("one row", (1, 7, 96)),
-        ("a row of four is missing", (3, 66, 96)),
-        ("more columns than a piece has", (5, 9, 160)),
-        ("more rows than meet a piece at once", (131, 5, 32)),
-    ),
-    "matmul_t_int8": (
-        ("one row", (1, 32, 96)),
-        ("a row of four is missing", (3, 288, 64)),
-        ("33 rows", (33, 64, 32)),
-    ),
-}
-TAILS = ((1, 3, 1), (2, 5, 3), (4, 1, 6), (5, 65, 33), (6, 70, 97))
+def _sized(kernel: str, kind: str) -> tuple[Shape, ...]:
+    layout = LAYOUTS[TYPES[kind]]
+    return SHAPES[kernel]["wide" if kind.endswith("_k") else "block" if layout.quantized else "plain"]
 
 
-def _of_all_kinds(rng: np.random.Generator, kernel: str) -> Iterator[Case]:
-    out = 32 if kernel == "matmul_t_int8" else 6
+def _of_all(rng: np.random.Generator, kernel: str) -> Iterator[Case]:
     for kind in TYPES:
-        wide = kind.endswith("_k")
-        for reason, shape in ((f"3 rows, {out} outputs", (3, out, 256)),) if wide else SHAPES[kernel]:
-            yield Case(kernel, f"{kind} {reason}", _values(rng, kernel, kind, shape))
+        for shape in _sized(kernel, kind):
+            yield _case(rng, kernel, "{} rows, weight {} x {}".format(*shape), kind, shape)
+    square, residual = (3, 64, 64), normal(rng, 3, 64)
+    yield _case(rng, kernel, "a residual", "q8_0", square, residual=residual)
+    yield _case(rng, kernel, "NaN of a residual stays", "f16", square, residual=with_value(residual, 70, np.nan))
+    yield _case(rng, kernel, "no rows", "q4_0", (0, 32, 32))
+    none = {"x": normal(rng, 1, 0)} if kernel == "matmul_f32" else {}
+    yield _case(rng, kernel, "no width", "f32", (1, 32, 32), **none, **{"in": 0})
 
 
-def _of_plain_kinds(rng: np.random.Generator, kernel: str) -> Iterator[Case]:
-    for kind in ("f32", "f16", "bf16"):
-        for n, out, width in TAILS:
-            out = -(-out // BLOCK) * BLOCK if kernel == "matmul_t_int8" else out
-            yield Case(kernel, f"{kind} {n} rows, {out} x {width}", _values(rng, kernel, kind, (n, out, width)))
-
-
-def _of_all_kernels(rng: np.random.Generator, kernel: str) -> Iterator[Case]:
-    def case(reason: str, shape: Shape, kind: str = "q4_0", **more: Any) -> Case:
-        return Case(kernel, reason, _values(rng, kernel, kind, shape, **more))
-
-    width = 34 if kernel == "matmul_f32" else 64
-    yield from _of_all_kinds(rng, kernel)
-    yield from _of_plain_kinds(rng, kernel)
-    yield case("a residual", (5, 34, 64) if kernel != "matmul_t_int8" else (5, 64, 64), residual=normal(rng, 5, width))
-    yield case("no rows", (0, 32, 32))
-    yield case("no outputs", (1, 32, 32)) if False else Case(kernel, "no width", _empty(kernel))
-
-
-def _empty(kernel: str) -> dict[str, Any]:
-    return {}
+def cases(rng: np.random.Generator) -> Iterator[Case]:
+    for kernel in SHAPES:
+        yield from _of_all(rng, kernel)
+    for act in range(NONE, RELU + 1):
+        full = {"bias": normal(rng, 13), "residual": normal(rng, 3, 13), "act": act}
+        yield _case(rng, "matmul_f32", f"bias, activation {act}, residual", "q4_0", (3, 13, 96), **full)
+    yield _case(rng, "matmul_f32", "no such activation", "f32", (1, 4, 8), act=RELU + 1)
+    for kernel in ("matmul_f32", "matmul_t"):
+        x = normal(rng, 3, 64)
+        yield _case(rng, kernel, "NaN spoils its row alone", "q4_0", (3, 64, 64), x=with_value(x, 70, np.nan))
+    yield _case(rng, "matmul_f32", "no whole block", "q4_0", (1, 32, 32), x=normal(rng, 1, 33), **{"in": 33})
+    yield _case(rng, "matmul_t", "no whole block", "q4_0", (1, 32, 32), **{"in": 33})
+    yield _case(rng, "matmul_t_int8", "a sum over no whole block", "f32", (1, 32, 32), out=33)
+    copies = {"x": np.tile(pack_rows(normal(rng, 5, 64)), MAX_THREADS), "stride": quantized_bytes(5, 64)}
+    yield _case(rng, "matmul_t_int8", "a copy of x for each thread", "q4_0", (5, 64, 96), **copies)
+    tiny = random_weight(rng, "f32", 64, 40)
+    zeros = np.frombuffer(tiny.data, "<f4").reshape(64, 40) * np.float32([1, 0, 2.0**-110, 1e-20] * 10)
+    yield _case(
+        rng,
+        "matmul_t_int8",
+        "columns of zeros and of tiny numbers",
+        "f32",
+        (3, 64, 40),
+        w=replace(tiny, data=zeros.tobytes()),
+    )
