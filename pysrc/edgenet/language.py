@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .errors import ContextFull, Disposed, EmptyText, InvalidOption, KernelTrap, OutputNotFinite
+from .errors import ContextFull, Disposed, EmptyText, InvalidOption, KernelTrap, NotSupported, OutputNotFinite
 from .graph import Program
 from .kernels.codes import INVALID_INPUT
 from .run import Engine
+from .run.adapters import ADAPTED, Choice, EngineAdapters
 from .text.encode import TextTokenizer
 from .text.sampling import HISTORY, WORDS, Sampling
 from .text.stops import StopSequences
@@ -37,7 +38,7 @@ class Answer:
 
 
 class LanguageSession:
-    """Generates text with a Program that samples. `random_seed()` gives a seed where the caller names none.
+    """Generates text with a Program that samples. `random_seed()` gives a seed where the caller names none. `adapters`: of the engine.
 
     Trap: one call at a time; start the next when the stream has ended or was closed.
     """
@@ -49,13 +50,16 @@ class LanguageSession:
         tokenizer: TextTokenizer,
         generation: dict,
         random_seed: Callable[[], int],
+        adapters: EngineAdapters | None = None,
     ):
         self._engine: Engine | None = engine
         self.capacity, self.generation, self.tokenizer = program.capacity, generation, tokenizer
         self.context = min(self.capacity.context, self.capacity.pages * self.capacity.page)  # a cache may be smaller
         self.vocabulary = program.buffer("logits").shape[1]
         self._random_seed = random_seed
+        self._adapters, self._used = adapters, {}
         self._kept: list[int] = []  # tokens whose K and V are in the cache
+        self._kept_with: dict[str, float] = {}  # adapters that they were computed with
         self.last: Answer | None = None
         self._tables = np.arange(self.capacity.max_pages, dtype=np.int32)[None]
 
@@ -66,6 +70,35 @@ class LanguageSession:
     async def chat(self, messages: Sequence[dict], **options) -> str:
         """The answer to `[{"role", "content"}, …]`. Raises NoChatTemplate where the model only goes on with texts."""
         return await self.generate(self.tokens_of(messages), **options)
+
+    # --- adapters
+    async def load_adapter(self, adapter, id: str | None = None) -> str:  # noqa: A002
+        """Take an `Adapter` of this model under an id, its own name if none is given; answer the id. Nothing runs with it until `use`, or
+        a request's `adapters`, names it. Raises AdapterMismatch, AdapterPoolFull, NotSupported.
+        """
+        name = await self._loaded().load(adapter, id)
+        self._forget(name)
+        return name
+
+    def unload_adapter(self, id: str) -> None:  # noqa: A002
+        """Forget an adapter. Raises AdapterNotFound."""
+        self._loaded().unload(id)
+        self._forget(id)
+        self._used.pop(id, None)
+
+    def use(self, adapters: Choice) -> None:
+        """What requests run with that name no `adapters`: an id, several, or {id: scale}; None for none. Raises AdapterNotFound."""
+        self._used = self._loaded().choice(adapters)
+
+    def _loaded(self) -> EngineAdapters:
+        self._open()
+        if self._adapters is None:
+            raise NotSupported("This session was opened without a place for adapters.")
+        return self._adapters
+
+    def _forget(self, name: str) -> None:
+        if name in self._kept_with:  # another may take the name
+            self.clear_kv_cache()
 
     def tokens_of(self, prompt: str | Sequence) -> list[int]:
         """The tokens of a text, of messages, or tokens themselves. Raises EmptyText, InvalidOption for a number that is no token of
@@ -86,10 +119,11 @@ class LanguageSession:
             raise InvalidOption(f"The token {wrong} is not one of the model's {self.vocabulary}.", option="tokens")
         return ids
 
-    async def stream(self, prompt, **options) -> AsyncIterator[str]:
-        """Pieces of the answer as they are known, never a broken character; figures in `last`. Options: the fields of `Sampling`.
+    async def stream(self, prompt, *, adapters: Choice = None, **options) -> AsyncIterator[str]:
+        """Pieces of the answer as they are known, never a broken character; figures in `last`. Options: the fields of `Sampling`;
+        `adapters` in place of those of `use`, `()` for none.
 
-        Raises InvalidOption, EmptyText, ContextFull, OutputNotFinite, Disposed.
+        Raises InvalidOption, EmptyText, ContextFull, OutputNotFinite, Disposed, AdapterNotFound.
         """
         if unknown := set(options) - set(Sampling.__dataclass_fields__):
             raise InvalidOption(
@@ -99,6 +133,7 @@ class LanguageSession:
         stops = StopSequences([*sampling.stop_sequences, *self.generation["stop"]])
         text = self.tokenizer.stream()
         self.last = answer = Answer(sampling.seed, 0)
+        self._with(self._used if adapters is None else self._loaded().choice(adapters))
         async for token in self._draw(self.tokens_of(prompt), sampling, answer):
             if piece := stops.push(text.push(token)):
                 answer.text += piece
@@ -136,6 +171,11 @@ class LanguageSession:
             elif len(tokens) > self.context:
                 answer.reason = "context"
 
+    def _with(self, adapters: dict[str, float]) -> None:
+        """What the next runs are computed with; nothing that was computed with others is believed."""
+        if adapters != self._kept_with:
+            self._kept, self._kept_with = [], adapters
+
     def _begin(self, tokens: list[int]) -> int:
         """How many leading tokens need no work: those of the last run's, but never the last, whose logits are wanted."""
         same = next(
@@ -150,29 +190,38 @@ class LanguageSession:
         words, history = sampling.row(drawn, tokens)
         padded = np.zeros((1, HISTORY), np.int32)
         padded[0, : len(history)] = history
-        await engine.write("pages", self._tables)
-        await engine.write("sampling", np.frombuffer(words, "<u4").reshape(1, WORDS))
-        await engine.write("history", padded)
+        await engine.write("pages", self._tables, self._program)
+        await engine.write("sampling", np.frombuffer(words, "<u4").reshape(1, WORDS), self._program)
+        await engine.write("history", padded, self._program)
         for first in range(done, len(tokens), self.capacity.rows):
             chunk = tokens[first : first + self.capacity.rows]
             await self._run(engine, chunk, first, last=first + len(chunk) == len(tokens))
             self._kept = tokens[: first + len(chunk)]
-        return int((await engine.read("picked"))[0])
+        return int((await engine.read("picked", self._program))[0])
+
+    @property
+    def _program(self) -> str | None:
+        """Which of the engine's Programs runs."""
+        return ADAPTED if self._kept_with else None
 
     async def _run(self, engine: Engine, chunk: list[int], first: int, last: bool) -> None:
         self._kept = self._kept[:first]  # what a run that fails half-way leaves is not believed
-        await engine.write("tokens", np.array(chunk, np.int32))
-        await engine.write("positions", np.arange(first, first + len(chunk), dtype=np.int32))
-        await engine.write("sequences", np.zeros(len(chunk), np.int32))
-        await engine.write("wanted", np.array([len(chunk) - 1], np.int32))
+        await engine.write("tokens", np.array(chunk, np.int32), self._program)
+        await engine.write("positions", np.arange(first, first + len(chunk), dtype=np.int32), self._program)
+        await engine.write("sequences", np.zeros(len(chunk), np.int32), self._program)
+        await engine.write("wanted", np.array([len(chunk) - 1], np.int32), self._program)
+        if self._kept_with:
+            await self._loaded().mix(self._kept_with, len(chunk))
         await asyncio.sleep(0)  # an engine of this process never suspends: here whoever wants to stop is heard
         try:
-            await engine.run(n=len(chunk), m=int(last))
+            await engine.run(self._program, n=len(chunk), m=int(last))
         except KernelTrap as trap:
             if trap.details.get("returned") != INVALID_INPUT:
                 raise
             raise OutputNotFinite(  # tokens and positions were checked here: what is left are logits
-                "The model gave numbers that are not finite. Load it again; if it goes on, its file is damaged."
+                "With these adapters and scales the model gives numbers that are not finite. Lower the scales."
+                if self._kept_with
+                else "The model gave numbers that are not finite. Load it again; if it goes on, its file is damaged."
             ) from trap
 
     def clear_kv_cache(self) -> None:

@@ -1,11 +1,12 @@
 """A language model made ready in CPython: a GGUF file or a cached model, compiled, its weights read into the engine in wasmtime."""
 
+from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from ..errors import NotSupported
+from ..errors import AdapterNotFound, NotSupported
 from .fetching import complete_model
 from .progress import progress
 
@@ -46,18 +47,55 @@ async def open_engine(shell, model: str, context: int = 0, kv: str = "f32"):
 
 
 @asynccontextmanager
-async def open_language(shell, model: str, context: int = 0, kv: str = "f32"):
-    """A LanguageSession on `model`. Freed at the end; raises as `open_engine`."""
+async def open_language(shell, model: str, context: int = 0, kv: str = "f32", adapters: Sequence[str] = ()):
+    """A LanguageSession on `model`, freed at the end. `adapters`: the paths of those that it uses, each perhaps with `:scale`.
+
+    Raises as `open_engine`, and AdapterNotFound, InvalidAdapter, AdapterMismatch.
+    """
     from ..language import LanguageSession
+    from ..run.adapters import EngineAdapters
 
     async with open_engine(shell, model, context, kv) as it:
-        yield LanguageSession(
+        session = LanguageSession(
             it.engine,
             it.made.program,
             it.tokenizer,
             it.made.generation,
             lambda: int.from_bytes(shell.host.random_bytes(4)),
+            EngineAdapters(it.engine, it.source.header, it.made.program.capacity, it.values),
         )
+        await use_adapters(session, it.source.header, adapters)
+        yield session
+
+
+async def use_adapters(session, header, given: Sequence[str]) -> None:
+    """Load the adapters at these paths and run with them from now on."""
+    from ..lora.reading import read_adapter
+
+    used = {}
+    for text in given:
+        path, scale = _path_and_scale(text)
+        used[await session.load_adapter(read_adapter(adapter_files(path), header), str(path))] = scale
+    if used:
+        session.use(used)
+
+
+def _path_and_scale(text: str) -> tuple[Path, float]:
+    path, _, scale = text.rpartition(":")
+    try:
+        return (Path(path), float(scale)) if path and not Path(text).exists() else (Path(text), 1.0)
+    except ValueError:
+        return Path(text), 1.0
+
+
+def adapter_files(path: Path) -> dict[str, bytes]:
+    """{path: bytes} of an adapter's folder or file. Raises AdapterNotFound."""
+    if not path.exists():
+        raise AdapterNotFound(
+            f"There is no adapter at {path}. Give a folder as PEFT writes it, or a file.", path=str(path)
+        )
+    found = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+    return {p.as_posix(): p.read_bytes() for p in found}
 
 
 async def _source(shell, model: str):

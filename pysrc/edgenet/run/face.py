@@ -28,8 +28,10 @@ class Engine(Protocol):
     async def drop(self, names: Iterable[str]) -> None:
         """Free added Programs, and the state once nobody shares it. Raises InvalidOption."""
 
-    async def write(self, name: str, array: Any, program: str | None = None) -> None:
-        """Set an input buffer or a state, or its first rows. Raises InvalidProgram for an unknown name, WrongLength for too many rows."""
+    async def write(self, name: str, array: Any, program: str | None = None, first: int = 0) -> None:
+        """Set an input buffer or a state, or some of its rows, from `first` on. Raises InvalidProgram for an unknown name, WrongLength
+        for too many rows.
+        """
 
     async def run(self, program: str | None = None, **slots: int) -> None:
         """Run once with these sizes, as `run(n=3, m=1, s=1)`. Raises InvalidOption for a size out of range, KernelTrap."""

@@ -52,13 +52,13 @@ class Hosted:
             raise InvalidProgram(f"There is no buffer {name!r}; there are {', '.join(buffers)}.")
         return buffers[name]
 
-    async def write(self, name: str, array, program: str | None = None) -> None:
-        """Set a buffer, or its first rows."""
+    async def write(self, name: str, array, program: str | None = None, first: int = 0) -> None:
+        """Set a buffer, or some of its rows, from `first` on."""
         own, _ = self._array(name, program)
         given = np.asarray(array)
-        if given.ndim != own.ndim or given.shape[1:] != own.shape[1:] or len(given) > len(own):
-            raise WrongLength(f"The buffer {name!r} holds {list(own.shape)}, found {list(given.shape)}.")
-        own[: len(given)] = given
+        if given.ndim != own.ndim or given.shape[1:] != own.shape[1:] or not 0 <= first <= len(own) - len(given):
+            raise WrongLength(f"The buffer {name!r} holds {list(own.shape)}, found {list(given.shape)} at row {first}.")
+        own[first : first + len(given)] = given
 
     async def read(self, name: str, program: str | None = None) -> np.ndarray:
         """A copy of a buffer as far as the last run's sizes go."""

@@ -14,6 +14,13 @@ Context = Annotated[
     int, typer.Option(min=0, help="Tokens of prompt and answer together (0: 2048, or what the model was made for).")
 ]
 Cache = Annotated[str, typer.Option("--kv", help="How keys and values are kept: f32, q8 or q4.")]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        help="Run with this adapter: PEFT's folder, a GGUF or JSON file; FILE:0.5 at that scale. May be given more than once.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +32,7 @@ def register(app: typer.Typer) -> None:
         "run model-q4_0.gguf 'Name three rivers.' --temperature 0",
         "run model-q4_0.gguf - --system 'Answer in one sentence.' < question.txt",
         "run hf:owner/name/model-q4_0.gguf 'Once upon a time' --max-tokens 50 --seed 1 --json",
+        "run model-q4_0.gguf 'Dear Ada,' --adapter ./letters --adapter ./french:0.5",
     )(run)
     command(app, "bench", "bench python-completion-7m-q8", "bench model-q4_0.gguf --prompt 512 --tokens 64 --json")(
         bench
@@ -49,6 +57,7 @@ async def run(
     raw: Annotated[
         bool, typer.Option("--raw", help="Go on with the prompt as it is, also where the model has a chat template.")
     ] = False,
+    adapter: Adapters = None,
     context: Context = 0,
     kv: Cache = "f32",
     as_json: Json = False,
@@ -67,7 +76,7 @@ async def run(
     )  # fmt: skip
     Sampling(**{"seed": 0, **options})  # a wrong option is said before a model is loaded
     shown = printable if sys.stdout.isatty() else str  # a file or a program gets every byte
-    async with open_language(ctx.obj, model, context, kv) as session:
+    async with open_language(ctx.obj, model, context, kv, adapter or ()) as session:
         async for piece in session.stream(_asked(session, text, system, raw), **options):
             if not as_json:
                 print(shown(piece), end="", flush=True)
