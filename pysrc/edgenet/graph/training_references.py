@@ -86,8 +86,8 @@ def adapters(run, y, x, pool, table, mix, *, site):
         ends = a + rank * x.shape[1], b + y.shape[1] * rank
         if min(a, b, rank) < 0 or max(ends) > len(pool):
             raise_for_code(INVALID_INPUT, "adapters")
-        down, up = pool[a : ends[0]].reshape(rank, -1), pool[b : ends[1]].reshape(-1, rank)
         if rank:
+            down, up = pool[a : ends[0]].reshape(rank, -1), pool[b : ends[1]].reshape(-1, rank)
             y += mix[:, slot, None] * ((x @ down.T) @ up.T)
     return y
 
