@@ -36,6 +36,9 @@ FILES = [
     "test_gguf_info",
     "test_gguf_lies",
     "test_blocks",
+    "test_lora_merge",
+    "test_lora_merge_adapters",
+    "test_lora_merge_peft",
 ]
 NOT_THERE = {  # test: what a browser lacks for it
     "tests/unit/test_graph.py::test_compiling_imports_no_numpy": "a second process",

@@ -28,9 +28,11 @@ class Factors(NamedTuple):
         return len(self.B), self.A.shape[1]
 
     def rows(self, part: slice) -> np.ndarray:
-        """These rows of the matrix, f32 (rows, in). The same rows asked for again are the same bits."""
-        with np.errstate(over="ignore", invalid="ignore"):  # `refit_dense` refuses what became infinite
-            return np.float32(self.scale) * (self.B[part] @ self.A)
+        """These rows of the matrix, f32 (rows, in). The same rows asked for again are the same bits. Raises NotFinite."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = np.float32(self.scale) * (self.B[part] @ self.A)
+        _require_finite(np.isfinite(found).all())
+        return found
 
 
 class Refit(NamedTuple):
@@ -86,8 +88,7 @@ def refit_dense(dense: np.ndarray, rank: int, seed, *, oversample: int = OVERSAM
     """Nearly the best factors of `rank` for an f32 (out, in) matrix. `seed`: what `numpy.random.default_rng` takes. Raises NotFinite."""
     parts = list(tiles(dense.shape))
     norm = math.sqrt(sum(_energy(dense[part]) for part in parts))
-    if not math.isfinite(norm):
-        raise NotFinite("What the adapters add together is beyond f32: their factors or weights are too large.")
+    _require_finite(math.isfinite(norm))
     probes = min(rank + oversample, *dense.shape)
     found = dense @ np.random.default_rng(seed).standard_normal((dense.shape[1], probes), np.float32)
     for _ in range(power):
@@ -104,6 +105,13 @@ def _balanced(left: np.ndarray, sizes: np.ndarray, right: np.ndarray, rank: int)
     A, B = np.zeros((rank, right.shape[1]), np.float32), np.zeros((len(left), rank), np.float32)
     A[: len(root)], B[:, : len(root)] = root[:, None] * right, left * root
     return Factors(A, B)
+
+
+def _require_finite(finite: bool) -> None:
+    if not finite:
+        raise NotFinite(
+            "What an adapter, or all together, add to a weight is beyond f32: the factors or weights are too large."
+        )
 
 
 def _orthonormal(columns: np.ndarray) -> np.ndarray:

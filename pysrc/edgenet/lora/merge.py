@@ -35,7 +35,7 @@ async def merge(
 ) -> Merged:
     """One adapter out of several of the same base. Work is on what they add; a module that one lacks counts as zero there.
 
-    Unequal ranks, scales and modules are welcome. The result's scale is 1 (`lora_alpha` = r). Can be cancelled between two modules.
+    Unequal ranks, scales and modules are welcome; what was refitted has the scale 1. Can be cancelled between two modules.
     `masks` replaces what DARE draws. Raises AdapterMismatch for adapters of different bases, InvalidOption for what the strategy cannot do.
     """
     options = options or MergeOptions()
@@ -72,9 +72,10 @@ def _require_one_base(adapters: Sequence[Adapter]) -> None:
 def _adapter(adapters: Sequence[Adapter], name: str, made: dict[str, Refit], report: dict) -> Adapter:
     tensors = {path: (refit.factors.A, refit.factors.B) for path, refit in made.items()}
     ranks = {path: len(A) for path, (A, _) in tensors.items()}
+    scales = {path: refit.factors.scale for path, refit in made.items()}
     told = {key: value for key, value in report.items() if key != "modules"}
     return Adapter(
-        config_of(ranks, dict.fromkeys(ranks, 1.0)),
+        config_of(ranks, scales),
         tensors,
         name=name,
         base_id=next((a.base_id for a in adapters if a.base_id), ""),
@@ -99,7 +100,8 @@ def _report(adapters: Sequence[Adapter], options: MergeOptions, made: dict[str, 
 
 
 def _name(adapters: Sequence[Adapter], options: MergeOptions) -> str:
-    return f"{' + '.join(adapter.name for adapter in adapters)} ({options.strategy})"[:MOST_NAME]
+    names = [adapter.name for adapter in adapters]
+    return f"{' + '.join(names)} ({options.strategy})"[:MOST_NAME] if names[1:] else names[0]
 
 
 def _shared(values: list[str]) -> str:

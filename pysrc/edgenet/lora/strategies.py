@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import AdapterMismatch, InvalidOption
 from ..options import Check, between, check_options, one_of, positive, whole
 from .config import MOST_RANK
-from .low_rank import Factors, Refit, angle, nothing, refit_dense, refit_sum
+from .low_rank import Factors, Refit, angle, inner, nothing, refit_dense, refit_sum
 from .ties import ELECTIONS, Join, dropping, joined, random_mask, summed, trimming
 
 MOST_ADAPTERS = 16
@@ -56,8 +56,6 @@ def _slerp(m: _Module) -> Refit:
 
 
 def _ties(m: _Module) -> Refit:
-    if _alike(m.deltas):  # trimming is against interference, and here is none: the adapter comes back whole
-        return refit_sum([(m.options.scaling, m.deltas[0])], m.rank)
     return _dense(m, [trimming(delta, m.options.density) for delta in m.deltas], ELECTIONS[m.options.sign])
 
 
@@ -86,19 +84,16 @@ def _dropping(m: _Module) -> list:
     return [dropping(mask_of(number), density) for number in range(len(m.deltas))]
 
 
-def _alike(deltas: Sequence[Factors]) -> bool:
-    first = deltas[0]
-    return all(
-        d.scale == first.scale and np.array_equal(d.A, first.A) and np.array_equal(d.B, first.B) for d in deltas[1:]
-    )
-
-
 @dataclass(frozen=True)
 class Strategy:
-    """A row of the table. `uses`: the options that mean something to it; `normalised`: whether weights are divided by their sum."""
+    """A row of the table. `uses`: the options that mean something to it; `normalised`: whether weights are divided by their sum.
+
+    `copies`: what copies of one delta make, as a multiple of it; None if that is a matter of chance.
+    """
 
     merge: Callable[[_Module], Refit]
     uses: tuple[str, ...] = ("weights",)
+    copies: Callable[[_Module], float] | None = lambda m: 1.0
     adapters: tuple[int, int] = (1, MOST_ADAPTERS)
     normalised: bool = True
 
@@ -106,12 +101,27 @@ class Strategy:
 STRATEGIES = {
     "average": Strategy(_sum, ()),
     "weighted": Strategy(_sum),
-    "task_arithmetic": Strategy(_sum, normalised=False),
-    "slerp": Strategy(_slerp, ("interpolation",), (2, 2)),
-    "ties": Strategy(_ties, ("weights", "density", "scaling", "sign", "seed")),
-    "dare_linear": Strategy(_dare_linear, ("weights", "density", "seed")),
-    "dare_ties": Strategy(_dare_ties, ("weights", "density", "scaling", "sign", "seed")),
+    "task_arithmetic": Strategy(_sum, copies=lambda m: sum(m.shares), normalised=False),
+    "slerp": Strategy(_slerp, ("interpolation",), adapters=(2, 2)),
+    # Trimming is against interference; among copies there is none, and nothing is trimmed.
+    "ties": Strategy(_ties, ("weights", "density", "scaling", "sign", "seed"), lambda m: m.options.scaling),
+    "dare_linear": Strategy(_dare_linear, ("weights", "density", "seed"), None),
+    "dare_ties": Strategy(_dare_ties, ("weights", "density", "scaling", "sign", "seed"), None),
 }
+
+
+def _merged(m: _Module) -> Refit:
+    """By the strategy; but copies of one delta make that delta, and where nothing else was asked for, with the very same factors."""
+    strategy, first = STRATEGIES[m.options.strategy], m.deltas[0]
+    if not strategy.copies or not all(_alike(first, other) for other in m.deltas[1:]):
+        return strategy.merge(m)
+    if strategy.copies(m) == 1 and m.options.rank in (None, len(first.A)):
+        return Refit(first, math.sqrt(max(inner(first, first), 0)), 0.0)
+    return refit_sum([(strategy.copies(m), first)], m.rank)
+
+
+def _alike(f: Factors, g: Factors) -> bool:
+    return f.scale == g.scale and np.array_equal(f.A, g.A) and np.array_equal(f.B, g.B)
 
 
 # --- options
@@ -191,12 +201,12 @@ def merge_modules(
 
     `masks` replaces what DARE draws. Raises InvalidOption, AdapterMismatch where a module has two shapes; both before the first result.
     """
-    shares, shapes, merge = options.shares(len(sources)), _shapes(sources), STRATEGIES[options.strategy].merge
+    shares, shapes = options.shares(len(sources)), _shapes(sources)
 
     def merged():
         for name, shape in shapes.items():
             deltas = [source.get(name) or nothing(shape) for source in sources]
-            yield name, merge(_Module(name, deltas, shares, options, masks))
+            yield name, _merged(_Module(name, deltas, shares, options, masks))
 
     return merged()
 
