@@ -13,7 +13,8 @@ import { progressTo } from "./progress.js";
  * @typedef {object} AdapterInfo
  * @property {string} id @property {string} hash of its bytes, SHA-256 @property {number} rank the highest of its factors @property {number} bytes room in the engine's pool
  * @property {number} slot in the pool; -1: it made room for others and comes back when it is asked for @property {boolean} pinned it never makes room
- * @property {Record<string, string>} metadata `name`, `base_id`, and what else its maker wrote
+ * @property {string} name its own @property {string} adapter its own id: what does the same has the same @property {string} family @property {string} checksum
+ * @property {string} baseSha256 of the file it was trained on; "" where nobody told
  * @typedef {{slots: number, bytes: number, free: number, adapters: AdapterInfo[]}} AdapterList of the pool, in bytes; the adapter used last first
  */
 

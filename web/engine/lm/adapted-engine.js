@@ -55,7 +55,7 @@ export class AdaptedEngine {
     const stretch = slot < 0 ? null : this.#space.take(factors.values);
     if (!stretch) return false;
     const pool = this.#view("pool");
-    const places = placed(factors, 0);
+    const places = placed(factors);
     for (const { at, parts } of places) parts.forEach((values, i) => pool.set(values, stretch.offset + at[i]));
     this.#slots[slot] = Object.assign(adapter, { slot, stretch, entries: places.map(({ row, rank, at }) => ({ row, rank, at })) });
     this.#tell(adapter);

@@ -4,11 +4,11 @@
  */
 import { AdapterNotFound, InvalidOption, NotSupported } from "../../sdk/errors.js";
 import { sha256, toHex } from "../../trust/bytes.js";
-import { readAdapter } from "./adapter-file.js";
+import { readFactors } from "./adapter-file.js";
 import { AdaptedEngine, poolFull } from "./adapted-engine.js";
 
 /**
- * @typedef {import("./adapted-engine.js").Resident & {id: string, hash: string, bytes: Blob, values: number, rank: number, metadata: Record<string, string>,
+ * @typedef {import("./adapted-engine.js").Resident & {id: string, hash: string, bytes: Blob, values: number, rank: number, about: import("./adapter-file.js").Factors["about"],
  *   pinned: boolean, uses: number, used: number}} Adapter `uses`: requests that hold it; `used`: when last
  * @typedef {{id: string, scale: number}} Wish
  * @typedef {{adapter: {slot: number}, scale: number}[]} Mix what a request runs with
@@ -47,13 +47,13 @@ export class Adapters {
       const adapted = await this.#prepared(document);
       const blob = bytes instanceof Blob ? bytes : new Blob([/** @type {any} */ (bytes)]);
       const data = new Uint8Array(await blob.arrayBuffer());
-      const factors = readAdapter(data, adapted);
-      const [hash, { metadata, rank, values }] = [toHex(await sha256(data)), factors];
-      const name = checkId(id ?? metadata.name ?? metadata.id ?? hash.slice(0, 12));
+      const factors = readFactors(data, adapted);
+      const [hash, { about, rank, values }] = [toHex(await sha256(data)), factors];
+      const name = checkId(id ?? about.name);
       const before = this.#known.get(name);
       if (before?.hash === hash) return describe(Object.assign(before, { pinned, used: ++this.#clock }));
       /** @type {Adapter} */
-      const adapter = { id: name, hash, bytes: blob, values, rank, metadata, pinned, uses: 0, used: ++this.#clock, slot: -1, stretch: null, entries: [] };
+      const adapter = { id: name, hash, bytes: blob, values, rank, about, pinned, uses: 0, used: ++this.#clock, slot: -1, stretch: null, entries: [] };
       this.#place(adapter, factors);
       if (before) this.#forget(before);
       this.#known.set(name, adapter);
@@ -115,7 +115,7 @@ export class Adapters {
     const { document } = this.engine;
     for (const adapter of adapters.filter(({ slot }) => slot < 0)) {
       const data = new Uint8Array(await adapter.bytes.arrayBuffer());
-      this.#place(adapter, readAdapter(data, /** @type {import("./adapted-engine.js").Adapted} */ (document)));
+      this.#place(adapter, readFactors(data, /** @type {import("./adapted-engine.js").Adapted} */ (document)));
     }
   }
 
@@ -151,7 +151,7 @@ export class Adapters {
 }
 
 /** @param {Adapter} adapter */
-const describe = ({ id, hash, values, rank, metadata, pinned, slot }) => ({ id, hash, bytes: 4 * values, rank, pinned, slot, metadata });
+const describe = ({ id, hash, values, rank, about, pinned, slot }) => ({ id, hash, bytes: 4 * values, rank, pinned, slot, ...about });
 
 /** @param {any} id @returns {string} */
 function checkId(id) {
