@@ -1,4 +1,4 @@
-"""safetensors: files of the safetensors package are read as torch holds them, unsound ones refused by name, whatever is broken. Runs anywhere."""
+"""safetensors: files of the safetensors package are read as torch holds them, broken ones refused by name. Runs anywhere."""
 
 import base64
 import random

@@ -15,17 +15,18 @@ from ..errors import InvalidAdapter
 from ..fields import OBJECT, SHA256, TEXT, Check, Field, check_fields
 from .about import require_checksum
 from .adapter import Adapter, config_of
-from .config import LoraConfig
 from .names import module_path
 
 MAX_BYTES = 1 << 30
-_NUMBER = Check("a number", lambda v: isinstance(v, int | float) and not isinstance(v, bool))
+_NUMBER = Check(
+    "a number below 1e30", lambda v: isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e30
+)
 _RANK = Check("a whole number from 1 to 256", lambda v: type(v) is int and 1 <= v <= 256)
 _FIELDS = (
     Field("name", TEXT, True),
     Field("rank", _RANK, True),
     Field("alpha", _NUMBER, True),
-    Field("weights", OBJECT, True),
+    Field("weights", Check("an object of one module or more", lambda v: isinstance(v, dict) and len(v) > 0), True),
     Field("ranks", OBJECT),
     Field("scales", OBJECT),
     Field("baseId", SHA256),
@@ -81,7 +82,7 @@ def read(data: bytes, what: str = "the adapter") -> Adapter:
         )
         scales[path] = _number(document, "scales", key, document["alpha"] / document["rank"], what)
     adapter = Adapter(
-        config_of({path: len(A) for path, (A, _) in tensors.items()}, scales) if tensors else LoraConfig(),
+        config_of({path: len(A) for path, (A, _) in tensors.items()}, scales),
         tensors,
         name=document["name"],
         base_id=document.get("baseId", ""),
@@ -97,11 +98,16 @@ def read(data: bytes, what: str = "the adapter") -> Adapter:
 
 
 def _object(data: bytes, what: str) -> dict:
+    if len(data) > MAX_BYTES:
+        raise InvalidAdapter(f"{what} has {len(data)} bytes; {MAX_BYTES} is the most.")
     try:
-        value = json.loads(data) if len(data) <= MAX_BYTES else None
+        return json.loads(data, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise InvalidAdapter(f"{what} is no JSON ({error}). Get it again.") from error
-    return value
+
+
+def _refuse(constant: str):
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _number(document: Mapping, table: str, key: str, otherwise: float, what: str) -> float:
@@ -129,7 +135,8 @@ def _values(given, where: str) -> np.ndarray:
             return np.frombuffer(base64.b64decode(given, validate=True), "<f4").astype(np.float32)
         if isinstance(given, dict):
             given = [given[str(i)] for i in range(len(given))]
-        return np.array([float(v) for v in given], np.float32)
+        with np.errstate(over="ignore"):  # what is beyond f32 is refused with the other infinities
+            return np.array([float(v) for v in given], np.float32)
     except (ValueError, TypeError, KeyError, OverflowError, binascii.Error) as error:
         raise InvalidAdapter(f"{where} holds no numbers: {error}.") from error
 
