@@ -27,6 +27,7 @@ FILES = [
     "test_teach",
     "test_split",
     "test_kernel_calls",
+    "test_lm_gradients",
     "test_graph",
     "test_graph_runs",
     "test_program_judge",

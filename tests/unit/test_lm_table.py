@@ -13,6 +13,7 @@ from edgenet.host.wasmtime_engine import Instance, WasmtimeRuntime
 from edgenet.kernels.lm import record, table
 from edgenet.kernels.lm.record import END
 from edgenet.kernels.lm.table import CODES, OPS
+from edgenet.kernels.lm.training_table import HYPER, HYPER_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 LM = ROOT / "wasm" / "lm"
@@ -49,6 +50,12 @@ def test_names_of_enums_are_the_same_in_c():
     ):
         wanted = ", ".join(f"{prefix}_{n.upper()}" for n in names)
         assert f"{{ {wanted} }}" in SOURCE
+
+
+def test_the_words_of_an_update_are_those_of_the_c_struct():
+    body = re.sub(r"//[^\n]*", "", re.search(r"typedef struct \{([^}]*)\} hyper;", SOURCE)[1])
+    names = re.findall(r"(\w+)(?=[,;])", re.sub(r"\[\d+\]", "", body))
+    assert tuple(names) == (*HYPER_NAMES, "reserved") and len(names) + 3 == HYPER
 
 
 def test_a_record_fits_its_header():
