@@ -13,7 +13,7 @@ from edgenet.models.training import training_programs
 from edgenet.run import GraphEngine, NumpyEngine
 from tests.unit.graph_models import ask, now
 from tests.unit.small_model_runs import DECODERS, opened, unpacked
-from tests.unit.training_runs import CAPACITY, graphs, hyper, programs, step, taught
+from tests.unit.training_runs import CAPACITY, close, gradients, graphs, hyper, programs, step, taught
 from tools.oracles.lora_batch import LENGTHS, batch, parameters
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "training"
@@ -25,14 +25,6 @@ def exact(name, dtype="f64", **more):
     """A GraphEngine with a small model's training graphs."""
     made = graphs(name, **more)
     return taught(GraphEngine(CAPACITY, dtype), name, "f32", {"loaded": made["evaluate"], **made})
-
-
-def gradients(engine):
-    return now(engine.read("gradients", "train"))
-
-
-def close(found, wanted, tolerance):
-    assert np.abs(found - wanted).max() <= tolerance * np.abs(wanted).max()
 
 
 @pytest.mark.parametrize("name", RECORDED)

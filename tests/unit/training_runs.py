@@ -67,3 +67,13 @@ def hyper(t: int, rate: float, clip: float = 0.0, beta1: float = 0.9, beta2: flo
     """What `update` takes for step t of AdamW: the mean gradient of the batch's rows, no decay."""
     words = rate, beta1, beta2, 1e-8, 0, clip, 1 - beta1**t, 1 - beta2**t, 1 / ROWS, 0, 1 - beta1, 1 - beta2
     return np.array([*words, 0, 0, 0, 0], np.float64)
+
+
+def gradients(engine) -> np.ndarray:
+    """The state that `train` adds to."""
+    return now(engine.read("gradients", "train"))
+
+
+def close(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> None:
+    """Within a tolerance relative to the largest magnitude."""
+    assert np.abs(found - wanted).max() <= tolerance * np.abs(wanted).max()

@@ -1,0 +1,82 @@
+"""Training steps and adapted rows on the engine module itself, in wasmtime, against the graphs. CPython."""
+
+import numpy as np
+import pytest
+
+from edgenet.host.wasmtime_engine import WasmtimeRuntime
+from edgenet.host.wasmtime_lm import WasmtimeLm
+from edgenet.models.training import adapted_program
+from edgenet.run import GraphEngine
+from tests.unit.graph_models import now
+from tests.unit.small_model_runs import DECODERS, MIXED, cosine, opened
+from tests.unit.test_models_adapted import ROOM, SLOTS, adapted, inputs, logits
+from tests.unit.training_runs import CAPACITY, close, gradients, graphs, hyper, programs, step, taught, values_of
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    with WasmtimeRuntime(tick_ms=5, budget=4000) as it:
+        yield it
+
+
+@pytest.fixture(scope="module", params=["simd", "relaxed"])
+def engine(request, runtime, lm_modules):
+    """Makes engines of one build."""
+    return lambda: WasmtimeLm(runtime, lm_modules[request.param])
+
+
+def exact(name, kind="f32"):
+    made = graphs(name, kind)
+    return taught(GraphEngine(CAPACITY, "f64"), name, kind, {"loaded": made["evaluate"], **made})
+
+
+def trained(engine, name, kind="f32", **more):
+    added = programs(name, kind, **more).programs
+    return taught(engine, name, kind, {"loaded": opened(name, kind).program, **added})
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_f32_dots_give_the_graphs_losses_and_gradients(engine, name, checkpoint):
+    it, wanted = trained(engine(), name, dots="f32", checkpoint=checkpoint), exact(name)
+    close(step(it), step(wanted), 1e-4)
+    close(gradients(it), gradients(wanted), 1e-4)
+    close(step(it, "evaluate"), step(wanted, "evaluate"), 1e-4)
+
+
+QUANTISED = {("llama", "q8_0"): 1e-5, ("qwen2", "q4_0"): 1e-5, ("gemma2", "q8_0"): 1e-5}
+QUANTISED |= {(name, "f32"): 0.02 for name in MIXED}  # K-quants, whose scales lose bits when they are repacked
+
+
+@pytest.mark.parametrize(("name", "kind"), QUANTISED)
+def test_f32_dots_of_quantised_weights_too(engine, name, kind):
+    it, wanted = trained(engine(), name, kind, dots="f32"), exact(name, kind)
+    close(step(it), step(wanted), 1e-3)
+    close(gradients(it), gradients(wanted), QUANTISED[name, kind])
+
+
+@pytest.mark.parametrize(("name", "kind"), QUANTISED)
+def test_int8_dots_change_little(engine, name, kind):
+    it, wanted = trained(engine(), name, kind), exact(name, kind)
+    assert step(it).sum() == pytest.approx(step(wanted).sum(), rel=1e-3)
+    assert cosine(gradients(it), gradients(wanted)) >= 0.999
+
+
+def test_steps_of_adamw_are_those_of_the_graph(engine):
+    it, wanted = trained(engine(), "llama", dots="f32"), exact("llama")
+    for t in range(1, 4):
+        for one in (it, wanted):
+            step(one)
+            now(one.write("hyper", hyper(t, rate=0.01, clip=1.0).astype(np.float32), "update"))
+            now(one.run("update"))
+        close(now(it.read("parameters", "train")), now(wanted.read("parameters", "train")), 1e-3)
+
+
+@pytest.mark.parametrize("name", ["llama", "phi3", "gemma2", "phi2"])
+def test_adapted_rows_are_the_graphs_and_a_row_without_adapters_has_the_plain_programs_bits(engine, name):
+    model, b = opened(name, "f32"), adapted(name)
+    extra, made = inputs(b.sites.values()), adapted_program(model.header, model.capacity, SLOTS, ROOM, values_of(model))
+    found = logits(engine(), made.program, model.weights, extra)
+    wanted = logits(GraphEngine(model.capacity), b.graph, model.weights, extra)
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(found[1], logits(engine(), model.program, model.weights, {})[1])
