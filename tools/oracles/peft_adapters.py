@@ -53,9 +53,9 @@ def deltas(model) -> dict[str, np.ndarray]:
 
 
 @torch.no_grad()
-def logits(model) -> np.ndarray:
+def logits(model, prompt: list[int] = PROMPT) -> np.ndarray:
     """f32 (ROWS, vocabulary): the last rows of the prompt."""
-    return model(torch.tensor([PROMPT]), use_cache=False).logits[0, -ROWS:].float().numpy()
+    return model(torch.tensor([prompt]), use_cache=False).logits[0, -ROWS:].float().numpy()
 
 
 def saved(model) -> dict[str, bytes]:
