@@ -44,6 +44,16 @@ def lora(g, rank_a, rank_b):
     return g.lora(rows(g), rows(g), g.input("a", "f32", (rank_a, 64)), g.input("b", "f32", (64, rank_b)), 1.0)
 
 
+def descend(g, *counts):
+    states = [g.state(f"s{count}", (count,)) for count in counts]
+    return g.sgd(*states, g.norm(states[1]), g.input("hyper", "f32", (16,)))
+
+
+def pooled(g, site=0, entries=12):
+    table = g.input("table", "i32", (2, entries))
+    return g.adapters(rows(g), rows(g), g.state("pool", (99,)), table, rows(g, 3), site)
+
+
 BAD = [  # reason, what is built, what the message must say
     ("a matrix of another width", lambda g: g.matmul(rows(g), g.weight("w", (3, 32), "f32")), "w (w) must have the shape (out = 3, in"),
     ("a bias of another length", lambda g: g.matmul(rows(g), g.weight("w", (3, 64), "f32"), g.weight("b", (4,), "f32")), "(out = 3)"),
@@ -73,6 +83,22 @@ BAD = [  # reason, what is built, what the message must say
     ("an input of no rows", lambda g: g.input("x", "f32", (0, 2)), "one or two sizes"),
     ("an input that is an output", lambda g: g.output("y", rows(g)), "result of an op"),
     ("an output's name taken", lambda g: (g.output("y", g.scale(rows(g), 2)), g.output("y", g.scale(rows(g), 2))), "taken"),
+    ("a state sized by a slot", lambda g: g.state("s", ("n", 2)), "one or two sizes"),
+    ("one name for two states", lambda g: (g.state("s", (2,)), g.state("s", (3,))), "already there"),
+    ("a part beyond its state", lambda g: g.part(g.state("s", (9,)), 4, (2, 3), "p"), "(2, 3) from value 4 on does not lie in"),
+    ("a part before its state", lambda g: g.part(g.state("s", (9,)), -1, (2,), "p"), "does not lie in"),
+    ("a part of a part", lambda g: g.part(g.part(g.state("s", (9,)), 0, (4,), "p"), 0, (2,), "q"), "does not lie in"),
+    ("a part of another graph's state", lambda g: g.part(Graph().state("s", (9,)), 0, (2,), "p"), "does not lie in"),
+    ("an input to add to", lambda g: g.accumulate(g.input("a", "f32", (2, 2)), g.input("b", "f32", (2, 2))), "a state or a part"),
+    ("a sum of unlike shapes", lambda g: g.accumulate(g.state("a", (2, 2)), g.input("b", "f32", (3, 2))), "must have the shape"),
+    ("states of unlike lengths", lambda g: descend(g, 4, 4, 5), "(count = 4)"),
+    ("rows in place of a plain matrix", lambda g: g.dense(rows(g), rows(g)), "must have the shape"),
+    ("a quantised plain matrix", lambda g: g.dense(rows(g), g.weight("w", (3, 64), "q8_0")), "must be f32, found q8_0"),
+    ("columns beyond the last", lambda g: g.columns(rows(g), 60, 5), "must not exceed the width"),
+    ("dropping everything", lambda g: g.dropout(rows(g), g.input("seeds", "u32", (4,)), 1.0, 0), "from 0 and below 1"),
+    ("seeds that are i32", lambda g: g.dropout(rows(g), g.input("seeds", "i32", (4,)), 0.1, 0), "must be u32"),
+    ("a site that the table has not", lambda g: pooled(g, site=2), "site must be a row of the table"),
+    ("a table of other slots", lambda g: pooled(g, entries=8), "slots*4 = 12"),
     ("an empty constant", lambda g: g.constant("c", []), "one or two sizes"),
 ]  # fmt: skip
 
@@ -204,3 +230,15 @@ def test_every_op_of_every_form_has_a_cost():
     for graph in (*map(decoder, FORMS.values()), encoder()):
         for node, (flops, weights, moved) in cost(graph, {"n": 4, "m": 2, "s": 1}, 8):
             assert flops >= 0 and weights >= 0 and (moved > 0 or node.op == "kv_store"), node.op
+
+
+def test_the_cost_of_a_step_is_counted_by_hand():
+    g = Graph()
+    state = g.state("s", (2 * 3 + 5 * 2,))
+    x, y, seeds = g.input("x", "f32", ("n", 3)), g.input("y", "f32", ("n", 5)), g.input("seeds", "u32", (4,))
+    g.dropout(x, seeds, 0.5, 0)
+    g.accumulate(g.part(state, 0, (3, 5), "p"), g.outer(x, y))
+    g.output("norm", g.norm(state))
+    found = {node.op: tuple(c) for node, c in cost(g, {"n": 4})}
+    outer, accumulate = (2 * 4 * 3 * 5, 0, 4 * (12 + 20 + 15)), (15, 0, 4 * 2 * 15)
+    assert found == {"outer": outer, "accumulate": accumulate, "norm": (2 * 16, 0, 4 * (16 + 1))}

@@ -118,6 +118,87 @@ def test_pages_may_lie_anywhere_and_be_shared():
     np.testing.assert_allclose(logits(engine, [6], [8], [1]), alone(graph, [*text, 6])[-1:], rtol=1e-9)
 
 
+def test_states_outlive_runs_and_parts_are_views_of_them():
+    g = Graph()
+    x, state = g.input("x", "f32", ("n", 2)), g.state("s", (9,))
+    part = g.part(state, 3, (2, 2), "part")
+    g.accumulate(part, g.outer(x, x))
+    g.output("y", g.dense(x, part))
+    engine = loaded(g)
+
+    async def runs():
+        await engine.write("s", np.arange(9))
+        await engine.write("x", [[1, 2]])
+        await engine.run(n=1)
+        await engine.run(n=1)
+        return await engine.read("s"), await engine.read("y")
+
+    added = np.array([[1, 2], [2, 4]])
+    s, y = now(runs())
+    np.testing.assert_array_equal(s, [0, 1, 2, *(np.array([[3, 4], [5, 6]]) + 2 * added).ravel(), 7, 8])
+    assert y.shape == (1, 2)
+
+
+def test_what_an_optimiser_does_is_worked_out_by_hand():
+    g = Graph()
+    states = [g.state(n, (2,)) for n in ("parameters", "gradients", "first", "second")]
+    g.adamw(*states, g.output("norm", g.norm(states[1])), g.input("hyper", "f32", (16,)))
+    engine = loaded(g)
+    hyper = [
+        0.1,
+        0.5,
+        0.75,
+        0,
+        0.2,
+        1.0,
+        0.5,
+        0.25,
+        0.5,
+        0,
+        0.5,
+        0.25,
+        0,
+        0,
+        0,
+        0,
+    ]  # the gradients' norm of 5 is halved, then clipped to 1
+
+    async def run():
+        for name, values in (("parameters", [1, -1]), ("gradients", [3, 4]), ("hyper", hyper)):
+            await engine.write(name, values)
+        await engine.run()
+        return [await engine.read(n) for n in ("parameters", "gradients", "first", "second", "norm")]
+
+    parameters, gradients, first, second, norm = now(run())
+    np.testing.assert_allclose(norm, [5])
+    np.testing.assert_allclose(first, [0.3, 0.4], rtol=1e-5)
+    np.testing.assert_allclose(second, [0.09, 0.16], rtol=1e-5)
+    np.testing.assert_allclose(
+        parameters, [0.98 - 0.1, -0.98 - 0.1], rtol=1e-6
+    )  # the first step is as long as the rate
+    assert not gradients.any()
+
+
+def test_dropout_keeps_its_share_scales_it_and_differs_by_seed_step_and_stream():
+    g = Graph()
+    x, seeds = g.input("x", "f32", ("n", 60)), g.input("seeds", "u32", (4,))
+    for stream in range(2):
+        g.output(f"y{stream}", g.dropout(x, seeds, 0.25, stream))
+    engine = loaded(g)
+
+    async def masks(*seed):
+        await engine.write("seeds", [*seed, 0])
+        await engine.write("x", np.ones((24, 60)))
+        await engine.run(n=24)
+        return [await engine.read(f"y{stream}") for stream in range(2)]
+
+    found = [m for seed in ((1, 2, 3), (1, 2, 4), (9, 2, 3), (1, 9, 3)) for m in now(masks(*seed))]
+    for mask in found:
+        assert set(np.unique(mask)) == {0, 1 / 0.75} and abs((mask > 0).mean() - 0.75) < 0.05
+    kept = [(a > 0) == (b > 0) for i, a in enumerate(found) for b in found[:i]]
+    assert all(0.5 < same.mean() < 0.75 for same in kept)  # chance: 0.625
+
+
 BAD_ROWS = [
     ("a token that is not there", {"tokens": [50]}),
     ("a negative token", {"tokens": [-1]}),
