@@ -7,7 +7,10 @@ import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { Worker as Thread } from "node:worker_threads";
 
-if (process.versions.node.startsWith("20.")) setFlagsFromString("--experimental-wasm-relaxed-simd"); // later versions have it by default
+if (process.versions.node.startsWith("20.")) {
+  setFlagsFromString("--experimental-wasm-relaxed-simd"); // later versions have it by default
+  setFlagsFromString("--no-liftoff"); // whose baseline compiler forgets what i32x4.relaxed_dot adds to
+}
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const python = [process.env.EDGENET_PYTHON, join(root, ".build/venv/bin/python"), join(root, ".build/venv/Scripts/python.exe")].find((path) => path && existsSync(path)) ?? "python3";
