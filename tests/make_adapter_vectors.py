@@ -1,4 +1,4 @@
-"""Make tests/vectors/adapters/engine.json: an adapter bound to the small phi3, as the engine's file and site by site, for the page's reader.
+"""Make tests/vectors/adapters/engine.json: an adapter bound to the small phi3, as the engine's file and site by site, for the page.
 
 python -m tests.make_adapter_vectors
 """
