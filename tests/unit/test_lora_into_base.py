@@ -8,12 +8,19 @@ import pytest
 
 from edgenet.errors import AdapterMismatch, UnsupportedTensorType
 from edgenet.formats.blocks import dequantize
+from edgenet.formats.gguf_split import join
 from edgenet.formats.gguf_write import Tensor, pieces
+from edgenet.formats.types import row_bytes
 from edgenet.lora.adapter import Adapter, base_id
 from edgenet.lora.config import LoraConfig
 from edgenet.lora.into_base import merged_into_base
 from edgenet.lora.names import places
-from tests.unit.small_model_runs import header_of, opened
+from edgenet.models.compiled import compile_gguf, read_values
+from edgenet.run import GraphEngine
+from tests.unit import small_adapters
+from tests.unit.small_model_runs import header_of, opened, run
+from tools.oracles.small_adapters import CASES, PROMPT
+from tools.oracles.small_models import ROWS
 
 ARCHITECTURES = ["llama", "qwen2", "qwen3", "phi2", "phi3", "gemma", "gemma2"]
 
@@ -42,8 +49,12 @@ def written(data, header, made, **options):
     return bytes(out), report
 
 
+def raw(data, info):
+    return data[info.offset : info.offset + info.bytes]
+
+
 def matrix(data, info):
-    return dequantize(info.type, data[info.offset : info.offset + info.bytes], *info.shape)
+    return dequantize(info.type, raw(data, info), *info.shape)
 
 
 def in_hugging_faces_rows(header, data, path):
@@ -66,10 +77,34 @@ def test_every_module_gets_its_delta_and_all_else_is_copied(name):
     changed = {row["tensor"] for row in report["tensors"]}
     assert list(header.tensors) == list(model.header.tensors) and report["bytes"] == len(out)
     for info in header.tensors.values():
-        before = model.header.tensors[info.name]
-        same = out[info.offset : info.offset + info.bytes] == model.data[before.offset : before.offset + before.bytes]
+        same = raw(out, info) == raw(model.data, model.header.tensors[info.name])
         assert same == (info.name not in changed), info.name
     assert report["error"] < 1e-5 and base_id(header) == base_id(model.header)
+
+
+def logits(model, data):
+    """The last rows of the prompt by a file's graph, in f64."""
+    made = compile_gguf(header_of(data), model.capacity, read_values(header_of(data), reader(data)))
+    places, rows = {w.name: w for w in made.program.weights}, [(token, i, 0) for i, token in enumerate(PROMPT)]
+
+    async def all_rows():
+        engine = GraphEngine(model.capacity, "f64")
+        await engine.load(model.graph, lambda name: (places[name].type, raw(data, places[name])))
+        for first in range(0, len(rows), 9):
+            piece = rows[first : first + 9]
+            await run(engine, piece, list(range(len(piece)))[-ROWS:])
+        return await engine.read("logits")
+
+    return asyncio.run(all_rows())
+
+
+@pytest.mark.parametrize("name", small_adapters.NAMES)
+def test_the_new_files_model_answers_as_pefts_does(name):
+    model, wanted = opened(CASES[name].model, "f32"), small_adapters.recorded(name)["logits"]
+    out, _ = written(model.data, model.header, small_adapters.adapter(name))
+    wanted = small_adapters.unpacked(wanted, ROWS, -1)
+    assert np.abs(logits(model, out) - wanted).max() <= 1e-3 * np.abs(wanted).max()
+    assert np.abs(logits(model, model.data) - wanted).max() > 0.05 * np.abs(wanted).max(), "the base alone must not"
 
 
 @pytest.mark.parametrize(("kind", "bound"), [("q8_0", 0.1), ("q4_0", 1.0)])
@@ -90,8 +125,7 @@ def test_an_adapter_of_zeros_changes_no_weight():
     out, report = written(model.data, model.header, adapter(model.header, size=0))
     header = header_of(out)
     for info in header.tensors.values():
-        before = model.header.tensors[info.name]
-        assert out[info.offset : info.offset + info.bytes] == model.data[before.offset : before.offset + before.bytes]
+        assert raw(out, info) == raw(model.data, model.header.tensors[info.name])
     assert report["error"] == 0
 
 
@@ -128,11 +162,9 @@ def test_a_base_in_two_parts_becomes_one_file():
     infos, parts = list(whole.tensors.values()), []
     for number, held in enumerate((infos[:5], infos[5:])):
         said = {"split.no": number, "split.count": 2, "split.tensors.count": len(infos)}
-        made = [Tensor(i.name, i.type, i.shape, model.data[i.offset : i.offset + i.bytes]) for i in held]
+        made = [Tensor(i.name, i.type, i.shape, raw(model.data, i)) for i in held]
         types = dict.fromkeys(said, "u16") | {"split.tensors.count": "i32"} | whole.types
         parts.append(b"".join(pieces((whole.metadata if not number else {}) | said, made, types)))
-    from edgenet.formats.gguf_split import join
-
     header = join([header_of(part) for part in parts], ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"])
     out, made = bytearray(), adapter(whole)
     asyncio.run(merged_into_base(header, lambda part, at, length: parts[part][at : at + length], made, out.extend))
@@ -148,16 +180,12 @@ def test_another_base_is_refused_before_a_byte_is_written():
 
 
 def with_type(model, name, kind):
-    """The model's file with one tensor of random blocks of another type."""
-    from edgenet.formats.types import row_bytes
-
-    tensors = []
-    for info in model.header.tensors.values():
-        data = model.data[info.offset : info.offset + info.bytes]
-        if info.name == name:
-            info = Tensor(name, kind, info.shape, bytes(info.shape[0] * row_bytes(kind, info.shape[1])))
-            data = info.data
-        tensors.append(Tensor(info.name, info.type, info.shape, data))
+    """The model's file with one tensor of another type, all bytes 0."""
+    tensors = [Tensor(i.name, i.type, i.shape, raw(model.data, i)) for i in model.header.tensors.values()]
+    for i, tensor in enumerate(tensors):
+        if tensor.name == name:
+            out, width = tensor.shape
+            tensors[i] = Tensor(name, kind, tensor.shape, bytes(out * row_bytes(kind, width)))
     return b"".join(pieces(model.header.metadata, tensors, model.header.types))
 
 

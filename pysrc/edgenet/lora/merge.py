@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..errors import AdapterMismatch
 from .adapter import Adapter, config_of
+from .config import MOST_RANK
 from .low_rank import Factors, Refit
 from .strategies import STRATEGIES, Masks, MergeOptions, merge_modules
 
@@ -48,6 +49,12 @@ async def merge(
         await sleep(0)
     report = _report(adapters, options, made)
     return Merged(_adapter(adapters, name or _name(adapters, options), made, report), report)
+
+
+def full_rank(adapters: Sequence[Adapter]) -> int | None:
+    """A rank that leaves nothing out of their sum (256 at most); None where that is what one alone has anyway."""
+    ranks = [max(len(A) for A, _ in adapter.tensors.values()) for adapter in adapters]
+    return min(MOST_RANK, sum(ranks)) if ranks[1:] else None
 
 
 def deltas_of(adapter: Adapter) -> dict[str, Factors]:
