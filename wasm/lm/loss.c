@@ -11,31 +11,36 @@ static int is_bad_target(const int32_t *targets, int n) {
   return 0;
 }
 
-// The largest, NaN if one is NaN
+// The largest, NaN if one is NaN. Four at once hide the latency of comparing, which without NaN would be an instruction.
 static float most_of(const float *x, int n) {
-  v128_t most = SPLAT(-__builtin_inff());
-  int i = 0;
-  for (; i + 4 <= n; i += 4) most = wasm_f32x4_max(most, LOAD(x + i));
-  for (; i < n; i++) most = wasm_f32x4_max(most, wasm_v128_load32_splat(x + i));
-  most = wasm_f32x4_max(most, wasm_i32x4_shuffle(most, most, 2, 3, 0, 1));
-  return wasm_f32x4_extract_lane(wasm_f32x4_max(most, wasm_i32x4_shuffle(most, most, 1, 0, 3, 2)), 0);
+  v128_t most[4];
+  UNROLL for (int k = 0; k < 4; k++) most[k] = SPLAT(-__builtin_inff());
+  for (; n >= 16; n -= 16, x += 16)
+    UNROLL for (int k = 0; k < 4; k++) most[k] = wasm_f32x4_max(most[k], LOAD(x + 4 * k));
+  for (; n > 0; n--, x++) most[0] = wasm_f32x4_max(most[0], wasm_v128_load32_splat(x));
+  v128_t m = wasm_f32x4_max(wasm_f32x4_max(most[0], most[1]), wasm_f32x4_max(most[2], most[3]));
+  m = wasm_f32x4_max(m, wasm_i32x4_shuffle(m, m, 2, 3, 0, 1));
+  return wasm_f32x4_extract_lane(wasm_f32x4_max(m, wasm_i32x4_shuffle(m, m, 1, 0, 3, 2)), 0);
 }
 
 // Where exponents are counted from: a row without anything but -Inf has no largest, and its numbers weigh nothing
 static inline float origin(float most) { return most == -__builtin_inff() ? 0 : most; }
 
-// Sum of e^(x - from)
-static double sum_exp(const float *x, float from, int n) {
-  v128_t sum = wasm_f64x2_const_splat(0), at = wasm_f32x4_splat(from), lane = wasm_i32x4_const(0, 1, 2, 3);
-  for (int i = 0; i < n; i += 4) {
-    v128_t e = exp4_or_zero(wasm_f32x4_sub(load_some(x + i, n - i), at));
-    if (n - i < 4) e = wasm_v128_and(e, wasm_i32x4_lt(lane, wasm_i32x4_splat(n - i)));
-    sum = wasm_f64x2_add(sum, wasm_f64x2_add(wasm_f64x2_promote_low_f32x4(e), wasm_f64x2_promote_low_f32x4(wasm_i32x4_shuffle(e, e, 2, 3, 2, 3))));
-  }
-  return wasm_f64x2_extract_lane(sum, 0) + wasm_f64x2_extract_lane(sum, 1);
-}
-
 static inline double exp1(float x) { return wasm_f32x4_extract_lane(exp4_or_zero(wasm_f32x4_splat(x)), 0); }
+
+INLINE v128_t wide_sum(v128_t e) { return wasm_f64x2_add(wasm_f64x2_promote_low_f32x4(e), wasm_f64x2_promote_low_f32x4(wasm_i32x4_shuffle(e, e, 2, 3, 2, 3))); }
+
+// Sum of e^(x - from): 16 numbers in f32, then f64
+static double sum_exp(const float *x, float from, int n) {
+  v128_t sum = wasm_f64x2_const_splat(0), at = wasm_f32x4_splat(from), e[4];
+  for (; n >= 16; n -= 16, x += 16) {
+    UNROLL for (int k = 0; k < 4; k++) e[k] = exp4_or_zero(wasm_f32x4_sub(LOAD(x + 4 * k), at));
+    sum = wasm_f64x2_add(sum, wide_sum(wasm_f32x4_add(wasm_f32x4_add(e[0], e[1]), wasm_f32x4_add(e[2], e[3]))));
+  }
+  double rest = 0;
+  for (; n > 0; n--, x++) rest += exp1(*x - from);
+  return wasm_f64x2_extract_lane(sum, 0) + wasm_f64x2_extract_lane(sum, 1) + rest;
+}
 
 typedef struct {
   const float *logits;     // n x v
