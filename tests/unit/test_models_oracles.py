@@ -1,5 +1,7 @@
 """The committed answers are what transformers and llama.cpp say today. Needs torch, transformers and llama-cpp-python; with --long."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from tools.oracles.small_models import MODELS
 pytestmark = pytest.mark.long
 for package in ("torch", "transformers", "llama_cpp"):
     pytest.importorskip(package)
-from tools.oracles import hugging_face, llama_cpp_oracle  # noqa: E402 - they need all three
+from tools.oracles import hugging_face, llama_cpp_oracle, lora_gradients  # noqa: E402 - they need all three
 
 
 @pytest.mark.parametrize("name", DECODERS + MIXED)
@@ -32,3 +34,10 @@ def test_llama_cpp_still_gives_the_committed_logits_and_tokens(name):
         assert found["greedy"] == was["greedy"] or kind != "F32"
         for now, before in zip(found["logits"], was["logits"], strict=True):
             assert np.abs(unpacked(now, -1) - unpacked(before, -1)).max() <= 1e-2
+
+
+@pytest.mark.parametrize("name", lora_gradients.NAMES)
+def test_torch_still_gives_the_committed_losses_and_gradients(name):
+    was = json.loads((lora_gradients.FOLDER / f"{name}.json").read_text("utf-8"))
+    for found, text in zip(lora_gradients.losses_and_gradients(name), (was["losses"], was["gradients"]), strict=True):
+        assert np.abs(found - unpacked(text, -1)).max() <= 1e-5 * np.abs(found).max()

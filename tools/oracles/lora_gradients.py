@@ -1,6 +1,6 @@
 """Ask torch's autograd for losses and gradients of LoRA factors beside the small models, and write tests/vectors/training/. CPython.
 
-python -m tools.oracles.lora_gradients [NAME …]     needs torch and transformers beside this repository's own needs
+python -m tools.oracles.lora_gradients [NAME …]     needs torch, transformers and llama-cpp-python beside this repository's own needs
 """
 
 import argparse
