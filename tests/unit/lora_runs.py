@@ -30,11 +30,6 @@ async def trained(made: Trainer) -> list[dict]:
     return [event async for event in made]
 
 
-def fresh(name: str):
-    """The factors that training begins with, by module."""
-    return trainer(None, name).adapter().tensors
-
-
 def losses(events) -> list[float]:
     return [event["loss"] for event in events if event["kind"] == "step"]
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from edgenet.run import NumpyEngine
-from tests.unit.lora_runs import fresh, loaded, losses, run, trained, trainer
+from tests.unit.lora_runs import loaded, losses, run, trained, trainer
 from tests.unit.small_model_runs import unpacked
-from tools.oracles.lora_course import LONG, TRAINING
+from tools.oracles.lora_course import LONG, TRAINING, fresh
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "training"
 NAMES = ("llama", "qwen2")

@@ -7,7 +7,9 @@ import numpy as np
 from edgenet.lora.config import LoraConfig, TrainingConfig
 from edgenet.lora.data import Dataset, prepare
 from edgenet.lora.examples import Tokens
-from tools.oracles.small_models import random_bytes
+from edgenet.lora.trainer import Trainer
+from tools.oracles.lora_batch import header_of
+from tools.oracles.small_models import MODELS, random_bytes
 
 LORA = LoraConfig(r=2, lora_alpha=4, target_modules="all-linear")
 TRAINING = TrainingConfig(
@@ -33,3 +35,8 @@ def texts() -> list[Tokens]:
 def dataset(config: TrainingConfig) -> Dataset:
     """The rows of the texts: some are cut, some share a row."""
     return prepare(texts(), config)
+
+
+def fresh(name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """{module's path: (A, B)}: the factors that training of a small model begins with."""
+    return Trainer(None, header_of(MODELS[name]), dataset(TRAINING), LORA, TRAINING).adapter().tensors

@@ -17,7 +17,7 @@ from edgenet.lora.config import TrainingConfig
 from edgenet.lora.schedule import learning_rate
 from tools.oracles import hugging_face
 from tools.oracles.llama_cpp_oracle import packed
-from tools.oracles.lora_course import LORA, TRAINING, dataset
+from tools.oracles.lora_course import LORA, TRAINING, dataset, fresh
 from tools.oracles.small_models import MODELS
 from tools.paths import ROOT
 
@@ -91,8 +91,6 @@ def flat(factors: Factors) -> np.ndarray:
 
 
 def main() -> None:
-    from tests.unit.lora_runs import fresh
-
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("names", nargs="*", default=NAMES)
     torch.set_num_threads(1)

@@ -91,8 +91,9 @@ class Checkpoint:
                 "The checkpoint's numbers are not those it was written with. Begin the training anew."
             )
         best = tensors.pop("best", None)
-        kept = {name: told[name] for name in ("step", "identity", "best_loss", "best_step", "waited")}
-        return cls(states=tensors, best=best, **kept)
+        kept = {name: told[name] for name in ("step", "identity", "best_step", "waited")}
+        loss = None if told["best_loss"] is None else float(told["best_loss"])  # JSON reads 2.0 as 2
+        return cls(states=tensors, best=best, best_loss=loss, **kept)
 
     def require(self, identity: Mapping[str, str]) -> Checkpoint:
         """Itself. Raises CheckpointMismatch naming what is not the same: the data, the model or the configuration."""

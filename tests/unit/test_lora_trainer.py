@@ -1,0 +1,307 @@
+"""The course of a training: its events, its end, what interrupts it, and that it goes on as if nothing had."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgenet.errors import (
+    CheckpointMismatch,
+    InvalidOption,
+    NoMaskToken,
+    QuotaExceeded,
+    TrainingDiverged,
+)
+from edgenet.lora.checkpoint import Checkpoint
+from edgenet.lora.data import prepare
+from edgenet.lora.examples import mask_token
+from edgenet.run import NumpyEngine
+from tests.unit.lora_runs import loaded, losses, run, trained, trainer
+from tools.oracles.lora_course import LORA, TRAINING, texts
+
+NAME = "qwen2"
+SHORT = replace(
+    TRAINING, batch_size=1, max_steps=6, validation=0.2, evaluate_every=2, checkpoint_every=2, warmup_steps=1
+)
+DROPPING = replace(LORA, lora_dropout=0.3, target_modules=("q_proj", "v_proj"))
+
+
+class Memory:
+    """A store in memory, with every checkpoint it was given."""
+
+    def __init__(self, held=None):
+        self.held, self.all = held, []
+
+    async def read(self):
+        return self.held
+
+    async def write(self, data):
+        self.held = data
+        self.all.append(data)
+
+
+def make(engine, config=SHORT, **more):
+    return trainer(engine, NAME, config=config, **{"lora": DROPPING, "data": prepare(texts(), config), **more})
+
+
+def kinds(events):
+    return [(e["kind"], e["step"]) for e in events]
+
+
+def test_the_events_of_a_training():
+    events = run(_events(SHORT))
+    assert kinds(events) == [
+        ("validation", 0), ("step", 1), ("step", 2), ("validation", 2), ("checkpoint", 2), ("step", 3), ("step", 4),
+        ("validation", 4), ("checkpoint", 4), ("step", 5), ("step", 6), ("validation", 6), ("checkpoint", 6), ("done", 6),
+    ]  # fmt: skip
+    steps = [e for e in events if e["kind"] == "step"]
+    assert events[-1]["reason"] == "steps" and [e["etaSeconds"] == 0 for e in steps] == [False] * 5 + [True]
+    assert all(
+        e["tokensPerSecond"] > 0 and e["secondsPerStep"] > 0 and 0 < e["lr"] <= SHORT.learning_rate for e in steps
+    )
+
+
+async def _events(config, **more):
+    return await trained(make(await loaded(NAME), config, **more))
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_one_others():
+    first, again, other = (losses(run(_events(replace(SHORT, seed=seed)))) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def same(a, b):
+    """Whether two adapters are equal bit for bit."""
+    return a.tensors.keys() == b.tensors.keys() and all(
+        x.tobytes() == y.tobytes() for path in a.tensors for x, y in zip(a.tensors[path], b.tensors[path], strict=True)
+    )
+
+
+async def _whole():
+    made = make(await loaded(NAME))
+    return await trained(made), made.adapter()
+
+
+@pytest.mark.parametrize("stop", range(1, 15), ids=lambda n: f"killed after {n} events")
+def test_a_killed_training_ends_as_if_it_had_not_been(stop, whole):
+    async def killed():
+        store = Memory()
+        events = make(await loaded(NAME), store=store).__aiter__()
+        seen = [await anext(events) for _ in range(stop)]  # and then nothing more: all but the store is gone
+        made = make(await loaded(NAME), store=Memory(store.held))
+        return [*seen, *await trained(made)], made.adapter()
+
+    (events, adapter), (want_events, want) = run(killed()), whole
+    assert same(adapter, want)
+    by_step = {e["step"]: e["loss"] for e in want_events if e["kind"] == "step"}
+    assert all(e["loss"] == by_step[e["step"]] for e in events if e["kind"] == "step")
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return run(_whole())
+
+
+@pytest.mark.parametrize("at", [0, 1, 3, 5])
+def test_a_cancelled_training_keeps_its_last_step_and_goes_on_when_asked(at, whole):
+    async def cancelled():
+        store = Memory()
+        made, seen = make(await loaded(NAME), store=store), []
+        async for event in made:
+            seen.append(event)
+            if event["kind"] in ("step", "validation") and event["step"] == at:
+                made.cancel()
+        assert seen[-1] == {"kind": "done", "reason": "cancelled", "step": at} and made.step == at
+        if at:
+            assert Checkpoint.from_bytes(store.held).step == at
+        await trained(made)
+        return made.adapter()
+
+    assert same(run(cancelled()), whole[1])
+
+
+def test_nothing_runs_while_training_is_paused(whole):
+    import asyncio
+
+    async def paused():
+        made, seen = make(await loaded(NAME)), []
+
+        async def follow():
+            async for event in made:
+                seen.append(event)
+                if event == {**event, "kind": "step", "step": 3}:
+                    made.pause()
+
+        task = asyncio.create_task(follow())
+        while not (seen and seen[-1]["step"] == 3):
+            await asyncio.sleep(0)
+        before = len(seen)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(seen) == before and not task.done()
+        made.resume()
+        await task
+        return made.adapter()
+
+    assert same(run(paused()), whole[1])
+
+
+def test_the_adapter_is_the_one_with_the_lowest_validation_loss():
+    async def worse():
+        store = Memory()
+        made = make(await loaded(NAME), replace(SHORT, learning_rate=0.5, max_steps=8), store=store)
+        events = [e for e in await trained(made) if e["kind"] == "validation"]
+        return events, made.adapter(), Checkpoint.from_bytes(store.held)
+
+    events, adapter, kept = run(worse())
+    least = min(events, key=lambda e: e["loss"])
+    assert least["step"] < 8 and (kept.best_step, kept.best_loss) == (least["step"], least["loss"])
+    assert adapter.metadata["training"] == {"steps": least["step"], "loss": least["loss"]}
+    assert events[-1]["best"] == least["loss"] < events[-1]["loss"]
+
+
+def test_patience_ends_a_training_that_no_longer_gets_better_and_it_stays_ended():
+    async def patient():
+        store, config = Memory(), replace(SHORT, learning_rate=0.5, max_steps=40, patience=2)
+        events = await trained(make(await loaded(NAME), config, store=store))
+        again = await trained(make(await loaded(NAME), config, store=store))
+        return events, again
+
+    events, again = run(patient())
+    assert events[-1]["reason"] == "patience" and events[-1]["step"] < 40
+    assert again == [events[-1]]
+
+
+class Failing(NumpyEngine):
+    """Gives a loss that is no number in its `at`-th training run."""
+
+    at = 5
+
+    async def run(self, program=None, **slots):
+        await super().run(program, **slots)
+        self.at -= program == "train"
+
+    async def read(self, name, program=None):
+        found = await super().read(name, program)
+        return found * np.float32("nan") if (name, program, self.at) == ("losses", "train", 0) else found
+
+
+def test_a_loss_that_is_no_number_stops_training_and_names_the_step():
+    async def diverge():
+        store = Memory()
+        made, seen = make(await loaded(NAME, engine=Failing()), store=store), []
+        with pytest.raises(TrainingDiverged, match="step 3") as caught:
+            async for event in made:
+                seen.append(event)
+        return caught.value, seen, made, Checkpoint.from_bytes(store.held)
+
+    error, seen, made, kept = run(diverge())
+    assert error.details == {"step": 3, "kept": 2} and kept.step == 2 and seen[-1]["step"] == 2
+    assert all(np.isfinite(part).all() for pair in made.adapter().tensors.values() for part in pair)
+
+
+@pytest.mark.parametrize(
+    "what, more",
+    [
+        ("configuration", {"config": replace(SHORT, learning_rate=0.5)}),
+        ("configuration", {"lora": replace(DROPPING, lora_alpha=5)}),
+        ("data", {"data": prepare(texts()[:-1], SHORT)}),
+        ("model", {"base_sha256": "ab" * 32}),
+    ],
+)
+def test_another_training_does_not_go_on_from_a_checkpoint(what, more):
+    async def mismatched():
+        store = Memory()
+        await trained(make(await loaded(NAME), store=store))
+        with pytest.raises(CheckpointMismatch, match=what) as caught:
+            await trained(make(await loaded(NAME), store=store, **more))
+        return caught.value.details
+
+    assert run(mismatched()) == {"different": [what], "step": 6}
+
+
+def test_how_often_a_checkpoint_is_kept_may_change():
+    async def changed():
+        store = Memory()
+        await trained(make(await loaded(NAME), store=store))
+        return await trained(make(await loaded(NAME), replace(SHORT, checkpoint_every=1), store=store))
+
+    assert kinds(run(changed())) == [("done", 6)]
+
+
+def test_a_full_disk_is_named_and_what_was_learned_is_still_there():
+    class Full(Memory):
+        async def write(self, data):
+            raise QuotaExceeded("The disk is full.")
+
+    async def full():
+        made = make(await loaded(NAME), store=Full())
+        with pytest.raises(QuotaExceeded):
+            await trained(made)
+        return made.adapter(), made.step
+
+    adapter, step = run(full())
+    assert step == 2 and any(B.any() for _, B in adapter.tensors.values())
+
+
+def test_without_validation_the_last_step_is_kept():
+    async def all_of_it():
+        config = replace(SHORT, validation=0.0)
+        made = make(await loaded(NAME), config)
+        return kinds(await trained(made)), made.adapter()
+
+    seen, adapter = run(all_of_it())
+    assert "validation" not in dict(seen) and adapter.metadata["training"] == {"steps": 6, "loss": None}
+
+
+@pytest.mark.parametrize("change", [{"optimizer": "sgd", "learning_rate": 1.0}, {"scheduler": "linear"}, {"batch_size": 3},
+                                    {"gradient_accumulation": 3}, {"dots": "int8"}])  # fmt: skip
+def test_every_way_to_train_learns(change):
+    events = run(_events(replace(SHORT, **{"max_steps": 16, **change}), lora=LORA))
+    checks = [e["loss"] for e in events if e["kind"] == "validation"]
+    assert min(checks) < 0.97 * checks[0]
+
+
+def test_recomputing_layers_changes_nothing_but_rounding():
+    plain, again = (losses(run(_events(replace(SHORT, gradient_checkpointing=on)))) for on in (False, True))
+    assert again == pytest.approx(plain, rel=1e-5)
+
+
+def test_dropout_hides_inputs_while_training_and_not_while_validating():
+    with_it, without = (run(_events(SHORT, lora=replace(DROPPING, lora_dropout=rate))) for rate in (0.3, 0.0))
+    assert with_it[0] == without[0] and losses(with_it)[1:] != losses(without)[1:]
+
+
+def test_the_masked_objective_learns_only_what_is_hidden():
+    config = replace(SHORT, objective="masked", max_steps=16, mask_probability=0.3)
+    events = run(_events(config, lora=LORA, mask=290, data=prepare(texts(), config)))
+    checks = [e["loss"] for e in events if e["kind"] == "validation"]
+    assert min(checks) < 0.97 * checks[0]
+
+
+def test_the_masked_objective_needs_a_mask_token():
+    with pytest.raises(NoMaskToken):
+        make(None, replace(SHORT, objective="masked"))
+
+    class Tokenizer:
+        special = {}
+
+    with pytest.raises(NoMaskToken, match="MASK"):
+        mask_token(Tokenizer())
+
+
+def test_rows_longer_than_the_models_context_are_refused():
+    with pytest.raises(InvalidOption, match="128 tokens"):
+        make(None, replace(SHORT, max_length=129))
+
+
+def test_a_trainer_leaves_the_engine_as_it_found_it():
+    async def used():
+        engine = await loaded(NAME)
+        for _ in range(2):
+            made = make(engine)
+            await trained(made)
+            await made.dispose()
+        await engine.dispose()
+
+    run(used())
