@@ -127,6 +127,16 @@ def values(tensor, rng):
     return [11, 22, 33, 0] if tensor.dtype == "u32" else rng.standard_normal(shape)
 
 
+def loaded(graph):
+    """An engine with random values in every input and state."""
+    engine, rng = GraphEngine(Capacity(rows=ROWS, sample=False), "f64"), np.random.default_rng(7)
+    now(engine.load(graph, weights(graph)))
+    for leaf in graph.leaves.values():
+        if leaf.kind in ("input", "state"):
+            now(engine.write(leaf.tensor.name, values(leaf.tensor, rng)))
+    return engine
+
+
 async def ran(engine, output):
     await engine.run(n=ROWS)
     return await engine.read(output)
@@ -149,19 +159,15 @@ def slopes(engine, name):
 
 
 def prepared(build):
-    """(engine with random values, {input or state: its gradients by finite differences' place}, case)"""
-    c, rng = Case(), np.random.default_rng(7)
+    """An engine that has run the case's loss and gradients (`d` and the name), and the case."""
+    c = Case()
     z = build(c)
     loss = z if len(z.shape) == 1 else c.loss(z)
     for name, tensor in grad(c.g, loss, c.wrt).items():
         c.g.output(f"d {name}", tensor)
     c.g.output("loss", loss)
-    engine = GraphEngine(Capacity(rows=ROWS, sample=False), "f64")
-    now(engine.load(c.g, weights(c.g)))
-    for leaf in c.g.leaves.values():
-        if leaf.kind in ("input", "state"):
-            now(engine.write(leaf.tensor.name, values(leaf.tensor, rng)))
-    now(ran(engine, "loss"))
+    engine = loaded(c.g)
+    now(engine.run(n=ROWS))
     return engine, c
 
 
@@ -200,6 +206,38 @@ def test_nothing_is_appended_for_what_lies_below_or_is_not_asked_for():
     before = len(c.g.nodes)
     grad(c.g, loss, c.wrt[:1])
     assert [n.op for n in c.g.nodes[before:]] == ["cross_entropy_grad", "mul", "dense_t", "outer"]
+
+
+def two_segments(c):
+    """softcap(silu(softcap(silu(p x)))): what each half gives passes on."""
+    first = c.g.softcap(c.g.activation(c.g.dense(c.g.input("x", "f32", ("n", 3)), c.part(0, 4, 3)), "silu"), 2.0)
+    return first, c.loss(c.g.softcap(c.g.activation(c.g.dense(first, c.part(12, 5, 4)), "silu"), 2.0))
+
+
+def test_what_is_not_kept_is_computed_again_once_and_just_before_it_is_needed():
+    c = Case()
+    first, loss = two_segments(c)
+    before = len(c.g.nodes)
+    grad(c.g, loss, c.wrt, keep={first.name})
+    again = ["dense", "activation"]  # the end of a segment nobody reads
+    assert [n.op for n in c.g.nodes[before:]] == [
+        *again, "softcap", "mul", "cross_entropy_grad", "mul", "softcap_grad", "activation_grad", "dense_t", "outer",
+        *again, "softcap_grad", "activation_grad", "outer",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("keep", [set(), {"dense.0"}, {"softcap.2", "dense.3"}])
+def test_computing_again_changes_no_bit(keep):
+    c, found = Case(), []
+    _, loss = two_segments(c)
+    for kept in (None, keep):
+        found += [c.g.output(f"d{len(found) + i}", t) for i, t in enumerate(grad(c.g, loss, c.wrt, kept).values())]
+    engine = loaded(c.g)
+    now(engine.run(n=ROWS))
+    (a, b), (again_a, again_b) = ([now(engine.read(f"d{i}")) for i in pair] for pair in ((0, 1), (2, 3)))
+    np.testing.assert_array_equal(a, again_a)
+    np.testing.assert_array_equal(b, again_b)
+    assert a.any() and b.any()
 
 
 def _rows(c):
