@@ -164,7 +164,7 @@ async def run_evaluation(shell, model: str, names: list[str], folder: Path | Non
         tokens = tokenize(examples, it.tokenizer, {**it.made.generation, "eos": []})  # only what is in the texts counts
         rows = []
         async with Evaluator(it.engine, it.source.header, like=adapter, length=length, values=it.values) as evaluator:
-            for name, used in (("the model", None), (adapter.name, adapter))[: 2 if adapter else 1]:
+            for name, used in [("the model", None), *([(adapter.name, adapter)] if adapter else [])]:
                 with progress(shell, f"Evaluating {name}", "window") as show:
                     rows.append({"of": name, **(await evaluator.evaluate(tokens, used, show)).to_data()})
     shown = [{**row, **{k: f"{row[k]:.4f}" for k in ("loss", "perplexity", "bitsPerByte")}} for row in rows]
