@@ -173,3 +173,16 @@ def test_a_refused_update_changes_nothing(kernels):
     assert code == 1
     for array in at.arrays:
         assert lm.instance.read(array.offset, array.size) == array.data
+
+
+@pytest.mark.long
+def test_the_steps_kept_here_are_those_torch_takes_now():
+    pytest.importorskip("torch")
+    from tools.oracles.optimizers import ROWS, steps
+
+    kept = json.loads((VECTORS / "optimizers.json").read_text())
+    for row, (name, options) in zip(kept, ROWS, strict=True):
+        for old, new in zip(row["steps"], steps(name, options)["steps"], strict=True):
+            assert all(
+                new["after"][state] == pytest.approx(numbers, rel=1e-6) for state, numbers in old["after"].items()
+            )
