@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 
 from edgenet import errors
+from edgenet.kernels.lm.optimizer import hyper
 from edgenet.lora.config import LoraConfig
 from edgenet.models.sites import PARTS, modules_of, sites_of
 from edgenet.models.training import training_programs
 from edgenet.run import GraphEngine, NumpyEngine
 from tests.unit.graph_models import ask, now
 from tests.unit.small_model_runs import DECODERS, opened, unpacked
-from tests.unit.training_runs import CAPACITY, close, gradients, graphs, hyper, programs, step, taught
+from tests.unit.training_runs import CAPACITY, ROWS, close, gradients, graphs, programs, step, taught
 from tools.oracles.lora_batch import LENGTHS, batch, parameters
 
-VECTORS = Path(__file__).parents[1] / "vectors" / "training"
+VECTORS = Path(__file__).parents[1] / "vectors" / "gradients"
 RECORDED = sorted(p.stem for p in VECTORS.glob("*.json"))
 STEP = 1e-5
 
@@ -94,7 +95,7 @@ def test_steps_lower_the_loss_and_leave_no_gradient(name):
     losses = []
     for t in range(1, 9):
         losses.append(step(engine).sum())
-        now(engine.write("hyper", hyper(t, rate=0.02, clip=1.0), "update"))
+        now(engine.write("hyper", hyper(0.02, step=t, clip=1.0, factor=1 / ROWS), "update"))
         now(engine.run("update"))
         assert now(engine.read("norm", "update")) > 0 and not gradients(engine).any()
     assert losses[-1] < 0.8 * losses[0]

@@ -5,12 +5,13 @@ import pytest
 
 from edgenet.host.wasmtime_engine import WasmtimeRuntime
 from edgenet.host.wasmtime_lm import WasmtimeLm
+from edgenet.kernels.lm.optimizer import hyper
 from edgenet.models.training import adapted_program
 from edgenet.run import GraphEngine
 from tests.unit.graph_models import now
 from tests.unit.small_model_runs import DECODERS, MIXED, cosine, opened
 from tests.unit.test_models_adapted import ROOM, SLOTS, adapted, inputs, logits
-from tests.unit.training_runs import CAPACITY, close, gradients, graphs, hyper, programs, step, taught, values_of
+from tests.unit.training_runs import CAPACITY, ROWS, close, gradients, graphs, programs, step, taught, values_of
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_steps_of_adamw_are_those_of_the_graph(engine):
     for t in range(1, 4):
         for one in (it, wanted):
             step(one)
-            now(one.write("hyper", hyper(t, rate=0.01, clip=1.0).astype(np.float32), "update"))
+            now(one.write("hyper", hyper(0.01, step=t, clip=1.0, factor=1 / ROWS), "update"))
             now(one.run("update"))
         close(now(it.read("parameters", "train")), now(wanted.read("parameters", "train")), 1e-3)
 

@@ -63,12 +63,6 @@ def step(engine, program: str = "train") -> np.ndarray:
     return now(engine.read("losses", program))
 
 
-def hyper(t: int, rate: float, clip: float = 0.0, beta1: float = 0.9, beta2: float = 0.999) -> np.ndarray:
-    """What `update` takes for step t of AdamW: the mean gradient of the batch's rows, no decay."""
-    words = rate, beta1, beta2, 1e-8, 0, clip, 1 - beta1**t, 1 - beta2**t, 1 / ROWS, 0, 1 - beta1, 1 - beta2
-    return np.array([*words, 0, 0, 0, 0], np.float64)
-
-
 def gradients(engine) -> np.ndarray:
     """The state that `train` adds to."""
     return now(engine.read("gradients", "train"))

@@ -1,4 +1,4 @@
-"""Ask torch's autograd for losses and gradients of LoRA factors beside the small models, and write tests/vectors/training/. CPython.
+"""Ask torch's autograd for losses and gradients of LoRA factors beside the small models, and write tests/vectors/gradients/. CPython.
 
 python -m tools.oracles.lora_gradients [NAME …]     needs torch, transformers and llama-cpp-python beside this repository's own needs
 """
@@ -18,7 +18,7 @@ from tools.oracles.lora_batch import LENGTHS, LORA, TEXTS, batch, header_of, par
 from tools.oracles.small_models import MODELS
 from tools.paths import ROOT
 
-FOLDER = ROOT / "tests" / "vectors" / "training"
+FOLDER = ROOT / "tests" / "vectors" / "gradients"
 NAMES = ("llama", "qwen2", "gemma2", "phi2", "phi3")
 
 

@@ -136,9 +136,8 @@ class TrainingMethods:
     def adamw(
         self, parameters: Tensor, gradients: Tensor, first: Tensor, second: Tensor, norm: Tensor, hyper: Tensor
     ) -> Tensor:
-        """One step of AdamW (Loshchilov & Hutter 2019) over states (count,); the gradients become 0. `hyper` f32 (16,): learning rate,
-        beta1, beta2, epsilon, weight decay, clip (0: none), 1 - beta1^t, 1 - beta2^t, factor of the gradients, momentum, 1 - beta1,
-        1 - beta2, 0 …
+        """One step of AdamW (Loshchilov & Hutter 2019) over states (count,); the gradients become 0. `hyper` f32 (16,): its words are
+        `kernels.lm.training_table.HYPER_NAMES`.
         """
         states = {"parameters": parameters, "gradients": gradients, "first": first, "second": second}
         return self._append("adamw", {**states, "norm": norm, "hyper": hyper})

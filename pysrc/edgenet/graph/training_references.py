@@ -11,6 +11,7 @@ import numpy as np
 
 from ..kernels.codes import INVALID_INPUT, raise_for_code
 from ..kernels.lm.sample import philox
+from ..kernels.lm.training_table import HYPER_NAMES
 from .references import check, erf_of, softmax
 
 
@@ -178,25 +179,24 @@ def norm(run, x):
     return np.sqrt((x**2).sum(keepdims=True))
 
 
-def _clipped(gradients, norm, clip, factor):
-    """The mean gradient, no longer than `clip` (0: as it is). As torch.nn.utils.clip_grad_norm_."""
-    length = norm[0] * factor
-    return gradients * factor * (min(1, clip / (length + 1e-6)) if clip else 1)
+def _begun(parameters, gradients, norm, hyper):
+    """(hyper by name, the gradient that counts: the mean, no longer than `clip`, as torch.nn.utils.clip_grad_norm_); parameters decay."""
+    h = dict(zip(HYPER_NAMES, hyper, strict=False))
+    most = h["clip"] / (norm[0] * h["factor"] + 1e-6)
+    parameters *= 1 - h["rate"] * h["decay"]
+    return h, gradients * h["factor"] * (min(1, most) if h["clip"] else 1)
 
 
 def adamw(run, parameters, gradients, first, second, norm, hyper):
-    rate, beta1, beta2, eps, decay, clip, correction1, correction2, factor, _, rest1, rest2 = hyper[:12]
-    g = _clipped(gradients, norm, clip, factor)
-    first[:] = beta1 * first + rest1 * g
-    second[:] = beta2 * second + rest2 * g**2
-    parameters *= 1 - rate * decay
-    parameters -= rate * (first / correction1) / (np.sqrt(second / correction2) + eps)
+    h, g = _begun(parameters, gradients, norm, hyper)
+    first[:] = h["beta1"] * first + h["rest1"] * g
+    second[:] = h["beta2"] * second + h["rest2"] * g**2
+    parameters -= h["rate"] * (first / h["correction1"]) / (np.sqrt(second / h["correction2"]) + h["epsilon"])
     gradients[:] = 0
 
 
 def sgd(run, parameters, gradients, momentum, norm, hyper):
-    rate, _, _, _, decay, clip, _, _, factor, keep = hyper[:10]
-    momentum[:] = keep * momentum + _clipped(gradients, norm, clip, factor)
-    parameters *= 1 - rate * decay
-    parameters -= rate * momentum
+    h, g = _begun(parameters, gradients, norm, hyper)
+    momentum[:] = h["momentum"] * momentum + g
+    parameters -= h["rate"] * momentum
     gradients[:] = 0

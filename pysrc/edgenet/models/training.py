@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ..errors import NotSupported
 from ..graph import Capacity, Graph, Program, Tensor, compile
 from ..graph.gradients import grad
+from ..kernels.lm.training_table import HYPER
 from ..lora.config import LoraConfig
 from .blocks import Build, logits
 from .compiled import PAGE, default_capacity, locate
@@ -19,7 +20,6 @@ from .sites import Site, modules_of, parameters_of, sites_of
 from .table import built
 
 CHUNK = 16 << 20  # bytes of logits at once
-HYPER = 16  # values that an optimiser takes beside the states
 Values = Mapping[str, Sequence[float]]
 
 
