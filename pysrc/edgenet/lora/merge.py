@@ -80,7 +80,9 @@ def _adapter(adapters: Sequence[Adapter], name: str, made: dict[str, Refit], rep
     tensors = {path: (refit.factors.A, refit.factors.B) for path, refit in made.items()}
     ranks = {path: len(A) for path, (A, _) in tensors.items()}
     scales = {path: refit.factors.scale for path, refit in made.items()}
-    told = {key: value for key, value in report.items() if key != "modules"}
+    metadata = {"merge": {key: value for key, value in report.items() if key != "modules"}}
+    if model := _shared([a.metadata.get("base_model", "") for a in adapters]):
+        metadata["base_model"] = model
     return Adapter(
         config_of(ranks, scales),
         tensors,
@@ -88,7 +90,7 @@ def _adapter(adapters: Sequence[Adapter], name: str, made: dict[str, Refit], rep
         base_id=next((a.base_id for a in adapters if a.base_id), ""),
         base_sha256=_shared([a.base_sha256 for a in adapters]),
         family=next((a.family for a in adapters if a.family), ""),
-        metadata={"merge": told},
+        metadata=metadata,
     )
 
 
@@ -112,4 +114,5 @@ def _name(adapters: Sequence[Adapter], options: MergeOptions) -> str:
 
 
 def _shared(values: list[str]) -> str:
+    """The one value that all have, else ""."""
     return values[0] if len(set(values)) == 1 else ""

@@ -1,0 +1,37 @@
+"""Adapters among this machine's files: read in any format, written as PEFT does. CPython."""
+
+from pathlib import Path
+
+from ..errors import AdapterExists, AdapterNotFound, InvalidOption
+from ..formats.gguf import MAGIC
+from ..lora import peft
+from ..lora.reading import read_adapter as read
+
+
+def read_adapter(shell, path: str, header=None):
+    """The adapter in a folder of PEFT, or in a file of any format; one in GGUF is read by its base's header.
+
+    Raises AdapterNotFound, InvalidOption for a GGUF adapter without header, and what reading it raises.
+    """
+    place = Path(path)
+    places = [place / peft.CONFIG, place / peft.WEIGHTS] if place.is_dir() else [place]
+    files = {file.name: data for file in places if (data := shell.disk.read(file)) is not None}
+    if not files:
+        raise AdapterNotFound(f"There is no adapter at {path}. Give a folder of PEFT, or an adapter's file.", path=path)
+    if header is None and any(data.startswith(MAGIC) for data in files.values()):
+        raise InvalidOption(f"{path} is a GGUF adapter, whose rows only its base can tell; give that with --into.")
+    return read(files, header, place.resolve().name)
+
+
+def write_adapter(shell, adapter, folder: Path) -> None:
+    """Write PEFT's folder."""
+    for name, content in peft.write(adapter).items():
+        shell.disk.write(folder / name, content)
+
+
+def require_free(shell, folder: Path) -> None:
+    """Raises AdapterExists for a folder that holds an adapter."""
+    if shell.disk.read(folder / peft.CONFIG) is not None:
+        raise AdapterExists(
+            f"{folder} holds an adapter already. Choose another --output, or remove it first.", path=str(folder)
+        )

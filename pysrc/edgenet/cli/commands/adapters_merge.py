@@ -1,0 +1,151 @@
+"""`adapters merge`: several adapters made into one, or into their base's GGUF file. Imports nothing heavy until called."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...errors import InvalidOption
+from ..progress import progress
+from ..shell import Json, Result, command
+from ..text import megabytes, table
+
+MODULES = {"module": "MODULE", "error": "LEFT OUT"}
+TENSORS = {"tensor": "TENSOR", "from": "WAS", "to": "IS", "error": "LEFT OUT"}
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command of this module to the group `adapters`."""
+    command(
+        group,
+        "merge",
+        "adapters merge ./poems ./recipes --output ./both",
+        "adapters merge ./poems ./recipes --weights 0.7,0.3 --rank 8 --output ./both",
+        "adapters merge ./poems ./recipes --strategy ties --density 0.3 --output ./both",
+        "adapters merge ./poems ./shouting --strategy task_arithmetic --weights 1,-0.5 --output ./calm",
+        "adapters merge ./both --into model-q8_0.gguf --output model-both-q8_0.gguf",
+    )(merge)
+
+
+async def merge(
+    ctx: typer.Context,
+    adapters: Annotated[list[str], typer.Argument(help="Adapters: folders of PEFT, or files, of one base model.")],
+    output: Annotated[str, typer.Option(help="Folder for the new adapter; with --into the new GGUF file.")],
+    strategy: Annotated[
+        str,
+        typer.Option(help="average, weighted, task_arithmetic, slerp, ties, dare_linear or dare_ties."),
+    ] = "weighted",
+    weights: Annotated[str | None, typer.Option(help="One number per adapter, such as 0.7,0.3 (else all 1).")] = None,
+    interpolation: Annotated[
+        float | None, typer.Option(help="slerp: from the first adapter, 0, to the second, 1 (else 0.5).")
+    ] = None,
+    density: Annotated[
+        float | None, typer.Option(help="ties, dare: share of each adapter's change that is kept (else 0.5).")
+    ] = None,
+    scaling: Annotated[
+        float | None, typer.Option(help="ties, dare_ties: what the result is multiplied by (else 1).")
+    ] = None,
+    sign: Annotated[
+        str | None, typer.Option(help="ties, dare_ties: signs go by mass, total (so else), or by number, frequency.")
+    ] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the result (else the adapters' largest).")] = None,
+    seed: Annotated[int | None, typer.Option(help="ties, dare: seed of what is drawn (else 42).")] = None,
+    name: Annotated[str, typer.Option(help="Name of the new adapter.")] = "",
+    into: Annotated[str | None, typer.Option(help="GGUF file of the base that the adapters are merged into.")] = None,
+    kind: Annotated[
+        str,
+        typer.Option("--type", help="With --into: type of the matrices that change, such as q8_0 (else as they are)."),
+    ] = "",
+    evaluate: Annotated[
+        str | None, typer.Option(help="With --into: a file or folder of texts, whose loss is told before and after.")
+    ] = None,
+    as_json: Json = False,
+):
+    """Merge adapters of one base model into one adapter, or into the model itself, and say how much of them was left out."""
+    from ...lora.merge import full_rank
+    from ...lora.merge import merge as merge_adapters
+    from ..adapter_files import read_adapter, require_free, write_adapter
+
+    _require_into(into, kind, evaluate)
+    options = _options(
+        strategy=strategy, weights=_numbers(weights), interpolation=interpolation, density=density, scaling=scaling,
+        sign=sign, rank=rank, seed=seed,
+    )  # fmt: skip
+    shell, base = ctx.obj, _base(into, Path(output))
+    if not base:
+        require_free(shell, Path(output))
+    found = [read_adapter(shell, path, base and base.header) for path in adapters]
+    if base and rank is None:
+        options = replace(options, rank=full_rank(found))
+    with progress(shell, "Merging", "module") as show:
+        merged = await merge_adapters(found, options, name=name, show=show)
+    if base:
+        return await _into(shell, base, merged, Path(output), kind, evaluate)
+    write_adapter(shell, merged.adapter, Path(output))
+    return Result({"path": output, **merged.report}, _merged_text(merged, output))
+
+
+def _require_into(into: str | None, kind: str, evaluate: str | None) -> None:
+    for option, given in (("type", kind), ("evaluate", evaluate)):
+        if given and not into:
+            raise InvalidOption(f"--{option} is about merging into a base; give --into BASE.gguf too.", option=option)
+
+
+def _options(**given):
+    """MergeOptions of what was given."""
+    from ...lora.strategies import MergeOptions
+
+    return MergeOptions(**{option: value for option, value in given.items() if value is not None})
+
+
+def _numbers(text: str | None) -> tuple[float, ...] | None:
+    try:
+        return text and tuple(map(float, text.split(",")))
+    except ValueError as error:
+        raise InvalidOption(
+            f"--weights must be numbers with commas between them, such as 0.7,0.3; found {text!r}.", option="weights"
+        ) from error
+
+
+def _base(into: str | None, output: Path):
+    """The base's GGUF files. Raises ModelNotFound, InvalidGguf, and InvalidOption where the output is one of them."""
+    from ...host.gguf_files import GgufFiles
+
+    base = GgufFiles(into) if into else None
+    if base and output.resolve() in [path.resolve() for path in base.paths]:
+        raise InvalidOption(f"--output {output} is the base itself, which is kept. Name another file.", option="output")
+    return base
+
+
+async def _into(shell, base, merged, output: Path, kind: str, texts: str | None) -> Result:
+    from ...lora.into_base import merged_into_base
+
+    with progress(shell, "Writing") as show, shell.disk.writing(output) as put:
+        report = await merged_into_base(base.header, base.read, merged.adapter, put, type_name=kind, show=show)
+    data = {"path": str(output), **merged.report, "into": report}
+    rows = [row | {"error": _percent(row["error"])} for row in report["tensors"]]
+    lost = f"Quantising left out {_percent(report['error'])} of what the adapter changes"
+    text = f"{table(rows, TENSORS)}\n\n{lost}. {output} has {megabytes(report['bytes'])}."
+    if texts:
+        before, after = data["evaluation"] = [await _evaluated(shell, path, texts) for path in (base.paths[0], output)]
+        text += f" Loss per token on {texts}: {before['loss']:.4f} before, {after['loss']:.4f} after."
+    return Result(data, text)
+
+
+async def _evaluated(shell, model: Path, texts: str) -> dict:
+    from ...lora.evaluate import LENGTH
+    from ..training import run_evaluation
+
+    return (await run_evaluation(shell, str(model), [texts], None, LENGTH)).data
+
+
+def _merged_text(merged, output: str) -> str:
+    adapter, report = merged
+    rows = [{"module": path, "error": _percent(error)} for path, error in report["modules"].items()]
+    kept = f"Rank {report['rank']} leaves out {_percent(report['error'])} of the merged change"
+    return f"{table(rows, MODULES)}\n\n{kept}. {adapter.name!r} is in {output}."
+
+
+def _percent(share: float) -> str:
+    return f"{share:.2%}"
