@@ -15,7 +15,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "pysrc")]
 
 from edgenet.graph import Capacity, Graph, compile  # noqa: E402
 from edgenet.kernels.lm import layouts, table  # noqa: E402
-from tests.unit.graph_models import FORMS, decoder, encoder  # noqa: E402
+from tests.unit.graph_models import FORMS, decoder, encoder, learner  # noqa: E402
 
 FOLDER = ROOT / "tests" / "vectors" / "program"
 CAPACITY = {"rows": 8, "wanted": 2, "sequences": 2, "context": 32, "page": 4}
@@ -45,13 +45,16 @@ def models() -> dict:
         "encoder": (encoder(dtype="q5_k", layers=1, heads=8, head_dim=32, ffn=256), {"sample": False}),
         "elements": (elements(), {"sample": False}),
     }
+    form = replace(one["llama"], dtype="q8_0")
+    graphs |= {name: (graph, {"sample": False}) for name, graph in learner(form).items()}
+    graphs["exact"] = learner(form)["train"], {"sample": False, "dots": "f32"}
     return {name: compile(graph, Capacity(**CAPACITY, **more)) for name, (graph, more) in graphs.items()}
 
 
 def good(program) -> dict:
     """A Program, made-up addresses, and its records."""
     weights = [(1 << 20) + 4096 * i for i in range(len(program.weights))]
-    addresses = {"constants": 1024, "arena": 65536, "kv": 1 << 19, "weights": weights}
+    addresses = {"constants": 1024, "arena": 65536, "kv": 1 << 19, "state": 3 << 18, "weights": weights}
     codes = [layouts.layout_of(w.type).code for w in program.weights]
     words = program.lower(addresses, codes)
     return {
@@ -196,6 +199,42 @@ HOSTILE = [
     ("a barrier missing before another's rows are overwritten", "llama", "code/attention/2", 0, BAD),
     ("hundreds of instructions without a barrier", "llama", "code", [SCALE] * 200, BAD),
     ("hundreds of reads without a barrier", "elements", "code", [["argmax", [["constants", 0], ["arena", 64], 0, 1], 0]] * 257, LARGE),
+    ("a state of 4 GiB", "train", "regions/state", 1 << 32, LARGE),
+    ("a state of less than nothing", "train", "regions/state", -1, BAD),
+    ("a state whose size is null", "train", "regions/state", None, BAD),
+    ("a state that makes 4 GiB with the rest", "train", "regions/state", (1 << 32) - 4096, LARGE),
+    ("states where the Program has no state", "train", "regions/state", GONE, BAD),
+    ("a state behind the end", "train", "regions/state", 4096, BAD),
+    ("a buffer behind the state", "train", "buffers/parameters/offset", 1 << 20, BAD),
+    ("a buffer before the state", "train", "buffers/parameters/offset", -64, BAD),
+    ("a buffer of the state between words", "train", "buffers/parameters/offset", 2, BAD),
+    ("a buffer in a region named after a property", "train", "buffers/parameters/region", "__proto__", BAD),
+    ("dots of an unknown kind", "train", "capacity/dots", "f16", BAD),
+    ("dots named after a property", "train", "capacity/dots", "constructor", BAD),
+    ("dots that are null", "train", "capacity/dots", None, BAD),
+    ("adapters that are a number", "train", "capacity/adapters", 16, BAD),
+    ("adapters that are null", "train", "capacity/adapters", None, BAD),
+    ("adapters of no slots", "train", "capacity/adapters", {"slots": 0, "values": 1}, BAD),
+    ("adapters of too many values", "train", "capacity/adapters", {"slots": 1, "values": (1 << 30) + 1}, BAD),
+    ("adapters that say nothing of values", "train", "capacity/adapters", {"slots": 1}, BAD),
+    ("factors read behind the state", "train", "code/dense/1/w", ["state", 1 << 20], BAD),
+    ("factors read between words of the state", "train", "code/dense/1/w", ["state", 6], BAD),
+    ("gradients added behind the state", "train", "code/accumulate/1/into", ["state", 1 << 20], BAD),
+    ("gradients added into constants", "train", "code/accumulate/1/into", ["constants", 0], BAD),
+    ("two gradients added in one place without a barrier", "train", "code/accumulate/1/into", ["state", 5632], BAD),
+    ("gradients added nowhere", "train", "code/accumulate/1/into", 0, BAD),
+    ("gradients added to themselves", "train", "code/accumulate/1/x", ["arena", "into"], BAD),
+    ("a product into the state that it reads", "train", "code/dense/1/y", ["state", 0], BAD),
+    ("logits in a state too small for them", "train", "code/token_stats/1/logits", ["state", 18432 - 64], BAD),
+    ("targets in the cache", "train", "code/token_stats/1/targets", ["kv", 0], BAD),
+    ("more tokens of a chunk than there are", "train", "code/cross_entropy_grad/1/v", 1 << 20, BAD),
+    ("a product by a transposed matrix of another shape", "train", "code/matmul_t/1/in", 96, BAD),
+    ("quantised rows of another width", "train", "code/matmul_t_int8/1/out", 96, BAD),
+    ("more parameters than the state has", "update", "code/adamw/1/count", 1 << 20, BAD),
+    ("moments where the parameters lie", "update", "code/adamw/1/first", ["state", 0], BAD),
+    ("a norm written into what it is the norm of", "update", "code/norm/1/y", ["state", "x"], BAD),
+    ("a barrier missing before the parameters change", "update", "code/norm/2", 0, BAD),
+    ("a table of adapters of no such row", "train", "code/accumulate/0", "adapters", BAD),
     ("the document is a list", "llama", "", [], BAD),
     ("the document is null", "llama", "", None, BAD),
 ]  # fmt: skip
@@ -233,7 +272,7 @@ def resolved(program: dict, row: tuple) -> dict:
         else:
             keys.append(step(at, part))
         at = at[keys[-1]] if not isinstance(at, dict) or keys[-1] in at else None
-    if isinstance(value, list) and value[:1] == ["arena"] and isinstance(value[1], str):
+    if isinstance(value, list) and value[:1] in (["arena"], ["state"]) and isinstance(value[1], str):
         buffer = next((b for b in program["buffers"] if b["name"] == value[1]), None)
         value = ["arena", buffer["offset"]] if buffer else named[value[1]]
     if isinstance(value, dict) and isinstance(at, dict) and value and path.startswith("weights/gate"):
