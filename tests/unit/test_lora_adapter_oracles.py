@@ -1,4 +1,4 @@
-"""PEFT opens what we write, and llama.cpp what we write as GGUF, with the same logits. Needs torch, peft and llama-cpp-python; with --long."""
+"""PEFT opens what we write, llama.cpp what we write as GGUF: the same logits. Needs torch, peft and llama-cpp-python; with --long."""
 
 import ctypes
 

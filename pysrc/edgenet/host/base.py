@@ -30,6 +30,22 @@ class Verifier(Protocol):
         """Whether the 64-byte signature by the 32-byte key covers the message. False, never an error, for bad bytes."""
 
 
+class Storage(Protocol):
+    """Named bytes that stay: a folder here, IndexedDB in a page. Names are letters, digits, `.`, `_` and `-`."""
+
+    async def list(self) -> list[str]:
+        """The names, sorted."""
+
+    async def get(self, name: str) -> bytes | None:
+        """The bytes of a name, or None if there are none."""
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Keep bytes, whole or not at all: whatever stops the program, a reader finds the old ones or all of the new ones."""
+
+    async def delete(self, name: str) -> None:
+        """Forget a name; one that is not there is no error."""
+
+
 class Host(Clock, Protocol):
     """A place where EdgeNet's Python runs."""
 

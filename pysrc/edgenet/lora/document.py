@@ -70,7 +70,7 @@ def _signed(adapter: Adapter) -> dict:
     return {"signature": adapter.signature["value"], "signedBy": rest}
 
 
-def read(data: bytes, what: str = "the adapter") -> Adapter:
+def read(data: bytes, what: str = "adapter") -> Adapter:
     """The adapter of a document. Raises InvalidAdapter, NotFinite, HashMismatch, or InvalidOption for an alpha that cannot be."""
     document = _object(data, what)
     check_fields(document, _FIELDS, what, InvalidAdapter)

@@ -14,7 +14,7 @@ from ..formats.blocks import dequantize
 from ..formats.gguf import Header, read_header
 from ..formats.gguf_write import Tensor, pieces
 from . import about
-from .adapter import Adapter, base_id, config_of, require_base
+from .adapter import NAME, Adapter, base_id, config_of, require_base
 from .bound import Factors, used
 from .names import Place, places
 
@@ -78,7 +78,7 @@ def _joined(adapter: Adapter, modules: dict[str, list[Place]]) -> Factors:
     return np.concatenate([adapter.tensors[module][0] for module in modules]), B
 
 
-def read(data: bytes, base: Header, what: str = "the adapter") -> Adapter:
+def read(data: bytes, base: Header, what: str = "adapter") -> Adapter:
     """The adapter of a GGUF file's bytes, for the model of a header.
 
     Raises InvalidGguf, InvalidAdapter, UnsupportedAdapter, AdapterMismatch, NotFinite, HashMismatch, or UnsupportedTensorType for
@@ -102,15 +102,14 @@ def read(data: bytes, base: Header, what: str = "the adapter") -> Adapter:
         raise InvalidAdapter(f"{what} changes nothing: it has no factors that are not zero.")
     config = config_of({path: len(A) for path, (A, _) in tensors.items()}, scales)
     adapter = about.restored(
-        Adapter(config, tensors, name=_name(header), family=base.architecture), header.get(OWN, str, None), what
+        Adapter(config, tensors, name=_name(header, what), family=base.architecture), header.get(OWN, str, None), what
     )
     require_base(adapter, base)
     return adapter if adapter.base_id else replace(adapter, base_id=base_id(base))
 
 
-def _name(header: Header) -> str:
-    name = header.get("general.name", str, "adapter")
-    return name[:100] if name.isprintable() and name else "adapter"
+def _name(header: Header, what: str) -> str:
+    return next((name for name in (header.get("general.name", str, ""), what) if NAME.test(name)), "adapter")
 
 
 def _require_lora(header: Header, base: Header, what: str) -> None:

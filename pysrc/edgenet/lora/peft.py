@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import InvalidAdapter, UnsupportedAdapter
 from ..fields import load_object
 from . import about, safetensors
-from .adapter import Adapter
+from .adapter import NAME, Adapter
 from .config import LoraConfig
 from .names import module_path
 
@@ -46,9 +46,10 @@ FOREIGN = {
 }
 
 
-def read(files: Mapping[str, bytes], what: str = "the adapter", warn: Callable[[str], None] = warnings.warn) -> Adapter:
-    """The adapter of a PEFT folder's two files, by their names. `warn` is told the options that are left out.
+def read(files: Mapping[str, bytes], what: str = "adapter", warn: Callable[[str], None] = warnings.warn) -> Adapter:
+    """The adapter of a PEFT folder's two files, by their names. `what`: its name, where the files tell none.
 
+    `warn` is told the options that are left out.
     Raises InvalidAdapter, UnsupportedAdapter, NotFinite, HashMismatch, and InvalidOption or InvalidRank for a config that cannot be.
     """
     if missing := [name for name in (CONFIG, WEIGHTS) if name not in files]:
@@ -57,9 +58,7 @@ def read(files: Mapping[str, bytes], what: str = "the adapter", warn: Callable[[
             missing=missing,
         )
     arrays, metadata = safetensors.read(files[WEIGHTS], f"{what}, {WEIGHTS}")
-    tensors = _pairs(arrays, what)
-    adapter = Adapter(_config(files[CONFIG], tensors, what, warn), tensors)
-    return about.restored(adapter, metadata.get(OWN), what)
+    return _made(arrays, metadata, files[CONFIG], what, warn)
 
 
 def write(adapter: Adapter, dtype: str = "F32") -> dict[str, bytes]:
@@ -72,16 +71,37 @@ def write(adapter: Adapter, dtype: str = "F32") -> dict[str, bytes]:
             path: tuple(safetensors.rounded(array, dtype) for array in pair) for path, pair in adapter.tensors.items()
         }
         adapter = replace(adapter, tensors=rounded, signature=None)
+    return {CONFIG: _config_text(adapter).encode(), WEIGHTS: _weights(adapter, dtype)}
+
+
+def packed(adapter: Adapter) -> bytes:
+    """Both files in one: the weights', with the config in its metadata. What the pool keeps."""
+    return _weights(adapter, "F32", {CONFIG: _config_text(adapter)})
+
+
+def unpacked(data: bytes, what: str = "adapter") -> Adapter:
+    """The adapter of `packed`. Raises as `read`."""
+    arrays, metadata = safetensors.read(data, what)
+    return _made(arrays, metadata, metadata.get(CONFIG, "").encode(), what, warnings.warn)
+
+
+def _config_text(adapter: Adapter) -> str:
+    return adapter.config.to_json(adapter.metadata.get("base_model"))
+
+
+def _weights(adapter: Adapter, dtype: str, more: Mapping[str, str] | None = None) -> bytes:
     arrays = {
         f"base_model.model.{path}.lora_{factor}.weight": array
         for path in sorted(adapter.tensors)
         for factor, array in zip("AB", adapter.tensors[path], strict=True)
     }
-    config = adapter.config.to_json(adapter.metadata.get("base_model"))
-    return {
-        CONFIG: config.encode(),
-        WEIGHTS: safetensors.write(arrays, {"format": "pt", OWN: about.text(adapter)}, dtype),
-    }
+    return safetensors.write(arrays, {"format": "pt", OWN: about.text(adapter), **(more or {})}, dtype)
+
+
+def _made(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str], config: bytes, what: str, warn) -> Adapter:
+    tensors = _pairs(arrays, what)
+    name = what if NAME.test(what) else "adapter"
+    return about.restored(Adapter(_config(config, tensors, what, warn), tensors, name), metadata.get(OWN), what)
 
 
 def _pairs(arrays: Mapping[str, np.ndarray], what: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:

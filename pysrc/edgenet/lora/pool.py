@@ -1,0 +1,207 @@
+"""The adapters that a person keeps, and which of them lie in an engine's slots. Needs NumPy; runs anywhere, over a `host.base.Storage`.
+
+An adapter is two entries: `<id>.safetensors` (config, factors, metadata) and then `<id>.json` (name, metrics, profile, use). The record
+is what makes it one: whatever stops the program, an adapter is there whole or not at all. One writer at a time.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+
+from ..errors import AdapterExists, AdapterNotFound, InvalidAdapter
+from ..fields import BOOL, COUNT, OBJECT, TIME, Check, Field, check_fields, load_object, time_text
+from . import peft, routing
+from .adapter import NAME, Adapter
+from .routing import Profile
+from .slots import Slots
+
+DATA, RECORD = ".safetensors", ".json"
+_TEXT = Check("a text", lambda v: isinstance(v, str))
+_FIELDS = (
+    Field("name", NAME, True),
+    Field("bytes", COUNT, True),
+    Field("base_id", _TEXT, True),
+    Field("family", _TEXT, True),
+    Field("created", TIME, True),
+    Field("last_used", TIME, True),
+    Field("turn", COUNT, True),
+    Field("pinned", BOOL, True),
+    Field("slot", Check("a slot's number or null", lambda v: v is None or COUNT.test(v)), True),
+    Field("metrics", OBJECT, True),
+    Field("profile", Check("an object or null", lambda v: v is None or isinstance(v, dict)), True),
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kept adapter. `bytes`: of its factors; `turn`: counts up with every use; `slot`: where it lies in the engine, None: nowhere.
+
+    `metrics`: JSON data (losses, …); `profile`: what it was trained on, for routing.
+    """
+
+    id: str
+    name: str
+    bytes: int
+    base_id: str
+    family: str
+    created: str
+    last_used: str
+    turn: int = 0
+    pinned: bool = False
+    slot: int | None = None
+    metrics: Mapping = field(default_factory=dict)
+    profile: Profile | None = None
+
+    def to_bytes(self) -> bytes:
+        """The record."""
+        data = {name: value for name, value in asdict(replace(self, profile=None)).items() if name != "id"}
+        return json.dumps(data | {"profile": self.profile and self.profile.to_data()}, ensure_ascii=False).encode()
+
+    @classmethod
+    def from_bytes(cls, id: str, data: bytes) -> "Entry":
+        """From a record. Raises InvalidAdapter."""
+        told = load_object(data, f"the record of adapter {id}", InvalidAdapter, InvalidAdapter)
+        check_fields(told, _FIELDS, f"the record of adapter {id}", InvalidAdapter)
+        profile = told["profile"] and Profile.from_data(told["profile"])
+        return cls(id, **{row.name: told[row.name] for row in _FIELDS} | {"profile": profile})
+
+
+class Pool:
+    """The adapters in a storage. `clock`: see `host/base.py`. Call `open` first.
+
+    Every adapter stays until `remove`; `slots` says which of them are loaded, and only there who was used longest ago makes room.
+    """
+
+    def __init__(self, storage, clock, slots: Slots | None = None):
+        self._storage, self._clock, self.slots = storage, clock, slots or Slots()
+        self._entries: dict[str, Entry] = {}
+
+    async def open(self) -> "Pool":
+        """Read what is kept; adapters that lay in slots lie there again. A record that cannot be read is made anew from its adapter."""
+        for name in await self._storage.list():
+            if name.endswith(RECORD) and (entry := await self._opened(name.removesuffix(RECORD))):
+                self._entries[entry.id] = entry
+        for entry in self.entries:
+            if entry.slot is not None:
+                self.slots.restore(entry.id, entry.slot, entry.bytes, entry.pinned)
+        return self
+
+    async def _opened(self, id: str) -> Entry | None:
+        try:
+            return Entry.from_bytes(id, await self._storage.get(id + RECORD) or b"")
+        except InvalidAdapter:
+            data = await self._storage.get(id + DATA)
+            return self._entry(peft.unpacked(data, id), id) if data else None
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All, the longest unused first."""
+        return sorted(self._entries.values(), key=lambda entry: entry.turn)
+
+    def find(self, ref: str) -> Entry:
+        """The entry of an id, a name, or an id's beginning of four characters or more. Raises AdapterNotFound."""
+        exact = [entry for entry in self._entries.values() if ref in (entry.id, entry.name)]
+        found = exact or [entry for entry in self._entries.values() if len(ref) >= 4 and entry.id.startswith(ref)]
+        if len(found) == 1:
+            return found[0]
+        there = ", ".join(sorted(entry.name for entry in self._entries.values())) or "none"
+        what = f"{len(found)} adapters begin" if found else "no adapter is called or begins"
+        raise AdapterNotFound(f"{what} with {ref[:80]!r}; kept are: {there}.", adapter=ref[:200])
+
+    async def get(self, ref: str) -> Adapter:
+        """The adapter, under the name it has here. Raises AdapterNotFound, or InvalidAdapter or HashMismatch for a damaged file."""
+        entry = self.find(ref)
+        if (data := await self._storage.get(entry.id + DATA)) is None:
+            raise AdapterNotFound(
+                f"The file of adapter {entry.name!r} is gone. Remove it and import it again.", adapter=entry.id
+            )
+        return peft.unpacked(data, entry.name).renamed(entry.name)
+
+    # --- changes
+    async def add(self, adapter: Adapter, metrics: Mapping | None = None, profile: Profile | None = None) -> Entry:
+        """Keep an adapter; one that does the same is replaced. Raises AdapterExists if another has its name, or a StorageError."""
+        self._require_free(adapter.name, adapter.id)
+        await self._sweep()
+        before = self._entries.get(adapter.id)
+        entry = replace(before, name=adapter.name) if before else self._entry(adapter, adapter.id)
+        await self._storage.put(entry.id + DATA, peft.packed(adapter))
+        return await self._put(replace(entry, metrics=metrics or entry.metrics, profile=profile or entry.profile))
+
+    async def remove(self, ref: str) -> Entry:
+        """Forget an adapter: first its record, then its file."""
+        entry = self.find(ref)
+        await self._storage.delete(entry.id + RECORD)
+        del self._entries[entry.id]
+        self.slots.free(entry.id)
+        await self._storage.delete(entry.id + DATA)
+        return entry
+
+    async def rename(self, ref: str, name: str) -> Entry:
+        """Give an adapter another name here. Raises AdapterNotFound, AdapterExists or InvalidAdapter."""
+        entry = self.find(ref)
+        check_fields({"name": name}, (Field("name", NAME),), "the adapter", InvalidAdapter)
+        self._require_free(name, entry.id)
+        return await self._put(replace(entry, name=name))
+
+    async def pin(self, ref: str, pinned: bool = True) -> Entry:
+        """Keep an adapter in its slot, now or when it comes into one, or no longer."""
+        entry = self.find(ref)
+        self.slots.pin(entry.id, pinned)
+        return await self._put(replace(entry, pinned=pinned))
+
+    async def describe(self, ref: str, metrics: Mapping) -> Entry:
+        """Add to an adapter's metrics."""
+        entry = self.find(ref)
+        return await self._put(replace(entry, metrics={**entry.metrics, **metrics}))
+
+    async def learn(self, ref: str, vectors: np.ndarray, texts: Collection[str] = ()) -> Entry:
+        """Add texts that the adapter was trained on, f32 (n, d), to its profile. Raises as `routing.learned`."""
+        entry = self.find(ref)
+        return await self._put(replace(entry, profile=routing.learned(entry.profile, vectors, list(texts))))
+
+    async def load(self, ref: str, busy: Collection[str] = ()) -> tuple[Entry, list[str]]:
+        """(entry with its slot, ids that left their slots for it); it counts as used now. `busy`: ids that must stay.
+
+        Raises AdapterNotFound or AdapterPoolFull.
+        """
+        entry = self.find(ref)
+        slot, gone = self.slots.take(entry.id, entry.bytes, busy)
+        self.slots.pin(entry.id, entry.pinned)
+        for other in gone:
+            await self._put(replace(self._entries[other], slot=None))
+        used = replace(entry, slot=slot, turn=self._turn(), last_used=time_text(self._clock.now()))
+        return await self._put(used), gone
+
+    def route(self, vector: np.ndarray, threshold: float = routing.THRESHOLD) -> list[tuple[str, float]]:
+        """[(id, similarity)] of the adapters that a request's vector is like, the likest first; empty: none, the base answers alone."""
+        profiles = {entry.id: entry.profile for entry in self._entries.values() if entry.profile}
+        return routing.route(vector, profiles, threshold)
+
+    # --- parts
+    def _entry(self, adapter: Adapter, id: str) -> Entry:
+        now = time_text(self._clock.now())
+        return Entry(id, adapter.name, adapter.bytes, adapter.base_id, adapter.family, now, now, self._turn())
+
+    def _turn(self) -> int:
+        return 1 + max((entry.turn for entry in self._entries.values()), default=0)
+
+    async def _put(self, entry: Entry) -> Entry:
+        await self._storage.put(entry.id + RECORD, entry.to_bytes())
+        self._entries[entry.id] = entry
+        return entry
+
+    def _require_free(self, name: str, id: str) -> None:
+        if other := next((e for e in self._entries.values() if e.name == name and e.id != id), None):
+            raise AdapterExists(
+                f"Another adapter ({other.id}) is called {name!r}. Rename or remove it, or choose another name.",
+                name=name,
+            )
+
+    async def _sweep(self) -> None:
+        """Delete files that an interrupted `add` or `remove` left without a record."""
+        names = set(await self._storage.list())
+        for name in names:
+            if name.endswith(DATA) and name.removesuffix(DATA) + RECORD not in names:
+                await self._storage.delete(name)

@@ -1,0 +1,77 @@
+"""Which adapter a request wants: by the likeness of its vector to what each adapter was trained on. Needs NumPy; runs anywhere.
+
+The vectors are the caller's (an embedding model's, of any width); an adapter keeps the mean of its texts' and a few of the texts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InvalidAdapter, NotFinite, WrongLength
+from ..fields import COUNT, TEXT, Check, Field, check_fields, list_of
+
+THRESHOLD = 0.3  # cosine below which an adapter has nothing to say to a request
+EXAMPLES, LENGTH = 8, 200  # texts kept, and characters of one
+_NUMBERS = Check("numbers", lambda v: isinstance(v, list) and all(type(n) in (int, float) and abs(n) < 1e30 for n in v))
+_FIELDS = (
+    Field("mean", _NUMBERS, True),
+    Field("count", COUNT, True),
+    Field("examples", list_of(TEXT), True),
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What an adapter was trained on. `mean`: f32 (d,), of unit vectors; `count`: of how many texts; `examples`: the first few."""
+
+    mean: np.ndarray
+    count: int
+    examples: tuple[str, ...] = ()
+
+    def to_data(self) -> dict:
+        """As JSON data."""
+        return {"mean": self.mean.tolist(), "count": self.count, "examples": list(self.examples)}
+
+    @classmethod
+    def from_data(cls, data) -> "Profile":
+        """From `to_data`. Raises InvalidAdapter."""
+        check_fields(data, _FIELDS, "the adapter's profile", InvalidAdapter)
+        return cls(np.array(data["mean"], np.float32), data["count"], tuple(data["examples"]))
+
+
+def learned(before: Profile | None, vectors: np.ndarray, texts: Sequence[str] = ()) -> Profile:
+    """The profile after more texts with these vectors, f32 (n, d). Raises WrongLength or NotFinite."""
+    rows = _units(np.atleast_2d(np.asarray(vectors, np.float32)))
+    if before and rows.shape[1] != before.mean.size:
+        raise WrongLength(
+            f"The adapter's texts had vectors of {before.mean.size} numbers, and these have {rows.shape[1]}: use one embedding model."
+        )
+    total = rows.sum(axis=0) + (before.mean * before.count if before else 0)
+    count = len(rows) + (before.count if before else 0)
+    kept = (*(before.examples if before else ()), *(text[:LENGTH] for text in texts if text))
+    return Profile((total / count).astype(np.float32), count, kept[:EXAMPLES])
+
+
+def route(vector: np.ndarray, profiles: Mapping[str, Profile], threshold: float = THRESHOLD) -> list[tuple[str, float]]:
+    """[(id, cosine)] of the adapters at least as like as `threshold`, the likest first.
+
+    Empty means: none; answer with the base model alone. A profile of another width is another embedding model's and is left out.
+    Raises NotFinite for a vector without a direction.
+    """
+    (unit,) = _units(np.atleast_2d(np.asarray(vector, np.float32)))
+    rows = [
+        (id, float(_units(p.mean[None])[0] @ unit))
+        for id, p in profiles.items()
+        if p.mean.size == unit.size and p.mean.any()
+    ]
+    return sorted((row for row in rows if row[1] >= threshold), key=lambda row: -row[1])
+
+
+def _units(rows: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not rows.size or not np.isfinite(lengths).all() or not lengths.all():
+        raise NotFinite(
+            "A vector holds NaN, an infinity, or nothing but zeros: it has no direction. Embed the text again."
+        )
+    return rows / lengths
