@@ -30,6 +30,7 @@ FILES = [
     "test_lm_gradients",
     "test_graph",
     "test_graph_runs",
+    "test_graph_gradients",
     "test_program_judge",
     "test_gguf",
     "test_gguf_split",
