@@ -13,6 +13,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.browser.fakemodel import FakeSite
 from tests.browser.faultserver import FaultServer, running
+from tests.browser.lmworker import decoder, encoder, exact, lm_folder, lm_site, lm_worker  # noqa: F401 fixtures
 from tools.node import esbuild
 from tools.paths import DIST, ROOT
 from tools.serve import server as static_server

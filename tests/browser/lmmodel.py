@@ -10,6 +10,7 @@ from edgenet.formats.gguf import read_header
 from edgenet.formats.gguf_write import Tensor, pieces
 from edgenet.graph import Capacity
 from edgenet.models import build
+from edgenet.models.adapted import document
 from edgenet.models.compiled import compile_gguf, default_capacity
 from edgenet.run import GraphEngine
 from tests.browser.fakemodel import at_once
@@ -38,6 +39,8 @@ def files(data, **capacity):
     made = compile_gguf(header, Capacity(**capacity) if capacity else default_capacity(header))
     texts = {"program": made.program.to_json(), "tokenizer": json.dumps(made.tokenizer).encode()}
     texts["generation"] = json.dumps(made.generation).encode()
+    if made.program.capacity.sample:
+        texts["adapted"] = json.dumps(document(header, made.program.capacity)).encode()
     return {"model": ("model.gguf", data)} | {name: (f"{name}.json", text) for name, text in texts.items()}
 
 

@@ -8,33 +8,11 @@ import pytest
 
 from edgenet.kernels.pack import file_entry
 from tests.browser import lmmodel
-from tests.browser.conftest import HERE
-from tests.browser.fakemodel import FakeSite
-from tests.browser.faultserver import FaultServer, running
-from tests.kernel_pack import sign, trust_document, write_pack
-from tools.node import esbuild
+from tests.browser.lmworker import GREEDY, Worker
+from tests.kernel_pack import sign
 from tools.oracles.small_models import prompt
 from tools.paths import ROOT
 from tools.steps import wasm
-
-BUNDLES = {
-    "web/loader/worker.js": "workers/loader.js",
-    "web/engine/lm/worker.js": "workers/lm.js",
-    "web/engine/lm/thread-worker.js": "workers/lm-thread.js",
-    "tests/browser/pages/lm.js": "lm.js",
-}
-GREEDY = {"temperature": 0, "maxTokens": 24}
-
-
-@pytest.fixture(scope="session")
-def lm_folder(tmp_path_factory):
-    """The worker and its page from the working tree, and a signed pack with every build of the engine."""
-    folder = tmp_path_factory.mktemp("lm")
-    for source, target in BUNDLES.items():
-        esbuild(ROOT / source, "--bundle", "--format=esm", "--log-level=warning", f"--outfile={folder / target}")
-    shutil.copyfile(HERE / "pages" / "lm.html", folder / "index.html")
-    write_pack(folder / "kernels")
-    return folder
 
 
 def write_broken(folder, thread=0, longer=8, alone=False):
@@ -60,87 +38,9 @@ def write_broken(folder, thread=0, longer=8, alone=False):
     return {path.name: data, "kernels.json": raw, "kernels.json.sig": sign(raw)}
 
 
-@pytest.fixture(scope="session")
-def decoder():
-    return lmmodel.gguf("llama")
-
-
-@pytest.fixture(scope="session")
-def encoder():
-    return lmmodel.gguf("bert")
-
-
-@pytest.fixture
-def lm_site(lm_folder, decoder, encoder):
-    """A function: a site with both models; isolated or on a plain host."""
-    open_now = []
-
-    def serve(isolated=True):
-        server, mirror = running(FaultServer(lm_folder, isolated=isolated)), running(FaultServer(cors=True))
-        open_now.extend([server, mirror])
-        site = FakeSite(server.__enter__(), mirror.__enter__())
-        keys = [site.signer.entry(), *trust_document()["keys"]]
-        site.put("trust.json", {"schemaVersion": 1, "keys": keys})
-        for name, data in {"decoder": decoder, "encoder": encoder}.items():
-            made = lmmodel.files(data)
-            site.add(name, files=made, type="text-generation")
-            for filename, content in made.values():
-                site.put(f"dropped/{name}/{filename}", content)
-        return site
-
-    yield serve
-    for context in open_now:
-        context.__exit__(None, None, None)
-
-
-class Worker:
-    """One language worker of a page."""
-
-    def __init__(self, page, name="one"):
-        self.page, self.name = page, name
-
-    def js(self, function, *args):
-        answer = self.page.evaluate(f"(args) => lm.{function}(...args)", list(args))
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    def load(self, **args):
-        return self.js("load", self.name, args)
-
-    def ask(self, kind, **args):
-        return self.js("call", self.name, f"lm.{kind}", args)
-
-    def fails(self, kind, **args):
-        answer = self.page.evaluate("([n, k, a]) => lm.call(n, k, a)", [self.name, f"lm.{kind}", args])
-        assert "result" not in answer, answer
-        return answer["error"]
-
-    def together(self, *requests):
-        answers = self.page.evaluate("([n, l]) => lm.together(n, 'lm.generate', l)", [self.name, list(requests)])
-        return [a["result"] for a in answers]
-
-    def events(self, **wanted):
-        return [e for e in self.page.evaluate("lm.events") if all(e.get(k) == v for k, v in wanted.items())]
-
-
-@pytest.fixture
-def opened(page, lm_site):
-    """A function: a page on the site, its model pulled, a worker with it loaded."""
-
-    def start(model="decoder", isolated=True, **args):
-        site = lm_site(isolated)
-        page.goto(site.server.url + "/")
-        worker = Worker(page)
-        worker.js("pull", model)
-        worker.info = worker.load(id=model, version="1.0.0", **args)
-        return worker
-
-    return start
-
-
 # --- numbers
-def test_greedy_tokens_are_those_of_numpy(opened, decoder):
-    worker = opened()
+def test_greedy_tokens_are_those_of_numpy(lm_worker, decoder):
+    worker = lm_worker()
     expected, lead = lmmodel.Reference(decoder).greedy(prompt(21), 24)
     assert lead > 0.02  # wide enough for int8 activations
     answer = worker.ask("generate", tokens=prompt(21), options=GREEDY)
@@ -149,8 +49,8 @@ def test_greedy_tokens_are_those_of_numpy(opened, decoder):
     assert answer["reason"] == "length"
 
 
-def test_logits_of_every_token_are_those_of_numpy(opened, decoder):
-    worker = opened()
+def test_logits_of_every_token_are_those_of_numpy(lm_worker, decoder):
+    worker = lm_worker()
     tokens = prompt(37)
     logits = np.array(worker.ask("logits", tokens=tokens)).reshape(37, -1)
     reference = lmmodel.Reference(decoder)
@@ -160,18 +60,18 @@ def test_logits_of_every_token_are_those_of_numpy(opened, decoder):
         assert cosine > 0.999
 
 
-def test_the_same_bits_on_any_threads_isolated_or_not(opened):
+def test_the_same_bits_on_any_threads_isolated_or_not(lm_worker):
     found = []
     for isolated, threads in [(True, 1), (True, 2), (False, None)]:
-        worker = opened(isolated=isolated, threads=threads)
+        worker = lm_worker(isolated=isolated, threads=threads)
         assert (worker.info["isolated"], worker.info["threads"]) == (isolated, threads or 1)
         answer = worker.ask("generate", tokens=prompt(21), options={"seed": 7, "maxTokens": 24})
         found.append((answer["tokens"], worker.ask("logits", tokens=prompt(45))))
     assert found[0] == found[1] == found[2]
 
 
-def test_four_requests_together_say_what_each_says_alone(opened):
-    worker = opened()
+def test_four_requests_together_say_what_each_says_alone(lm_worker):
+    worker = lm_worker()
     requests = [
         {"tokens": prompt(n), "options": {"seed": n, "maxTokens": 20, "temperature": 0.9, "repetitionPenalty": 1.1}}
         for n in (5, 21, 45, 33, 60, 2)
@@ -184,8 +84,8 @@ def test_four_requests_together_say_what_each_says_alone(opened):
     assert [a["tokens"] for a in worker.together(*requests)] == alone
 
 
-def test_a_prefix_seen_before_is_not_computed_again(opened):
-    worker = opened()
+def test_a_prefix_seen_before_is_not_computed_again(lm_worker):
+    worker = lm_worker()
     first = worker.ask("generate", tokens=prompt(45), options=GREEDY)
     again = worker.ask("generate", tokens=prompt(45), options=GREEDY)
     longer = worker.ask("generate", tokens=prompt(45) + first["tokens"], options=GREEDY)
@@ -197,8 +97,8 @@ def test_a_prefix_seen_before_is_not_computed_again(opened):
 
 
 # --- text
-def test_text_streams_in_pieces_that_add_up_and_stops_at_a_stop_sequence(opened):
-    worker = opened()
+def test_text_streams_in_pieces_that_add_up_and_stops_at_a_stop_sequence(lm_worker):
+    worker = lm_worker()
     whole = worker.ask("generate", prompt="Hello", options=GREEDY)
     pieces = worker.events(status="piece")
     assert "".join(e["text"] for e in pieces) == whole["text"]
@@ -210,15 +110,15 @@ def test_text_streams_in_pieces_that_add_up_and_stops_at_a_stop_sequence(opened)
     assert (cut["text"], cut["reason"]) == (whole["text"][: whole["text"].index(stop)], "stop")
 
 
-def test_a_seed_is_told_and_makes_the_same_text_again(opened):
-    worker = opened()
+def test_a_seed_is_told_and_makes_the_same_text_again(lm_worker):
+    worker = lm_worker()
     first = worker.ask("generate", prompt="Hello", options={"maxTokens": 12})
     again = worker.ask("generate", prompt="Hello", options={"maxTokens": 12, "seed": first["seed"]})
     assert again["text"] == first["text"]
 
 
-def test_an_answer_ends_with_the_context_or_shifts_it(opened):
-    worker = opened()
+def test_an_answer_ends_with_the_context_or_shifts_it(lm_worker):
+    worker = lm_worker()
     full = worker.ask("generate", tokens=prompt(120), options={"temperature": 0})
     assert (full["reason"], full["usage"]["completion"]) == ("context", 9)
     shifted = worker.ask("generate", tokens=prompt(120), options=GREEDY | {"contextPolicy": "shift"})
@@ -227,8 +127,8 @@ def test_an_answer_ends_with_the_context_or_shifts_it(opened):
     assert worker.fails("generate", tokens=prompt(129))["code"] == "context_full"
 
 
-def test_a_cancel_is_heard_and_others_go_on(opened):
-    worker = opened()
+def test_a_cancel_is_heard_and_others_go_on(lm_worker):
+    worker = lm_worker()
     long = {"tokens": prompt(21), "options": {"temperature": 0, "maxTokens": 100_000, "contextPolicy": "shift"}}
     ended = worker.page.evaluate("([n, a]) => lm.cancel(n, a, 5)", [worker.name, long])
     assert ended["error"]["name"] == "AbortError"
@@ -236,8 +136,8 @@ def test_a_cancel_is_heard_and_others_go_on(opened):
     assert worker.ask("generate", tokens=prompt(21), options=GREEDY)["usage"]["cached"] > 0
 
 
-def test_the_abort_word_ends_a_run_and_what_was_not_cancelled_is_run_again(opened, decoder):
-    worker = opened(threads=2)
+def test_the_abort_word_ends_a_run_and_what_was_not_cancelled_is_run_again(lm_worker, decoder):
+    worker = lm_worker(threads=2)
     words = worker.page.evaluate(
         "([n, a]) => lm.interrupt(n, a)", [worker.name, {"tokens": prompt(21), "options": GREEDY}]
     )
@@ -247,8 +147,8 @@ def test_the_abort_word_ends_a_run_and_what_was_not_cancelled_is_run_again(opene
 
 
 # --- memory, files, builds
-def test_memory_is_told_and_a_dropped_file_says_the_same(opened):
-    worker = opened()
+def test_memory_is_told_and_a_dropped_file_says_the_same(lm_worker):
+    worker = lm_worker()
     stored = worker.ask("generate", tokens=prompt(21), options=GREEDY)["tokens"]
     memory = worker.ask("memory")
     assert memory["modelBytes"] > 80_000
@@ -261,8 +161,8 @@ def test_memory_is_told_and_a_dropped_file_says_the_same(opened):
     assert phases == {"read", "warmup"}
 
 
-def test_without_isolation_one_thread_and_the_reason_are_told(opened):
-    worker = opened(isolated=False)
+def test_without_isolation_one_thread_and_the_reason_are_told(lm_worker):
+    worker = lm_worker(isolated=False)
     assert [w["code"] for w in worker.info["why"]] == ["one_thread"]
     assert worker.events(status="fallback", code="one_thread")
     assert not worker.info["word"]
@@ -378,8 +278,8 @@ def test_a_bad_file_is_a_named_error(page, lm_site, decoder, what, change, kind,
     assert all("not finite" in reason for reason in failed)
 
 
-def test_a_second_model_in_one_worker_is_refused(opened):
-    worker = opened()
+def test_a_second_model_in_one_worker_is_refused(lm_worker):
+    worker = lm_worker()
     answer = worker.page.evaluate("lm.load('one', {id: 'decoder', version: '1.0.0'})")
     assert answer["error"]["code"] == "invalid_option"
     worker.ask("dispose")
@@ -387,8 +287,8 @@ def test_a_second_model_in_one_worker_is_refused(opened):
 
 
 # --- encoders
-def test_packed_texts_have_the_vectors_that_each_has_alone_in_numpy(opened, encoder):
-    worker = opened("encoder")
+def test_packed_texts_have_the_vectors_that_each_has_alone_in_numpy(lm_worker, encoder):
+    worker = lm_worker("encoder")
     texts = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9 w10 w11", "w1 w2 w3 w200", " ".join(f"w{i}" for i in range(60))]
     answer = worker.ask("embed", texts=texts)
     vectors = np.array(answer["vectors"]).reshape(len(texts), -1)

@@ -51,6 +51,11 @@ window.lm = {
       return { ...info, word: Boolean(abort) };
     });
   },
+  /** Loads an adapter from an address of the site. */
+  async adapter(name, url, args = {}) {
+    const bytes = await (await fetch(at(url))).blob();
+    return call(name, "lm.adapters.load", { bytes, ...args });
+  },
   together: (name, kind, list) => Promise.all(list.map((args) => call(name, kind, args))),
   /** Cancels once `pieces` pieces came, by the abort word too where there is one; answers what came and how long the worker then took to answer anything. */
   async cancel(name, args, pieces) {
