@@ -8,7 +8,7 @@ function outcome(text) {
   try {
     const program = parseProgram(text, table);
     const none = program.weights.map(() => 0);
-    return Buffer.from(lower(program, table, { arena: 0, kv: 0, constants: 0, weights: none }, none).buffer).toString("hex");
+    return Buffer.from(lower(program, table, { arena: 0, kv: 0, constants: 0, state: 0, weights: none }, none).buffer).toString("hex");
   } catch (error) {
     return error.code ?? String(error.stack);
   }

@@ -64,7 +64,7 @@ test("10,000 mutated programs: a program or a named error", () => {
     while (typeof at[key] === "object" && at[key] && Object.keys(at[key]).length && random() < 0.9) [at, key] = [at[key], any(Object.keys(at[key]))];
     at[key] = any(NASTY);
     try {
-      lower(parseProgram(JSON.stringify(document), table), table, { arena: 0, kv: 0, constants: 0, weights: [] }, []);
+      lower(parseProgram(JSON.stringify(document), table), table, { arena: 0, kv: 0, constants: 0, state: 0, weights: [] }, []);
     } catch (error) {
       assert.ok(error instanceof InvalidProgram, `${error.stack}\n${JSON.stringify([key, at[key]])}`);
       refused++;

@@ -79,7 +79,7 @@ def outcome(text):
 
 def records(program):
     none = [0] * len(program.weights)
-    return program.lower({"arena": 0, "kv": 0, "constants": 0, "weights": none}, none)
+    return program.lower({"arena": 0, "kv": 0, "constants": 0, "state": 0, "weights": none}, none)
 
 
 def check(text):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgenet.errors import InvalidOption, InvalidProgram, ModelTooLarge, ProgramMismatch
-from edgenet.formats.blocks import dequantize, quantize
+from edgenet.formats.blocks import dequantize
 from edgenet.graph import Capacity, Graph, compile
 from edgenet.kernels.lm.optimizer import hyper
 from edgenet.run import GraphEngine, NumpyEngine
