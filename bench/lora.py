@@ -1,0 +1,118 @@
+"""`bench lora`: one optimiser step of LoRA (1 x 128 tokens, rank 4 on q, k, v, o, AdamW) in Chromium beside native PyTorch in F32.
+
+Weights are random; ours are quantised, as people have them, PyTorch's F32. `f32` expands weights as it multiplies; `int8` quantises
+activations and gradients too. Both sides use two threads.
+"""
+
+import json
+import subprocess
+import threading
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from statistics import median
+
+from playwright.sync_api import sync_playwright
+
+from bench.common import LEAST_SAMPLES, claim, interleave, result
+from bench.llm import on_page, profile, resident, shown
+from bench.peers.lora.prepare import DOTS, MODELS, RANK, ROWS, file_of, prepare, shape_json
+from bench.peers.torch import install
+from tools.paths import ROOT
+from tools.serve import server
+
+THREADS = 2
+# (model, dots) → the least ratio promised
+TARGETS = {("small", "f32"): 0.5, ("0.5b", "f32"): 0.3, ("0.5b", "int8"): 0.6}
+MEMORY = 3.0
+
+
+def run(quick: bool = False) -> dict:
+    """lora.step_* and lora.memory_0.5b."""
+    repeats = LEAST_SAMPLES if quick else 7
+    claims, about = [], {}
+    with served() as base, sync_playwright() as playwright:
+        for name in MODELS:
+            claims += shown(stepping(playwright, base, name, repeats, about))
+    return result(claims, **about)
+
+
+@contextmanager
+def served():
+    """The bench's folder with the built site in it."""
+    http = server(prepare())
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    try:
+        yield f"http://localhost:{http.server_address[1]}/"
+    finally:
+        http.shutdown()
+        http.server_close()
+
+
+@contextmanager
+def torch(name):
+    """`step()` → its figures, in a process of its own; None where PyTorch cannot be had."""
+    python = install.python()
+    if not python:
+        yield None
+        return
+    command = [python, ROOT / "bench/peers/torch/step.py", shape_json(name), str(THREADS), str(ROWS), str(RANK)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            print(f"  PyTorch: {process.stdout.readline().strip()}", flush=True)
+
+            def step():
+                print("step", file=process.stdin, flush=True)
+                return json.loads(process.stdout.readline())
+
+            yield step
+        finally:
+            process.kill()
+
+
+def stepping(playwright, base, name, repeats, about):
+    """Seconds of a step, all sides in turns in one run, and what each held at most."""
+    shape = MODELS[name][0]
+    options = {
+        "site": "site/", "model": f"{name}.gguf", "files": name, "threads": THREADS, "rows": ROWS, "vocabulary": shape.vocab,
+    }  # fmt: skip
+    with ExitStack() as stack:
+        native = stack.enter_context(torch(name))
+        context = stack.enter_context(profile(playwright))
+        empty = on_page(context, base, "empty", lambda page: resident(context))
+        peaks = {}
+
+        def measure(page):
+            opened = page.evaluate("(o) => bench.open(o)", {**options, "programs": DOTS})
+            seeds = iter(range(1, 1000))
+            sides = {d: partial(ours, page, d, seeds) for d in DOTS} | (
+                {"torch": lambda: native()["s"]} if native else {}
+            )
+            interleave(sides, 1)
+            samples = interleave(sides, repeats)
+            peaks.update(ours=resident(context) - empty, wasm=page.evaluate("() => bench.memory()")["wasmBytes"])
+            return opened, samples
+
+        opened, samples = on_page(context, base, "ours", measure)
+        peaks["torch"] = native()["peak"] if native else 0
+    about[name] = {
+        **opened,
+        **peaks,
+        "file": file_of(name).stat().st_size,
+        "seconds": {s: round(median(v), 3) for s, v in samples.items()},
+    }
+    print(f"  {name}: {about[name]}", flush=True)
+    over = partial(claim, peer="PyTorch", version=install.VERSION)
+    how = f"{ROWS} tokens, rank {RANK}, {THREADS} threads, F32"
+    for dots in DOTS:
+        label = f"lora.step_{name}" if (name, dots) == ("small", "f32") else f"lora.step_{name}_{dots}"
+        target = TARGETS.get((name, dots))
+        yield over(label, "s", "lower", samples[dots], config=how, theirs=samples.get("torch", []), target=target)
+    if name == "0.5b":
+        held, theirs = [peaks["ours"]], [peaks["torch"]] if native else []
+        how = "peak of resident memory; ours: the page's process, less an empty one's"
+        yield over("lora.memory_0.5b", "bytes", "lower", held, config=how, theirs=theirs, target=MEMORY)
+
+
+def ours(page, dots, seeds):
+    """Seconds of one step."""
+    return page.evaluate("(o) => bench.step(o)", {"programs": dots, "seed": next(seeds)})["s"]
