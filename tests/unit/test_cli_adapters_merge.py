@@ -147,7 +147,7 @@ def test_the_strategies_and_defaults_of_the_page_are_those_of_the_program():
     assert {name: float(defaults[name]) for name in ("interpolation", "density", "scaling", "seed")} == {
         name: getattr(MergeOptions(), name) for name in ("interpolation", "density", "scaling", "seed")
     }
-    assert defaults["sign"] == f"`{MergeOptions().sign}`"
+    assert defaults["majority_sign_method"] == f"`{MergeOptions().majority_sign_method}`"
 
 
 def test_the_loss_before_and_after_is_that_of_the_base_and_of_the_base_with_the_adapter(work, run):

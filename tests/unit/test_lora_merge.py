@@ -76,7 +76,7 @@ CASES = [
      2 * dense(ONE) - dense(TWO) + dense(THREE) / 2),
     ("ties by mass", {"strategy": "ties", "density": 0.3},
      elected_mean([trimmed(dense(f), 0.3) for f in (ONE, TWO, THREE)], False)),
-    ("ties by count, smaller", {"strategy": "ties", "density": 0.7, "sign": "frequency", "scaling": 0.5},
+    ("ties by count, smaller", {"strategy": "ties", "density": 0.7, "majority_sign_method": "frequency", "scaling": 0.5},
      elected_mean([trimmed(dense(f), 0.7) for f in (ONE, TWO, THREE)], True) / 2),
     ("ties, nothing trimmed", {"strategy": "ties", "density": 1}, elected_mean(list(map(dense, (ONE, TWO, THREE))), False)),
     ("dare", {"strategy": "dare_linear", "density": 0.6, "weights": (1, 2, 1)}, (KEPT[0] + 2 * KEPT[1] + KEPT[2]) / 4),
@@ -274,7 +274,7 @@ REFUSED = {
     "a rank that is no whole number": {"rank": 2.5},
     "a scaling of 0": {"strategy": "ties", "scaling": 0},
     "a scaling above 10": {"strategy": "ties", "scaling": 10.01},
-    "an election nobody knows": {"strategy": "ties", "sign": "draw"},
+    "an election nobody knows": {"strategy": "ties", "majority_sign_method": "draw"},
     "a seed below 0": {"strategy": "ties", "seed": -1},
     "weights that are no numbers": {"weights": (1, math.inf)},
     "a weight above 1000": {"weights": (1, 1000.5)},
@@ -283,6 +283,15 @@ REFUSED = {
     "average has no weights": {"strategy": "average", "weights": (1, 2)},
     "weighted has no density": {"density": 0.3},
 }
+
+
+def test_options_come_from_json_too():
+    data = {"strategy": "ties", "weights": [1, 2], "density": 0.3, "rank": None}
+    assert MergeOptions.from_data(data) == MergeOptions("ties", (1, 2), density=0.3)
+    with pytest.raises(InvalidOption, match="no option 'desnity'"):
+        MergeOptions.from_data({"desnity": 0.3})
+
+
 ENDS = [
     {"strategy": "ties", "density": 1e-9}, {"strategy": "ties", "density": 1}, {"strategy": "slerp", "interpolation": 0},
     {"strategy": "slerp", "interpolation": 1}, {"rank": 1}, {"rank": 256}, {"strategy": "dare_ties", "scaling": 10},

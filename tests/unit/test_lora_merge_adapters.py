@@ -65,7 +65,7 @@ def test_the_result_says_what_it_was_made_of():
         "strategy": "dare_ties",
         "density": 0.7,
         "scaling": 1.0,
-        "sign": "total",
+        "majority_sign_method": "total",
         "seed": 5,
         "weights": [0.5, 0.5],
         "rank": 2,

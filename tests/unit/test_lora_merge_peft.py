@@ -42,7 +42,7 @@ def options(row):
     assert total is None or sum(row["weights"]) == pytest.approx(total)
     given = {"strategy": strategy, "weights": tuple(row["weights"]), "rank": row["rank"]}
     given |= {"density": row["density"]} if total else {}
-    return MergeOptions(**given, **({"sign": row["sign"]} if "ties" in strategy else {}))
+    return MergeOptions(**given, **({"majority_sign_method": row["sign"]} if "ties" in strategy else {}))
 
 
 def worst(document, row):

@@ -56,7 +56,9 @@ def _slerp(m: _Module) -> Refit:
 
 
 def _ties(m: _Module) -> Refit:
-    return _dense(m, [trimming(delta, m.options.density) for delta in m.deltas], ELECTIONS[m.options.sign])
+    return _dense(
+        m, [trimming(delta, m.options.density) for delta in m.deltas], ELECTIONS[m.options.majority_sign_method]
+    )
 
 
 def _dare_linear(m: _Module) -> Refit:
@@ -64,7 +66,7 @@ def _dare_linear(m: _Module) -> Refit:
 
 
 def _dare_ties(m: _Module) -> Refit:
-    return _dense(m, _dropping(m), ELECTIONS[m.options.sign])
+    return _dense(m, _dropping(m), ELECTIONS[m.options.majority_sign_method])
 
 
 def _dense(m: _Module, cuts, join: Join) -> Refit:
@@ -104,9 +106,11 @@ STRATEGIES = {
     "task_arithmetic": Strategy(_sum, copies=lambda m: sum(m.shares), normalised=False),
     "slerp": Strategy(_slerp, ("interpolation",), adapters=(2, 2)),
     # Trimming is against interference; among copies there is none, and nothing is trimmed.
-    "ties": Strategy(_ties, ("weights", "density", "scaling", "sign", "seed"), lambda m: m.options.scaling),
+    "ties": Strategy(
+        _ties, ("weights", "density", "scaling", "majority_sign_method", "seed"), lambda m: m.options.scaling
+    ),
     "dare_linear": Strategy(_dare_linear, ("weights", "density", "seed"), None),
-    "dare_ties": Strategy(_dare_ties, ("weights", "density", "scaling", "sign", "seed"), None),
+    "dare_ties": Strategy(_dare_ties, ("weights", "density", "scaling", "majority_sign_method", "seed"), None),
 }
 
 
@@ -135,7 +139,7 @@ _CHECKS: dict[str, Check] = {
     "interpolation": between(0, 1),
     "density": positive(1),
     "scaling": positive(10),
-    "sign": one_of(*ELECTIONS),
+    "majority_sign_method": one_of(*ELECTIONS),
     "rank": (f"None, or a whole number from 1 to {MOST_RANK}", lambda v: v is None or whole(1, MOST_RANK)[1](v)),
     "seed": whole(0),
 }
@@ -148,7 +152,7 @@ class MergeOptions:
     weights: one per adapter (None: all 1), divided by their sum, none below 0; for task_arithmetic as they are.
     interpolation: slerp's way from the first adapter (0) to the second (1).
     density: the share of each delta that is kept: the largest by size (ties), a random choice (dare: 1 - its p).
-    scaling, sign: what ties multiplies its result by; whether a sign is elected by mass ("total") or by number ("frequency").
+    scaling: what ties multiplies its result by. majority_sign_method: it elects signs by their mass ("total") or number ("frequency").
     rank: of the result; None: in each module the largest of the adapters'. seed: of DARE's choice and of the randomised SVD.
     """
 
@@ -157,7 +161,7 @@ class MergeOptions:
     interpolation: float = 0.5
     density: float = 0.5
     scaling: float = 1.0
-    sign: str = "total"
+    majority_sign_method: str = "total"
     rank: int | None = None
     seed: int = 42
 
@@ -171,6 +175,13 @@ class MergeOptions:
                     f"it takes {', '.join((*uses, 'rank'))}.",
                     option=f.name,
                 )
+
+    @classmethod
+    def from_data(cls, data: Mapping) -> "MergeOptions":
+        """From JSON data. Raises InvalidOption, also for unknown names."""
+        if unknown := sorted(set(data) - set(_CHECKS)):
+            raise InvalidOption(f"Merging has no option {unknown[0]!r}. Options: {', '.join(_CHECKS)}.")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
 
     def shares(self, count: int) -> list[float]:
         """What each of `count` adapters counts. Raises InvalidOption for a number of adapters or weights that cannot be."""

@@ -46,7 +46,7 @@ async def merge(
     scaling: Annotated[
         float | None, typer.Option(help="ties, dare_ties: what the result is multiplied by (else 1).")
     ] = None,
-    sign: Annotated[
+    majority_sign_method: Annotated[
         str | None, typer.Option(help="ties, dare_ties: signs go by mass, total (so else), or by number, frequency.")
     ] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of the result (else the adapters' largest).")] = None,
@@ -70,7 +70,7 @@ async def merge(
     _require_into(into, kind, evaluate)
     options = _options(
         strategy=strategy, weights=_numbers(weights), interpolation=interpolation, density=density, scaling=scaling,
-        sign=sign, rank=rank, seed=seed,
+        majority_sign_method=majority_sign_method, rank=rank, seed=seed,
     )  # fmt: skip
     shell, base = ctx.obj, _base(into, Path(output))
     if not base:
