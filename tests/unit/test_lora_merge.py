@@ -296,6 +296,7 @@ ENDS = [
     {"strategy": "ties", "density": 1e-9}, {"strategy": "ties", "density": 1}, {"strategy": "slerp", "interpolation": 0},
     {"strategy": "slerp", "interpolation": 1}, {"rank": 1}, {"rank": 256}, {"strategy": "dare_ties", "scaling": 10},
     {"strategy": "task_arithmetic", "weights": (-1000, 1000)}, {"strategy": "dare_linear", "seed": 2**53 - 1},
+    {"strategy": "dare_ties", "density": 1e-50},
 ]  # fmt: skip
 
 

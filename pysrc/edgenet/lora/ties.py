@@ -33,7 +33,7 @@ def trimming(delta: Factors, density: float) -> Cut:
 
 def dropping(mask: Callable[[slice], np.ndarray], density: float) -> Cut:
     """Keeps the weights where `mask(rows)`, bool (rows, in), is true, divided by `density`, the share that is expected to stay."""
-    return lambda rows, part: np.where(mask(rows), part / np.float32(density), np.float32(0))
+    return lambda rows, part: np.divide(part, np.float32(density), out=np.zeros_like(part), where=mask(rows))
 
 
 def random_mask(seed: Sequence[int], density: float, width: int, rows: slice) -> np.ndarray:
