@@ -3,11 +3,12 @@
 //
 // New weights have 7 bits and one scale for 32 rows of a column: i32x4.relaxed_dot is exact with them on every machine (one instruction where
 // there is AVX-VNNI or SDOT, else as fast as f32), and with int8 rows the answer is about 1.5 % off; 8-bit weights with 16-bit rows would be
-// 0.5 % off and no faster than f32. They are kept unsigned, plus 64; sums start at -64 times that of their activations.
+// 0.5 % off and no faster than f32. They are kept unsigned, plus 64; that times the sum of their activations is taken off at the end.
 #include "dot.h"
 #include "expand.h"
 
-enum { DEPTH = 8, GROUPS = BLOCK / GROUP, STEPS = BLOCK / 4, LARGEST = 63, CENTRE = 64, SIDE = 2 };  // DEPTH: blocks of a piece
+enum { DEPTH = 8, GROUPS = BLOCK / GROUP, SIDE = SUMS / PANEL };  // blocks of a piece, groups of columns, and those that are met at once
+enum { STEPS = BLOCK / 4, LARGEST = 63, CENTRE = 64 };
 
 // Four columns of 32 rows. bits[k]: byte 4 c + j holds row 4 k + j of column c.
 typedef struct {
@@ -50,34 +51,30 @@ static void turn(const matrix *w, int row, int blocks, int column, piece to) {
   }
 }
 
-// s + x w in each lane, four products.
-INLINE v128_t add_four(v128_t s, v128_t x, v128_t w) {
 #ifdef __wasm_relaxed_simd__
-  return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(x, w, s);
+typedef v128_t lanes;
+INLINE void add_four(lanes *s, v128_t x, v128_t w) { *s = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(x, w, *s); }
+INLINE v128_t total_of(lanes s) { return s; }
 #else
-  v128_t four = wasm_i16x8_extend_low_i8x16(x);
-  v128_t a = wasm_i32x4_dot_i16x8(four, wasm_i16x8_extend_low_i8x16(w)), b = wasm_i32x4_dot_i16x8(four, wasm_i16x8_extend_high_i8x16(w));
-  return wasm_i32x4_add(s, wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 2, 4, 6), wasm_i32x4_shuffle(a, b, 1, 3, 5, 7)));
+typedef sum lanes;
+INLINE void add_four(lanes *s, v128_t x, v128_t w) { add_products(s, x, w, LAYOUT_Q8); }  // which takes nothing from weights
+INLINE v128_t total_of(lanes s) { return total(s); }
 #endif
-}
 
-// acc += a block of four rows times one of two groups of columns.
+// acc += a block of four rows times a block of each group of columns.
 INLINE void add_block(const turned_block *const *w, const panel_block *x, v128_t acc[SIDE][PANEL]) {
-  v128_t s[SIDE][PANEL], v[SIDE];
-  EACH(j, PANEL) {
-    v128_t sum = wasm_i32x4_extadd_pairwise_i16x8(wasm_v128_load32_splat(&x->meta[j].pair8));  // times -8
-    EACH(g, SIDE) s[g][j] = wasm_i32x4_shl(sum, 3);
-  }
+  lanes s[SIDE][PANEL] = {0};
+  v128_t v[SIDE];
   UNROLL for (int k = 0; k < STEPS; k++) {
     EACH(g, SIDE) v[g] = LOAD(w[g]->bits[k]);
     EACH(j, PANEL) {
       v128_t four = wasm_v128_load32_splat(&x->q8[j][4 * k]);
-      EACH(g, SIDE) s[g][j] = add_four(s[g][j], four, v[g]);
+      EACH(g, SIDE) add_four(&s[g][j], four, v[g]);
     }
   }
-  EACH(g, SIDE) {
-    v128_t scale = LOAD(w[g]->scale);
-    EACH(j, PANEL) scaled(&acc[g][j], s[g][j], x, j, scale);
+  EACH(j, PANEL) {
+    v128_t centre = wasm_i32x4_shl(wasm_i32x4_extadd_pairwise_i16x8(wasm_v128_load32_splat(&x->meta[j].pair8)), 3);  // -8 times the sum, by 8
+    EACH(g, SIDE) scaled(&acc[g][j], wasm_i32x4_add(total_of(s[g][j]), centre), x, j, LOAD(w[g]->scale));
   }
 }
 
@@ -100,9 +97,12 @@ static void store_sums(const matmul_t_int8_args *a, v128_t acc[SIDE][PANEL], int
 
 static void add_rows(const matmul_t_int8_args *a, const panel_block *x, int blocks, piece w, int row, int column, const float *before) {
   for (int g = 0; g < GROUPS; g += SIDE) {
-    const turned_block *at[SIDE] = {w[g], w[g + 1]};
+    const turned_block *at[SIDE];
     v128_t acc[SIDE][PANEL] = {0};
-    for (int b = 0; b < blocks; b++, at[0]++, at[1]++) add_block(at, x + b, acc);
+    for (int b = 0; b < blocks; b++) {
+      EACH(i, SIDE) at[i] = &w[g + i][b];
+      add_block(at, x + b, acc);
+    }
     store_sums(a, acc, row, column + GROUP * g, before);
   }
 }
