@@ -20,7 +20,7 @@ LIMITS = {
     "workers/lm.js": 175_000,  # the engine's host, tokenizers and the interpreter of chat templates
     "workers/lm-thread.js": 17_000,
     "workers/onnx.js": 170_000,  # the same beside onnxruntime-web, which is fetched apart
-    # unrolled products for eleven weight types, a quarter of it for training; a page fetches one of them, and only for language models or search
+    # unrolled products for eleven weight types, a quarter for training; a page fetches one, and only for language models or search
     "kernels/engine.relaxed.wasm": 230_000,
     "kernels/engine.simd.wasm": 230_000,
     "kernels/engine.relaxed.threads.wasm": 230_000,
