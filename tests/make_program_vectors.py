@@ -2,9 +2,11 @@
 
 `table.json`: what an engine module says of itself. `good.json`: Programs with addresses and the records they are lowered to (one of them
 is written out by hand in tests/unit/test_program_judge.py). `hostile.json`: changes to good ones, each with the code it must be refused by,
-said here by a person and not by the code under test.
+said here by a person and not by the code under test. `beside.json`: a model with its weights, Programs that teach it, what these read, and
+the losses of two steps in NumPy, for engines that hold several Programs.
 """
 
+import base64
 import json
 import sys
 from dataclasses import replace
@@ -63,6 +65,33 @@ def good(program) -> dict:
         "layouts": codes,
         "caches": program.caches(),
         "words": [int.from_bytes(words[i : i + 4], "little") for i in range(0, len(words), 4)],
+    }
+
+
+def beside() -> dict:
+    """A decoder, what runs beside it, and what comes out."""
+    from edgenet.run import NumpyEngine
+    from tests.unit import test_programs_beside as t
+
+    loaded = t.whole("q8_0")
+    parts = learner(replace(t.FORM, dtype="q8_0"))
+    losses, *_ = t.teach(t.opened(NumpyEngine(), "q8_0"), parts, dots="int8")
+    g = Graph("sum")
+    x = g.input("x", "f32", (1, 8))
+    g.accumulate(g.state("total", (1, 8)), x)
+    g.output("y", g.scale(x, 2.0))
+    programs = {n: compile(p, t.CAPACITY) for n, p in {**parts, "sum": g}.items()}
+    programs["loaded"] = compile(loaded, replace(t.CAPACITY, sample=True))  # as a page's engine wants it
+    file = bytearray(max(w.offset + w.bytes for w in programs["loaded"].weights))
+    for weight in programs["loaded"].weights:
+        file[weight.offset : weight.offset + weight.bytes] = t.ranges(loaded)(weight.name)[1]
+    return {
+        "programs": {n: p.to_data() for n, p in programs.items()},
+        "file": base64.b64encode(file).decode(),
+        "rows": t.ROWS | t.LABELS,
+        "hyper": [t.hyper_of(step).tolist() for step in (1, 2)],
+        "start": base64.b64encode(t.start_of(parts).tobytes()).decode(),
+        "losses": losses.tolist(),
     }
 
 
@@ -296,6 +325,7 @@ if __name__ == "__main__":
     programs = models()
     write("table.json", table.describe())
     write("good.json", [{"name": name, **good(p)} for name, p in programs.items()])
+    write("beside.json", beside())
     rows = [resolved(programs[row[1]].to_data(), row) for row in HOSTILE]
     short = [(r, t) if len(t) < 1000 else (r, t[:1], len(t)) for r, t in TEXTS]
     texts = [{"reason": r, "text": t, "code": BAD, **({"times": n[0]} if n else {})} for r, t, *n in short]

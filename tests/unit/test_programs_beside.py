@@ -16,6 +16,7 @@ from tests.unit.graph_models import FORMS, ask, decoder, learner, now, weights
 CAPACITY = Capacity(rows=8, wanted=2, sequences=2, context=32, page=4, sample=False)
 FORM = replace(FORMS["llama"], layers=1)
 ROWS = {"tokens": [3, 1, 4, 1, 5, 9, 2], "positions": [0, 1, 2, 3, 0, 1, 2], "sequences": [0, 0, 0, 0, 1, 1, 1]}
+LABELS = {"targets": [1, 4, 1, -1, 49, 2, 33], "weights": [1, 1, 0.5, 1, 1, 1, 1]}
 
 
 @pytest.fixture(params=["numpy", "simd", "relaxed"])
@@ -64,17 +65,20 @@ def start_of(parts):
     return np.random.default_rng(5).standard_normal(count).astype(np.float32) * 0.1
 
 
+def hyper_of(step):
+    return hyper(0.01, step=step, decay=0.1, clip=0.5, factor=1 / 6)
+
+
 def teach(engine, parts, steps=2, dots="f32"):
     """Runs of `train` and `update` with the same rows each time: (losses of each step, norms, parameters)."""
     graphs = isinstance(engine, GraphEngine)
     now(engine.add({n: g if graphs else compile(g, replace(CAPACITY, dots=dots)) for n, g in parts.items()}))
     now(engine.write("parameters", start_of(parts), "train"))
-    for name, values in (ROWS | {"targets": [1, 4, 1, -1, 49, 2, 33]}).items():
-        now(engine.write(name, np.array(values, np.int32), "train"))
-    now(engine.write("weights", np.array([1, 1, 0.5, 1, 1, 1, 1], np.float32), "train"))
+    for name, values in (ROWS | LABELS).items():
+        now(engine.write(name, np.array(values, np.float32 if name == "weights" else np.int32), "train"))
     losses, norms = [], []
     for step in range(1, steps + 1):
-        now(engine.write("hyper", hyper(0.01, step=step, decay=0.1, clip=0.5, factor=1 / 6), "update"))
+        now(engine.write("hyper", hyper_of(step), "update"))
         now(engine.run("train", n=7, s=2))
         losses.append(now(engine.read("losses", "train")))
         now(engine.run("update"))
