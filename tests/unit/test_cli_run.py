@@ -1,7 +1,12 @@
 """`run` and `bench` of the CLI on a small GGUF file of random weights. CPython."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
+from edgenet.lora import peft
+from tests.adapters import random_adapter
 from tests.unit.cli_site import Cli
 from tests.unit.small_model_runs import opened
 
@@ -41,7 +46,31 @@ def test_a_wrong_option_is_said_before_the_model_is_loaded(cli):
     assert cli("run", "none.gguf", "hello", "--top-p", "2", "--json").data["error"]["code"] == "invalid_option"
 
 
+@pytest.fixture
+def adapter(tmp_path):
+    """A folder of PEFT."""
+    made = tmp_path / "letters"
+    made.mkdir()
+    for name, data in peft.write(random_adapter(opened("qwen2", "q8_0").header, "letters")).items():
+        (made / name).write_bytes(data)
+    return str(made)
+
+
+def test_adapters_change_the_text_each_at_its_scale(cli, model, adapter):
+    def text(*words):
+        return cli("run", model, "hello", "--max-tokens", "12", "--temperature", "0", "--json", *words).data["text"]
+
+    plain, with_one = text(), text("--adapter", adapter)
+    assert plain != with_one == text("--adapter", f"{adapter}:1")
+    assert text("--adapter", f"{adapter}:0") == plain
+    twice = Path(adapter).with_name("again")
+    shutil.copytree(adapter, twice)
+    assert text("--adapter", f"{adapter}:0.5", "--adapter", f"{twice}:0.5") == with_one
+
+
 FAILURES = {
+    "an adapter that is not there": (("run", "MODEL", "hello", "--adapter", "none"), "adapter_not_found"),
+    "an adapter that is none": (("run", "MODEL", "hello", "--adapter", "MODEL"), "adapter_invalid"),
     "a file that is not there": (("run", "none.gguf", "hello"), "model_not_found"),
     "an empty prompt": (("run", "MODEL", ""), "empty_text"),
     "a temperature below zero": (("run", "MODEL", "hello", "--temperature", "-1"), "invalid_option"),

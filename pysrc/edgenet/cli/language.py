@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from ..errors import AdapterNotFound, NotSupported
+from ..errors import NotSupported
+from .adapter_files import read_adapter
 from .fetching import complete_model
 from .progress import progress
 
@@ -64,38 +65,27 @@ async def open_language(shell, model: str, context: int = 0, kv: str = "f32", ad
             lambda: int.from_bytes(shell.host.random_bytes(4)),
             EngineAdapters(it.engine, it.source.header, it.made.program.capacity, it.values),
         )
-        await use_adapters(session, it.source.header, adapters)
+        await use_adapters(shell, session, it.source.header, adapters)
         yield session
 
 
-async def use_adapters(session, header, given: Sequence[str]) -> None:
+async def use_adapters(shell, session, header, given: Sequence[str]) -> None:
     """Load the adapters at these paths and run with them from now on."""
-    from ..lora.reading import read_adapter
-
     used = {}
     for text in given:
-        path, scale = _path_and_scale(text)
-        used[await session.load_adapter(read_adapter(adapter_files(path), header), str(path))] = scale
+        path, scale = path_and_scale(text)
+        used[await session.load_adapter(read_adapter(shell, path, header), path)] = scale
     if used:
         session.use(used)
 
 
-def _path_and_scale(text: str) -> tuple[Path, float]:
+def path_and_scale(text: str) -> tuple[str, float]:
+    """`PATH` or `PATH:scale`; what lies there as it is, is a path."""
     path, _, scale = text.rpartition(":")
     try:
-        return (Path(path), float(scale)) if path and not Path(text).exists() else (Path(text), 1.0)
+        return (path, float(scale)) if path and not Path(text).exists() else (text, 1.0)
     except ValueError:
-        return Path(text), 1.0
-
-
-def adapter_files(path: Path) -> dict[str, bytes]:
-    """{path: bytes} of an adapter's folder or file. Raises AdapterNotFound."""
-    if not path.exists():
-        raise AdapterNotFound(
-            f"There is no adapter at {path}. Give a folder as PEFT writes it, or a file.", path=str(path)
-        )
-    found = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
-    return {p.as_posix(): p.read_bytes() for p in found}
+        return text, 1.0
 
 
 async def _source(shell, model: str):
