@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,18 @@ def test_one_adapter_goes_into_the_base_as_it_is(work, run):
         == read(work / "poems").checksum
     )
     assert [row["to"] for row in done.data["into"]["tensors"]] == ["q8_0"] * 4
+
+
+def test_kept_adapters_are_merged_by_name(work, run):
+    wanted = read(work / "poems").checksum
+    assert Cli(work / "home")("adapters", "import", "poems").code == 0
+    shutil.rmtree(work / "poems")
+    assert run("poems", "poems", "--output", "out").code == 0 and read(work / "out").checksum == wanted
+
+
+def test_a_folder_with_an_adapter_is_not_written_over(work, run):
+    done = run("poems", "recipes", "--output", "recipes", "--json")
+    assert (done.code, done.data["error"]["code"]) == (8, "adapter_exists")
 
 
 REFUSED = [

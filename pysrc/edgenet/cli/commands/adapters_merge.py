@@ -30,7 +30,9 @@ def register(group: typer.Typer) -> None:
 
 async def merge(
     ctx: typer.Context,
-    adapters: Annotated[list[str], typer.Argument(help="Adapters: folders of PEFT, or files, of one base model.")],
+    adapters: Annotated[
+        list[str], typer.Argument(help="Names of kept adapters, folders of PEFT or files, of one base model.")
+    ],
     output: Annotated[str, typer.Option(help="Folder for the new adapter; with --into the new GGUF file.")],
     strategy: Annotated[
         str,
@@ -65,7 +67,7 @@ async def merge(
     """Merge adapters of one base model into one adapter, or into the model itself, and say how much of them was left out."""
     from ...lora.merge import full_rank
     from ...lora.merge import merge as merge_adapters
-    from ..adapter_files import read_adapter, require_free, write_adapter
+    from ..adapter_files import require_free, write_adapter
 
     _require_into(into, kind, evaluate)
     options = _options(
@@ -75,7 +77,7 @@ async def merge(
     shell, base = ctx.obj, _base(into, Path(output))
     if not base:
         require_free(shell, Path(output))
-    found = [read_adapter(shell, path, base and base.header) for path in adapters]
+    found = [await _found(shell, adapter, base and base.header) for adapter in adapters]
     if base and rank is None:
         options = replace(options, rank=full_rank(found))
     with progress(shell, "Merging", "module") as show:
@@ -84,6 +86,17 @@ async def merge(
         return await _into(shell, base, merged, Path(output), kind, evaluate)
     write_adapter(shell, merged.adapter, Path(output))
     return Result({"path": output, **merged.report}, _merged_text(merged, output))
+
+
+async def _found(shell, adapter: str, header):
+    """A kept adapter, or one of this machine's files. Raises AdapterNotFound, and what reading it or a bad signature raises."""
+    from ..adapter_pool import find, vouched
+
+    made = await find(shell, adapter, header)
+    _, error = await vouched(shell, made)
+    if error:
+        raise error
+    return made
 
 
 def _require_into(into: str | None, kind: str, evaluate: str | None) -> None:
