@@ -14,7 +14,11 @@ from bench.peers.native.install import VERSION
 
 HIDDEN, FFN = 896, 4864
 APART = 0.02  # twins take 8-bit activations where the engine takes 16
+TRAINING = ("matmul_f32", "matmul_t", "matmul_t_int8")
 TYPES = ("q4_0", "q8_0", "q4_k", "q6_k", "f16", "f32")
+OF_F32 = ("attention", "matmul_f32", "matmul_t")
+# Side -> what its claim is called, and whose it is
+RIVALS = {"twins": ("", "scalar C twin"), "forward": (".of_forward", "matmul")}
 # Type -> the limit of its multiply-adds, bytes a weight has in the engine
 FORMS = {
     "q4_0": ("int8", 0.5625),
@@ -33,6 +37,10 @@ def cases() -> dict[str, dict]:
         width = 1024 if kind.endswith("_k") else HIDDEN  # whole superblocks
         for name, rows in (("decode", 1), ("batch4", 4), ("prefill32", 32)):
             made[f"matmul.{kind}.{name}"] = {"kind": "matmul", "type": kind, "rows": rows, "out": FFN, "in": width}
+    for kernel in TRAINING:
+        for kind in ("q4_0", "q8_0"):
+            sizes = {"kernel": kernel, "type": kind, "rows": 128, "out": FFN, "in": HIDDEN}
+            made[f"{kernel}.{kind}.batch128"] = {"kind": "training", **sizes}
     made["quantize.prefill32"] = {"kind": "quantize", "rows": 32, "in": FFN}
     made["rms_norm.prefill32"] = {"kind": "norm", "rows": 32, "in": HIDDEN}
     made["attention.decode"] = {"kind": "attention", "tokens": 1024, "heads": 14, "kvHeads": 2, "headDim": 64}
@@ -64,7 +72,9 @@ def claims_of(cases: dict) -> list[dict]:
             )
         unit, ours = "G/s", sides["engine"]
         config = "one thread, same page, in turns"
-        made.append(claim(f"kernels.{name}", unit, "higher", ours, "scalar C twin", "", config, sides["twins"]))
+        for side, (metric, rival) in RIVALS.items():
+            if side in sides:
+                made.append(claim(f"kernels.{name}{metric}", unit, "higher", ours, rival, "", config, sides[side]))
         for build in ("arch", "generic"):
             if build in sides:
                 made.append(
@@ -83,7 +93,7 @@ def limits_of(name: str, sides: dict) -> dict[str, list[float]]:
     """The limits in the case's own unit: multiply-adds of its kind, and for decoding the weights that memory gives."""
     kernel, kind, *rest = name.split(".")
     if kernel != "matmul":
-        return {"f32": sides["f32"]} if kernel == "attention" else {}
+        return {"f32": sides["f32"]} if kernel in OF_F32 else {}
     arithmetic, size = FORMS[kind]
     found = {arithmetic: sides[arithmetic]}
     return found | ({"memory": [v / size for v in sides["read"]]} if rest == ["decode"] else {})

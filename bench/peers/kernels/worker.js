@@ -80,22 +80,28 @@ function engineCall(name, args) {
 
 const pick = (count) => { let i = 0; return () => i++ % count; };
 
+/** Copies of a matrix in the engine's layout. */
+function kept(type, raw, out, width, copies = 1) {
+  const { code, layout } = table.layouts.types[type], form = table.layouts.weights[layout], engine = sides.engine;
+  const bytes = Math.ceil(out / form.rows) * Math.ceil(width / form.columns) * form.bytes, source = put(engine, raw), weights = take(engine, bytes * copies);
+  for (let i = 0; i < copies; i++) engine.exports.repack(code, form.code, source, weights + i * bytes, out, width, 0, out);
+  return { code, form, weights, bytes };
+}
+
+function quantizedRows(x, n, d) {
+  const { rows, columns, bytes } = table.layouts.quantizedRow, y = take(sides.engine, Math.ceil(n / rows) * (d / columns) * bytes);
+  engineCall("quantize", { x, y, n, d, stride: 0 })();
+  return y;
+}
+
 /** One matrix in every side: {side: () => one product}, and how to read what each answers. */
 function matmul({ type, rows: n, out, in: width }) {
   const [elements, size] = BLOCKS[type], rowBytes = (width / elements) * size, raw = rawWeights(type, out * width), x = floats(n * width);
   const copies = n === 1 ? Math.max(1, Math.floor(WORKING_SET / (out * rowBytes))) : 1, works = {}, reads = {};
   const answerOf = (side, at) => () => new Float32Array(sides[side].exports.memory.buffer, at, out).slice(); // of the first row
 
-  const { code, layout } = table.layouts.types[type], form = table.layouts.weights[layout], engine = sides.engine;
-  const bytes = Math.ceil(out / form.rows) * Math.ceil(width / form.columns) * form.bytes, source = put(engine, raw), weights = take(engine, bytes * copies);
-  for (let i = 0; i < copies; i++) engine.exports.repack(code, form.code, source, weights + i * bytes, out, width, 0, out);
-  const [xAt, yAt] = [put(engine, x), take(engine, 4 * n * out)];
-  let rows = xAt;
-  if (form.quantized) {
-    const { rows: panel, columns, bytes: one } = table.layouts.quantizedRow;
-    rows = take(engine, Math.ceil(n / panel) * (width / columns) * one);
-    engineCall("quantize", { x: xAt, y: rows, n, d: width, stride: 0 })();
-  }
+  const engine = sides.engine, { code, form, weights, bytes } = kept(type, raw, out, width, copies), [xAt, yAt] = [put(engine, x), take(engine, 4 * n * out)];
+  const rows = form.quantized ? quantizedRows(xAt, n, width) : xAt;
   const call = engineCall("matmul", { x: rows, w: { at: weights, layout: form.code }, y: yAt, n, out, in: width, act: 0, stride: 0 }), next = pick(copies);
   works.engine = () => call({ w: weights + next() * bytes });
   reads.engine = answerOf("engine", yAt);
@@ -112,6 +118,16 @@ function matmul({ type, rows: n, out, in: width }) {
     works[name] = () => side.exports[type](gw + turn() * out * rowBytes, rowBytes, out, width, gx, room, gy);
   }
   return { works, reads, amount: n * out * width };
+}
+
+/** A product of training, in turns with the product that answers a prompt, of the same size. */
+function training({ kernel, type, rows: n, out, in: width }) {
+  const engine = sides.engine, { form, weights } = kept(type, rawWeights(type, out * width), out, width);
+  const x = put(engine, floats(n * Math.max(out, width))), y = take(engine, 4 * n * Math.max(out, width));
+  const args = { w: { at: weights, layout: form.code }, y, n, out, in: width, act: 0, stride: 0 };
+  const call = engineCall(kernel, { ...args, x: kernel === "matmul_t_int8" ? quantizedRows(x, n, out) : x });
+  const forward = engineCall("matmul", { ...args, x: form.quantized ? quantizedRows(x, n, width) : x });
+  return { works: { engine: () => call(), forward: () => forward() }, reads: {}, amount: n * out * width };
 }
 
 function quantize({ rows: n, in: d }) {
@@ -180,7 +196,7 @@ function difference(a, b) {
   return a.reduce((m, v, i) => Math.max(m, Math.abs(v - b[i])), 0) / most;
 }
 
-const KINDS = { matmul, quantize, norm, attention };
+const KINDS = { matmul, training, quantize, norm, attention };
 
 onmessage = async ({ data: { cases, samples, ms } }) => {
   try {
@@ -193,7 +209,7 @@ onmessage = async ({ data: { cases, samples, ms } }) => {
       const { works, reads, amount } = KINDS[kind](sizes), bounds = limits();
       const all = { ...Object.fromEntries(Object.entries(works).map(([side, work]) => [side, Array.isArray(work) ? work : [work, amount]])), ...bounds };
       out[name] = inTurns(all, samples, ms);
-      if (reads.engine) out[name].apart = difference(reads.twins(), reads.engine());
+      if (reads.twins) out[name].apart = difference(reads.twins(), reads.engine());
     }
     postMessage(out);
   } catch (error) {
