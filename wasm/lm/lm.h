@@ -5,7 +5,7 @@
 // An argument block is a struct of 4-byte words in the order of the row in edgenet/kernels/lm/table.py (a test compares the two); a weight is
 // two words. Work is split by output rows, heads or rows, never inside a sum, and every element is computed by the same operations whatever
 // its place in a vector, a batch or a thread's share: results do not depend on how work is split. Kernels keep no state and use no C library.
-// They may use some KiB of stack: each thread has one of its own.
+// They may use up to 80 KiB of stack: each thread has one of its own, of 128.
 #pragma once
 #include "../ops/vector.h"
 
