@@ -1,5 +1,6 @@
 """`docs/cli.md` says what is: its commands run from top to bottom, its tables are those of the code. CPython only."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,10 +12,9 @@ import pytest
 from edgenet.cli.commands.configure import _text
 from edgenet.cli.options import OPTIONS
 from edgenet.errors import EXIT_STATUS
-from tests import make_gguf_info
-from tests.gguf_bytes import padded
 from tests.unit import tiny_model
 from tests.unit.cli_site import Cli, Server
+from tests.unit.small_model_runs import opened
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -61,10 +61,11 @@ def test_the_commands_of_the_page_run_as_they_stand(tmp_path):
 
 def _hub(folder):
     """What a hub serves of a repository with one model, and its listing, whose query is part of the served file's name."""
-    raw, size = make_gguf_info.file(make_gguf_info.sizes("llama", context_length=64), [("w", (64, 64), "q8_0")])
+    raw = opened("qwen2", "q8_0").data
+    listing = [{"type": "file", "path": "small-q8_0.gguf", "size": len(raw)}]
     places = {
-        "maker/small-gguf/resolve/main/small-q8_0.gguf": padded(raw, 0).ljust(size, b"\1"),
-        "api/models/maker/small-gguf/tree/main?recursive=true": b'[{"type": "file", "path": "small-q8_0.gguf", "size": 4672}]',
+        "maker/small-gguf/resolve/main/small-q8_0.gguf": raw,
+        "api/models/maker/small-gguf/tree/main?recursive=true": json.dumps(listing).encode(),
     }
     for name, data in places.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,129 @@
+"""`train` and `eval` of the CLI on a small GGUF file of random weights. CPython."""
+
+import json
+import signal
+
+import pytest
+
+from edgenet.cli import training
+from edgenet.lora import peft
+from tests.unit.cli_site import Cli
+from tests.unit.small_model_runs import opened
+
+FEW = (
+    "--steps",
+    "6",
+    "--length",
+    "16",
+    "--batch",
+    "2",
+    "--evaluate-every",
+    "3",
+    "--checkpoint-every",
+    "2",
+    "--rank",
+    "2",
+    "--lr",
+    "0.01",
+)
+
+
+@pytest.fixture
+def cli(tmp_path):
+    return Cli(tmp_path / "home")
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "small.gguf"
+    path.write_bytes(opened("qwen2", "q8_0").data)
+    return str(path)
+
+
+@pytest.fixture
+def notes(tmp_path):
+    """A folder with two texts and a file of pairs."""
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "a.md").write_text("The boiler is serviced every October.\n" * 5)
+    (folder / "b.py").write_text("def boil(water):\n    return water.heat(100)\n")
+    (folder / "pairs.jsonl").write_text(json.dumps({"input": "Hi", "output": "Yo"}) + "\n")
+    return str(folder)
+
+
+def test_training_writes_an_adapter_that_evaluation_finds_better(cli, model, notes, tmp_path):
+    out = tmp_path / "mine"
+    done = cli("train", model, notes, "--output", str(out), *FEW, "--json")
+    data = done.data
+    assert (data["steps"], data["reason"], data["name"]) == (6, "steps", "mine") and len(data["losses"]) == 6
+    assert data["lossAfter"] < data["lossBefore"] and [v["step"] for v in data["validation"]] == [0, 3, 6]
+    assert sorted(p.name for p in out.iterdir()) == [peft.CONFIG, peft.WEIGHTS]  # the checkpoint has done its work
+    measured = cli("eval", model, notes, "--adapter", str(out), "--json").data
+    assert measured["adapter"]["loss"] < measured["loss"]
+    assert measured["bitsPerByte"] > measured["adapter"]["bitsPerByte"] > 0 and measured["perplexity"] > 1
+
+
+def test_people_are_told_what_happens(cli, model, notes, tmp_path):
+    done = cli("train", model, notes, "--output", str(tmp_path / "mine"), *FEW)
+    assert "step 3: validation loss" in done.err and "were split" in done.err
+    assert "6 steps; validation loss" in done.out and "The adapter mine" in done.out
+    table = cli("eval", model, notes, "--adapter", str(tmp_path / "mine")).out.splitlines()
+    assert "bits per byte" in table[0] and table[1].startswith("the model") and table[2].startswith("mine")
+
+
+def test_ctrl_c_keeps_a_checkpoint_from_which_training_ends_the_same(cli, model, notes, tmp_path, monkeypatch):
+    whole = cli("train", model, notes, "--output", str(tmp_path / "whole"), "--name", "one", *FEW)
+    shown, step = [], training.Report._step
+
+    def interrupted(self, event, show):
+        step(self, event, show)
+        shown.append(event["step"])
+        if len(shown) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(training.Report, "_step", interrupted)
+    part = ("train", model, notes, "--output", str(tmp_path / "part"), "--name", "one", *FEW)
+    stopped = cli(*part)
+    assert stopped.code == 130 and "--resume" in stopped.err and shown == [1, 2, 3]
+    assert cli(*part, "--json").data["error"]["code"] == "adapter_exists"  # by mistake nothing is thrown away
+    resumed = cli(*part, "--resume")
+    assert (whole.code, resumed.code, shown) == (0, 0, [1, 2, 3, 4, 5, 6])
+    one, other = ((tmp_path / name / peft.WEIGHTS).read_bytes() for name in ("whole", "part"))
+    assert one == other
+
+
+FAILURES = {
+    "a model that is not there": (("none.gguf", "NOTES"), "model_not_found"),
+    "no text": (("MODEL", "EMPTY"), "empty_text"),
+    "an encoder": (("ENCODER", "NOTES"), "not_supported"),
+    "a rank of 0": (("MODEL", "NOTES", "--rank", "0"), "rank_invalid"),
+    "a module of no model": (("MODEL", "NOTES", "--modules", "q,z"), "target_module_unknown"),
+    "a preset of no name": (("MODEL", "NOTES", "--preset", "poet"), "invalid_option"),
+    "a dropout of 1": (("MODEL", "NOTES", "--dropout", "1"), "invalid_option"),
+    "a broken line": (("MODEL", "BROKEN"), "not_text"),
+    "a pair longer than a row": (("MODEL", "NOTES", "--length", "8"), "example_too_long"),
+    "rows longer than the context": (("MODEL", "NOTES", "--length", "200"), "invalid_option"),
+}
+
+
+@pytest.mark.parametrize("title", FAILURES)
+def test_failures_are_named(cli, model, notes, tmp_path, title):
+    words, code = FAILURES[title]
+    (tmp_path / "encoder.gguf").write_bytes(opened("bert", "q8_0").data)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.jsonl").write_text('{"input": "only"}\n')
+    (tmp_path / "notes" / "pairs.jsonl").write_text(json.dumps({"input": "Who?", "output": "You and me."}) + "\n")
+    places = {"MODEL": model, "NOTES": notes, "ENCODER": str(tmp_path / "encoder.gguf"), "EMPTY": str(tmp_path / "empty"),
+              "BROKEN": str(tmp_path / "broken.jsonl")}  # fmt: skip
+    done = cli("train", *(places.get(w, w) for w in words), "--output", str(tmp_path / "mine"), "--json")
+    assert done.data["error"]["code"] == code
+
+
+def test_an_adapter_is_never_written_over(cli, model, notes, tmp_path):
+    (tmp_path / peft.CONFIG).write_text("{}")
+    done = cli("train", model, notes, "--output", str(tmp_path), "--json")
+    assert done.data["error"]["code"] == "adapter_exists"
+
+
+def test_evaluating_with_what_is_no_adapter_is_named(cli, model, notes):
+    assert cli("eval", model, notes, "--adapter", notes, "--json").data["error"]["code"] == "adapter_invalid"
