@@ -15,7 +15,7 @@ from edgenet.run import GraphEngine, NumpyEngine
 from tests.unit.graph_models import ask, now
 from tests.unit.small_model_runs import DECODERS, opened, unpacked
 from tests.unit.training_runs import CAPACITY, ROWS, close, gradients, graphs, programs, step, taught
-from tools.oracles.lora_batch import LENGTHS, batch, parameters
+from tools.oracles.lora_batch import LENGTHS, LORA, batch, parameters
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "gradients"
 RECORDED = sorted(p.stem for p in VECTORS.glob("*.json"))
@@ -76,14 +76,18 @@ def test_recomputed_layers_give_the_same_bits(name):
 @pytest.mark.parametrize("name", ["llama", "gemma2"])
 def test_recomputing_layers_saves_memory(name):
     """Of two and three layers; what is kept per layer falls to one row of the stream."""
-    arena = {cp: programs(name, checkpoint=cp, dots="f32").programs["train"].regions["arena"] for cp in (False, True)}
-    assert arena[True] < {"llama": 0.6, "gemma2": 0.45}[name] * arena[False]
+    model, arenas = opened(name, "f32"), []
+    for checkpoint in (False, True):
+        made = training_programs(model.header, LORA, rows=24, sequences=3, dots="f32", checkpoint=checkpoint)
+        arenas.append(made.programs["train"].regions["arena"])
+    assert made.parameters == len(parameters(model.header)) and list(made.programs) == ["train", "update", "evaluate"]
+    assert arenas[1] < {"llama": 0.6, "gemma2": 0.45}[name] * arenas[0]
 
 
 @pytest.mark.parametrize("name", DECODERS)
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_the_program_of_f32_dots_gives_the_graphs_losses_and_gradients(name, checkpoint):
-    wanted, made = exact(name), programs(name, checkpoint=checkpoint, dots="f32").programs
+    wanted, made = exact(name), programs(name, checkpoint=checkpoint, dots="f32")
     engine = taught(NumpyEngine(), name, "f32", {"loaded": opened(name, "f32").program, **made})
     close(step(engine), step(wanted), 1e-4)
     close(gradients(engine), gradients(wanted), 1e-4)

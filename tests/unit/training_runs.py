@@ -1,19 +1,20 @@
 """Runs training steps of the small models of tools/oracles through an engine: the same batch and factors for all."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
-from edgenet.graph import Capacity
-from edgenet.models.compiled import read_values
-from edgenet.models.training import training_graphs, training_programs
+from edgenet.graph import Capacity, compile
+from edgenet.models.compiled import locate, read_values
+from edgenet.models.training import training_graphs
 from tests.unit.graph_models import now
 from tests.unit.small_model_runs import SmallModel, opened
 from tools.oracles.lora_batch import LENGTHS, LORA, batch, parameters
 
 ROWS, TEXTS = sum(LENGTHS), len(LENGTHS)
 CAPACITY = Capacity(rows=ROWS + 3, sequences=TEXTS + 1, context=16, sample=False)
-CHUNK = 124  # of a vocabulary of 300: three chunks, the last one shorter
+CHUNK = 96  # of a vocabulary of 300: three whole chunks and a short one, which is no block of quantised rows
 
 
 def values_of(model: SmallModel) -> dict[str, list[float]]:
@@ -26,10 +27,10 @@ def graphs(name: str, kind: str = "f32", **more) -> dict:
 
 
 @cache
-def programs(name: str, kind: str = "f32", **more):
-    model = opened(name, kind)
-    sizes = {"rows": CAPACITY.rows, "sequences": CAPACITY.sequences}
-    return training_programs(model.header, LORA, values=values_of(model), **sizes, **more)
+def programs(name: str, kind: str = "f32", dots: str = "int8", **more) -> dict:
+    """As `training_programs` gives them, but with the vocabulary in chunks."""
+    header, capacity = opened(name, kind).header, replace(CAPACITY, wanted=1, dots=dots)
+    return {n: compile(g, capacity, lambda w: locate(header, w)) for n, g in graphs(name, kind, **more).items()}
 
 
 def weights_of(model: SmallModel):

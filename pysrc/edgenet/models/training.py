@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ..errors import NotSupported
 from ..graph import Capacity, Graph, Program, Tensor, compile
 from ..graph.gradients import grad
+from ..kernels.lm.layouts import BLOCK
 from ..kernels.lm.training_table import HYPER
 from ..lora.config import LoraConfig
 from .blocks import Build, logits
@@ -177,9 +178,9 @@ def training_programs(
 
 
 def _chunk(vocabulary: int, rows: int) -> int:
-    """Tokens of each chunk of the vocabulary: as even as can be, a multiple of the four rows that layouts interleave."""
+    """Tokens of each chunk of the vocabulary: as even as can be, whole blocks, so that the logits' gradients can be quantised."""
     chunks = -(-vocabulary * rows * 4 // CHUNK)
-    return -(-vocabulary // chunks // 4) * 4
+    return -(-vocabulary // chunks // BLOCK) * BLOCK
 
 
 # --- running with adapters

@@ -71,10 +71,14 @@ def _slice(name: str, weight: Weight, loaded: Iterable[Weight]) -> Slice:
             continue
         if (start, end) == (first, last):
             return Slice(index, 0)
+        if not start <= first <= last <= end:
+            continue
+        if len(weight.shape) == 1:  # kept as f32
+            return Slice(index, 4 * (first - start))
         form = layouts.layout_of(weight.type)
         at, rest = divmod(first - start, form.rows)
         whole_groups = not rest and (last == end or (last - first) % form.rows == 0)
-        if len(weight.shape) == 2 and start <= first and last <= end and whole_groups:
+        if whole_groups:
             return Slice(index, layouts.bytes(form.name, at * form.rows, weight.shape[1]))
     wanted = f"{weight.name} ({weight.type}, {list(weight.shape)})"
     _refuse(

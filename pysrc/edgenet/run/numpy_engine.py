@@ -132,6 +132,6 @@ def _held(program: Program, weights: list, kv: np.ndarray, state: np.ndarray) ->
 def _part(kept: Any, weight: Weight, offset: int) -> Any:
     """The rows of a loaded weight that an added Program reads, from a byte of it on."""
     if len(weight.shape) == 1:
-        return kept
+        return kept[offset // 4 :][: weight.shape[0]]
     size = layouts.bytes(layouts.layout_of(weight.type).name, *weight.shape)
     return replace(kept, data=kept.data[offset : offset + size])

@@ -64,9 +64,11 @@ function sliceOf(name, weight, loaded, { layouts }) {
     const { tensor: base, first: start, last: end } = rowsOf(whole);
     if (base !== tensor || whole.type !== type || String(whole.shape.slice(1)) !== String(shape.slice(1))) continue;
     if (start === first && end === last) return { index, offset: 0 };
+    if (first < start || last > end) continue;
+    if (shape.length === 1) return { index, offset: 4 * (first - start) }; // kept as f32
     const form = layouts.weights[layouts.types[type].layout];
     const groups = (first - start) % form.rows === 0 && (last === end || (last - first) % form.rows === 0);
-    if (shape.length === 2 && start <= first && last <= end && groups) return { index, offset: ((first - start) / form.rows) * (shape[1] / form.columns) * form.bytes };
+    if (groups) return { index, offset: ((first - start) / form.rows) * (shape[1] / form.columns) * form.bytes };
   }
   return refuse(name, "weights", `it reads ${weight.name} (${type}, ${brief(shape)}), which is no weight of the loaded Program nor whole groups of rows of one`);
 }
