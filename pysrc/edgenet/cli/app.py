@@ -5,7 +5,22 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from .commands import cache, compile, configure, embed, kernels, keys, models, publish, pull, run, search, train, verify
+from .commands import (
+    adapters,
+    cache,
+    compile,
+    configure,
+    embed,
+    kernels,
+    keys,
+    models,
+    publish,
+    pull,
+    run,
+    search,
+    train,
+    verify,
+)
 from .shell import Shell
 
 app = typer.Typer(
@@ -43,5 +58,20 @@ def top(
     ctx.obj = Shell(config, site, quiet, disk)
 
 
-for module in (models, pull, verify, keys, publish, cache, configure, embed, search, run, train, compile, kernels):
+for module in (
+    models,
+    pull,
+    verify,
+    keys,
+    publish,
+    cache,
+    configure,
+    embed,
+    search,
+    run,
+    train,
+    adapters,
+    compile,
+    kernels,
+):
     module.register(app)

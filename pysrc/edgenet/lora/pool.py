@@ -5,13 +5,13 @@ is what makes it one: whatever stops the program, an adapter is there whole or n
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
 from ..errors import AdapterExists, AdapterNotFound, InvalidAdapter
-from ..fields import BOOL, COUNT, OBJECT, TIME, Check, Field, check_fields, load_object, time_text
+from ..fields import BOOL, COUNT, OBJECT, TEXT, TIME, Check, Field, check_fields, list_of, load_object, time_text
 from . import peft, routing
 from .adapter import NAME, Adapter
 from .routing import Profile
@@ -24,6 +24,8 @@ _FIELDS = (
     Field("bytes", COUNT, True),
     Field("base_id", _TEXT, True),
     Field("family", _TEXT, True),
+    Field("rank", COUNT, True),
+    Field("modules", list_of(TEXT), True),
     Field("created", TIME, True),
     Field("last_used", TIME, True),
     Field("turn", COUNT, True),
@@ -46,6 +48,8 @@ class Entry:
     bytes: int
     base_id: str
     family: str
+    rank: int
+    modules: Sequence[str]
     created: str
     last_used: str
     turn: int = 0
@@ -182,7 +186,8 @@ class Pool:
     # --- parts
     def _entry(self, adapter: Adapter, id: str) -> Entry:
         now = time_text(self._clock.now())
-        return Entry(id, adapter.name, adapter.bytes, adapter.base_id, adapter.family, now, now, self._turn())
+        of = (adapter.name, adapter.bytes, adapter.base_id, adapter.family, adapter.config.r, adapter.modules)
+        return Entry(id, *of, created=now, last_used=now, turn=self._turn())
 
     def _turn(self) -> int:
         return 1 + max((entry.turn for entry in self._entries.values()), default=0)
