@@ -41,13 +41,25 @@ FILES = [
     "test_lora_merge",
     "test_lora_merge_adapters",
     "test_lora_merge_peft",
+    "test_lora_config",
+    "test_lora_data",
+    "test_lora_schedule",
+    "test_lora_checkpoint",
+    "test_lora_trainer",
 ]
 NOT_THERE = {  # test: what a browser lacks for it
     "tests/unit/test_graph.py::test_compiling_imports_no_numpy": "a second process",
     "tests/unit/test_program_judge.py::test_the_schema_describes_good_programs_and_nothing_else": "jsonschema",
+    "tests/unit/test_lora_data.py::test_a_pair_goes_through_the_chat_template_and_only_the_answer_and_its_end_count": "jinja2",
+    "tests/unit/test_lora_trainer.py::test_nothing_runs_while_training_is_paused": "an event loop to start",
 }
 PURE = ["pytest", "pluggy", "iniconfig", "packaging", "pygments"]  # wheels that pytest itself needs
-HELPERS = ["tests/unit/conftest.py", "tests/unit/ordinary.py", "tests/unit/embedding.py", "tests/unit/graph_models.py"]
+HELPERS = [
+    *(f"tests/unit/{name}.py" for name in ("conftest", "ordinary", "embedding", "graph_models")),
+    *(f"tests/unit/{name}.py" for name in ("lora_runs", "small_model_runs", "training_runs")),
+    *(f"tools/{name}.py" for name in ("__init__", "gguf_file", "oracles/__init__", "oracles/small_models")),
+    *(f"tools/oracles/{name}.py" for name in ("small_blocks", "lora_batch", "lora_course")),
+]
 
 # Runs pytest in this interpreter and prints {test: outcome}; one text for both hosts.
 RUNNER = """

@@ -1,7 +1,5 @@
 """Trainers of the small models of tools/oracles on any engine. CPython and Pyodide."""
 
-import asyncio
-
 from edgenet.graph import Capacity
 from edgenet.lora.trainer import Trainer
 from edgenet.models.compiled import compile_gguf
@@ -35,4 +33,9 @@ def losses(events) -> list[float]:
 
 
 def run(coroutine):
-    return asyncio.run(coroutine)
+    """Its result. Engines of this process only ever yield, so it needs no event loop, which a page's Python cannot start."""
+    while True:
+        try:
+            coroutine.send(None)
+        except StopIteration as end:
+            return end.value

@@ -5,6 +5,7 @@ import pytest
 
 from edgenet.errors import CheckpointInvalid, NotFinite
 from edgenet.lora.checkpoint import Checkpoint, FileStore
+from tests.unit.lora_runs import run
 
 STATES = {
     name: np.linspace(-1, 1, 9, dtype=np.float32) * i for i, name in enumerate(("parameters", "first", "second"), 1)
@@ -64,8 +65,6 @@ def test_numbers_that_are_not_finite_are_never_kept():
 
 
 def test_a_store_in_a_file_is_replaced_whole():
-    import asyncio
-
     class Disk:
         files = {}
 
@@ -81,4 +80,4 @@ def test_a_store_in_a_file_is_replaced_whole():
         await store.write(b"one")
         return before, await store.read()
 
-    assert asyncio.run(kept()) == (None, b"one")
+    assert run(kept()) == (None, b"one")

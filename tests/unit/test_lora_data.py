@@ -67,6 +67,7 @@ def test_only_the_answer_of_a_pair_counts():
 
 
 def test_a_pair_goes_through_the_chat_template_and_only_the_answer_and_its_end_count():
+    pytest.importorskip("jinja2")
     (one,) = tokens({"input": "Hi", "output": "Yo<|im_end|>"}, chatTemplate=CHAT)
     counted = one.ids[one.counts].tolist()
     assert counted == [*b"Yo<|im_end|>", 257]  # what a person writes never becomes a special token

@@ -1,6 +1,7 @@
 """Training beside PyTorch with PEFT: the same data, order, start and rates give the same losses and the same adapter."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,20 @@ def engine(lm_modules):
 
     with WasmtimeRuntime() as runtime:
         yield lambda: WasmtimeLm(runtime, lm_modules["relaxed"])
+
+
+def by_tens(found):
+    return np.array(found).reshape(-1, 10).mean(axis=1)
+
+
+@pytest.mark.parametrize("steps", [20, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", NAMES)
+def test_quantised_products_lose_as_much_as_exact_ones(name, steps, engine):
+    """Means of ten steps: from the same start, rounding makes two courses wander about each other."""
+    exact, quick = (
+        course(name, engine(), replace(TRAINING, max_steps=steps, dots=dots), "q8_0")[0] for dots in ("f32", "int8")
+    )
+    assert exact != quick and np.abs(by_tens(quick) / by_tens(exact) - 1).max() < 0.02
 
 
 @pytest.mark.long

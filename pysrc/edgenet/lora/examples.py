@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import NoMaskToken, NotText, WrongType
-from ..text.chat import Chat, tokenize_chat
 from ..text.encode import TextTokenizer
 
 Example = str | Mapping[str, str]  # a text, or {"input", "output"}
@@ -98,6 +97,8 @@ def _chat_pair(pair: Mapping, tokenizer, generation) -> Tokens:
     """Asked and answered through the model's template. The answer begins where the whole differs from a prompt that waits for one,
     and ends with the first token that ends a turn.
     """
+    from ..text.chat import Chat, tokenize_chat  # needs jinja2, which texts do not
+
     asked = [{"role": "user", "content": pair["input"]}]
     prompt = tokenize_chat(tokenizer, generation, Chat(asked))
     answered = [*asked, {"role": "assistant", "content": pair["output"]}]
