@@ -60,9 +60,9 @@ def turned(c, style, half, magnitude=1.3):
     return c.g.rope(c.x(12), c.ids("positions"), rates, heads=2, head_dim=6, style=style, magnitude=magnitude)
 
 
-def attended(c, heads=6, kv_heads=2, **mask):
-    q, k, v = c.x(heads * 3), c.x(kv_heads * 3), c.x(kv_heads * 3)
-    form = {"heads": heads, "kv_heads": kv_heads, "head_dim": 3, "scale": 0.9}
+def attended(c, heads=6, kv_heads=2, head_dim=3, **mask):
+    q, k, v = c.x(heads * head_dim), c.x(kv_heads * head_dim), c.x(kv_heads * head_dim)
+    form = {"heads": heads, "kv_heads": kv_heads, "head_dim": head_dim, "scale": 0.9}
     return c.g.attention_rows(q, k, v, c.ids("sequences"), **form, **mask)
 
 
@@ -100,7 +100,7 @@ CASES = {  # what is differentiated -> how it is built
     "rope by halves of a part": lambda c: turned(c, "neox", 2),
     "rope of neighbours of a part": lambda c: turned(c, "norm", 1, 1.0),
     "attention of grouped queries": attended,
-    "attention of one head": lambda c: attended(c, 1, 1),
+    "attention of one head": lambda c: attended(c, 1, 1, 7),
     "attention of as many keys": lambda c: attended(c, 3, 3),
     "attention both ways": lambda c: attended(c, causal=False),
     "attention in a window": lambda c: attended(c, window=2),

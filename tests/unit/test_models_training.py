@@ -93,16 +93,35 @@ def test_the_program_of_f32_dots_gives_the_graphs_losses_and_gradients(name, che
     close(gradients(engine), gradients(wanted), 1e-4)
 
 
-@pytest.mark.parametrize("name", ["llama", "phi2"])
-def test_steps_lower_the_loss_and_leave_no_gradient(name):
-    engine = exact(name)
-    losses = []
+@pytest.mark.parametrize(
+    ("optimizer", "rate", "momentum"), [("adamw", 0.02, 0.0), ("sgd", 0.5, 0.0), ("sgd", 0.2, 0.9)]
+)
+def test_steps_lower_the_loss_and_leave_no_gradient(optimizer, rate, momentum):
+    engine, losses = exact("llama", optimizer=optimizer), []
     for t in range(1, 9):
         losses.append(step(engine).sum())
-        now(engine.write("hyper", hyper(0.02, step=t, clip=1.0, factor=1 / ROWS), "update"))
+        words = hyper(rate, step=t, clip=1.0, factor=1 / ROWS, momentum=momentum)
+        now(engine.write("hyper", words, "update"))
         now(engine.run("update"))
         assert now(engine.read("norm", "update")) > 0 and not gradients(engine).any()
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_gradients_of_several_runs_add_up():
+    engine = exact("llama")
+    step(engine)
+    once = gradients(engine)
+    step(engine, "evaluate")  # which adds none
+    step(engine)
+    np.testing.assert_allclose(gradients(engine), 2 * once)
+
+
+def test_a_target_that_is_no_token_is_refused():
+    engine, targets = exact("llama"), batch()["targets"]
+    for wrong in (300, -2):
+        now(engine.write("targets", np.where(targets == -1, wrong, targets), "train"))
+        with pytest.raises(errors.KernelTrap):
+            step(engine)
 
 
 TARGETS = {  # target modules -> parts that are trained, by architecture

@@ -26,8 +26,8 @@ def engine(request, runtime, lm_modules):
     return lambda: WasmtimeLm(runtime, lm_modules[request.param])
 
 
-def exact(name, kind="f32"):
-    made = graphs(name, kind)
+def exact(name, kind="f32", **more):
+    made = graphs(name, kind, **more)
     return taught(GraphEngine(CAPACITY, "f64"), name, kind, {"loaded": made["evaluate"], **made})
 
 
@@ -60,6 +60,13 @@ def test_int8_dots_change_little(engine, name, kind):
     it, wanted = trained(engine(), name, kind), exact(name, kind)
     assert step(it).sum() == pytest.approx(step(wanted).sum(), rel=1e-3)
     assert cosine(gradients(it), gradients(wanted)) >= 0.997
+
+
+def test_dropout_leaves_out_what_it_does_in_the_graph(engine):
+    it, wanted = trained(engine(), "llama", dots="f32", dropout=0.3), exact("llama", dropout=0.3)
+    close(step(it), step(wanted), 1e-4)
+    close(gradients(it), gradients(wanted), 1e-4)
+    assert np.abs(step(it) - step(it, "evaluate")).max() > 0.1
 
 
 def test_steps_of_adamw_are_those_of_the_graph(engine):

@@ -159,6 +159,8 @@ def token_stats(run, logits, targets, stats, *, first):
 
 
 def cross_entropy(run, stats, targets, weights):
+    if (stats[targets != -1, 3] == 0).any():  # no chunk held it
+        raise_for_code(INVALID_INPUT, "cross_entropy")
     loss = stats[:, 0] + np.log(stats[:, 1]) - stats[:, 2]
     return np.where(targets == -1, 0, weights * loss).astype(stats.dtype)
 
