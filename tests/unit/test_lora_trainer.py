@@ -157,7 +157,11 @@ def test_the_adapter_is_the_one_with_the_lowest_validation_loss():
     events, adapter, kept = run(worse())
     least = min(events, key=lambda e: e["loss"])
     assert least["step"] < 8 and (kept.best_step, kept.best_loss) == (least["step"], least["loss"])
-    assert adapter.metadata["training"] == {"steps": least["step"], "loss": least["loss"]}
+    assert adapter.metadata["training"] == {
+        "steps": least["step"],
+        "finalLoss": least["loss"],
+        "samples": 12,
+    }
     assert events[-1]["best"] == least["loss"] < events[-1]["loss"]
 
 
@@ -252,7 +256,11 @@ def test_without_validation_the_last_step_is_kept():
         return kinds(await trained(made)), made.adapter()
 
     seen, adapter = run(all_of_it())
-    assert "validation" not in dict(seen) and adapter.metadata["training"] == {"steps": 6, "loss": None}
+    assert "validation" not in dict(seen) and adapter.metadata["training"] == {
+        "steps": 6,
+        "finalLoss": None,
+        "samples": 12,
+    }
 
 
 @pytest.mark.parametrize("change", [{"optimizer": "sgd", "learning_rate": 1.0}, {"scheduler": "linear"}, {"batch_size": 3},

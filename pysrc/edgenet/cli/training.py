@@ -54,7 +54,7 @@ def _finished(shell, model: str, folder: Path, name: str, trainer: Trainer, repo
     if report.reason == "cancelled":
         text = f"Stopped after step {report.step}; a checkpoint is kept in {folder}. Run the same command with --resume to go on."
         return Result(data, error=AbortError(text, step=report.step))
-    adapter = trainer.adapter(name, {"base_model": model})
+    adapter = trainer.adapter(name, {"baseModel": Path(model).name})  # not where it lies on this machine
     for file, content in peft.write(adapter).items():
         shell.disk.write(folder / file, content)
     shell.disk.remove(folder / CHECKPOINT)  # what it was for is done

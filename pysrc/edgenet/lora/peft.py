@@ -64,7 +64,7 @@ def read(files: Mapping[str, bytes], what: str = "adapter", warn: Callable[[str]
 def write(adapter: Adapter, dtype: str = "F32") -> dict[str, bytes]:
     """{file name: bytes} of PEFT's folder. `dtype`: F32, F16 or BF16; what 16 bits round has another checksum and no signature.
 
-    `base_model` of the adapter's metadata is what PEFT calls `base_model_name_or_path`.
+    `baseModel` of the adapter's metadata is what PEFT calls `base_model_name_or_path`.
     """
     if dtype != "F32":
         rounded = {
@@ -86,7 +86,7 @@ def unpacked(data: bytes, what: str = "adapter") -> Adapter:
 
 
 def _config_text(adapter: Adapter) -> str:
-    return adapter.config.to_json(adapter.metadata.get("base_model"))
+    return adapter.config.to_json(adapter.metadata.get("baseModel"))
 
 
 def _weights(adapter: Adapter, dtype: str, more: Mapping[str, str] | None = None) -> bytes:

@@ -94,7 +94,8 @@ class Trainer:
         factors = {s.site: factors_of(flat, s) for s in self.programs.sites}
         config, tensors = unbind(factors, self._model, self._lora)
         about = {"base_id": base_id(self._model), "base_sha256": self._base_sha256, "family": self._model.architecture}
-        training = {"steps": kept.best_step if kept.best is not None else kept.step, "loss": kept.best_loss}
+        steps = kept.step if kept.best is None else kept.best_step
+        training = {"steps": steps, "finalLoss": kept.best_loss, "samples": self._data.examples}
         return Adapter(config, tensors, name, **about, metadata={"training": training, **(metadata or {})})
 
     async def dispose(self) -> None:
