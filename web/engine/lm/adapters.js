@@ -47,8 +47,9 @@ export class Adapters {
       const adapted = await this.#prepared(document);
       const blob = bytes instanceof Blob ? bytes : new Blob([/** @type {any} */ (bytes)]);
       const data = new Uint8Array(await blob.arrayBuffer());
+      const digest = sha256(data); // another thread's work, while this one reads
       const factors = readFactors(data, adapted);
-      const [hash, { about, rank, values }] = [toHex(await sha256(data)), factors];
+      const [hash, { about, rank, values }] = [toHex(await digest), factors];
       const name = checkId(id ?? about.name);
       const before = this.#known.get(name);
       if (before?.hash === hash) return describe(Object.assign(before, { pinned, used: ++this.#clock }));
