@@ -36,8 +36,8 @@ static void pack_along(const product *p, int k, int depth, int column, int colum
     }
 }
 
-// Sums of four rows and a strip: +=, at one depth; u[i] is the number of row i in all lanes. This order of the factors is the one for which wasmtime
-// needs no copies.
+// Sums of four rows and a strip: +=, at one depth; u[i] is the number of row i in all lanes. With the factors in this order wasmtime makes the
+// fewest copies.
 INLINE void add_step(const v128_t u[ROWS], const float *w, v128_t s[ROWS][VECTORS]) {
   v128_t v[VECTORS];
   UNROLL for (int j = 0; j < VECTORS; j++) v[j] = LOAD(w + 4 * j);
