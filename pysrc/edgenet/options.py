@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -46,6 +47,11 @@ def one_of(*words: str) -> Check:
 def flag() -> Check:
     """True or False."""
     return "true or false", lambda v: isinstance(v, bool)
+
+
+def python_names(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Options out of JSON, their names in Python's style: `batchSize` is `batch_size`."""
+    return {re.sub("[A-Z]", lambda m: "_" + m[0].lower(), name): value for name, value in data.items()}
 
 
 def check_options(options: Any, checks: Mapping[str, Check]) -> None:

@@ -286,8 +286,8 @@ REFUSED = {
 
 
 def test_options_come_from_json_too():
-    data = {"strategy": "ties", "weights": [1, 2], "density": 0.3, "rank": None}
-    assert MergeOptions.from_data(data) == MergeOptions("ties", (1, 2), density=0.3)
+    data = {"strategy": "ties", "weights": [1, 2], "majoritySignMethod": "frequency", "rank": None}
+    assert MergeOptions.from_data(data) == MergeOptions("ties", (1, 2), majority_sign_method="frequency")
     with pytest.raises(InvalidOption, match="no option 'desnity'"):
         MergeOptions.from_data({"desnity": 0.3})
 

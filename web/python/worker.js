@@ -37,6 +37,7 @@ serve(/** @type {any} */ (self), {
   compile: ask("compile", "compile"),
   adapted: ask("adapters", "adapted"),
   bind: ask("adapters", "bind"),
+  merge: ask("adapters", "merge"),
   async run({ code, files }, context) {
     if (!config?.options.testing?.runCode) throw new NotSupported("Running code is for EdgeNet's own tests: open the loader with testing.runCode.", {});
     const { pyodide, need } = await booted(context);

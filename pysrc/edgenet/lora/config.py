@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 
 from ..errors import InvalidOption, InvalidRank, UnknownTargetModule
-from ..options import Check, below, between, check_options, flag, one_of, positive, whole
+from ..options import Check, below, between, check_options, flag, one_of, positive, python_names, whole
 
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 SHORT = {name.removesuffix("_proj"): name for name in MODULES}  # what people type
@@ -178,7 +178,7 @@ class TrainingConfig:
     @classmethod
     def from_data(cls, data: Mapping) -> TrainingConfig:
         """From JSON data with names in either language's style (`batchSize`). Raises InvalidOption, also for unknown names."""
-        given = {re.sub("[A-Z]", lambda m: "_" + m[0].lower(), name): value for name, value in data.items()}
+        given = python_names(data)
         if unknown := sorted(set(given) - set(_TRAINING)):
             raise InvalidOption(f"Training has no option {unknown[0]!r}. Options: {', '.join(_TRAINING)}.")
         return cls(**given)

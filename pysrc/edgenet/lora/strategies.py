@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 
 from ..errors import AdapterMismatch, InvalidOption
-from ..options import Check, between, check_options, one_of, positive, whole
+from ..options import Check, between, check_options, one_of, positive, python_names, whole
 from .config import MOST_RANK
 from .low_rank import Factors, Refit, angle, inner, nothing, refit_dense, refit_sum
 from .ties import ELECTIONS, Join, dropping, joined, random_mask, summed, trimming
@@ -178,10 +178,11 @@ class MergeOptions:
 
     @classmethod
     def from_data(cls, data: Mapping) -> "MergeOptions":
-        """From JSON data. Raises InvalidOption, also for unknown names."""
-        if unknown := sorted(set(data) - set(_CHECKS)):
+        """From JSON data with names in either language's style. Raises InvalidOption, also for unknown names."""
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in python_names(data).items()}
+        if unknown := sorted(set(given) - set(_CHECKS)):
             raise InvalidOption(f"Merging has no option {unknown[0]!r}. Options: {', '.join(_CHECKS)}.")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+        return cls(**given)
 
     def shares(self, count: int) -> list[float]:
         """What each of `count` adapters counts. Raises InvalidOption for a number of adapters or weights that cannot be."""
