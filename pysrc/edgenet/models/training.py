@@ -15,6 +15,7 @@ from ..graph.gradients import grad
 from ..kernels.lm.layouts import BLOCK
 from ..kernels.lm.training_table import HYPER
 from ..lora.config import LoraConfig
+from . import config
 from .blocks import Build, logits
 from .compiled import PAGE, default_capacity, locate
 from .sites import Site, modules_of, parameters_of, sites_of
@@ -161,7 +162,7 @@ def training_programs(
 
     Raises UnknownTargetModule, NotSupported for encoders, and what `build` and `graph.compile` raise.
     """
-    vocabulary = header.tensors["token_embd.weight"].shape[0]
+    vocabulary = config.read(header).vocabulary
     graphs = training_graphs(
         header,
         lora,
