@@ -160,6 +160,20 @@ def test_a_program_survives_its_json(graph):
     assert Program.from_json(program.to_json()) == program
 
 
+def test_a_capacity_says_of_training_only_what_is_not_the_default():
+    plain = compile(decoder(FORMS["llama"]), CAPACITY)
+    taught = compile(decoder(FORMS["llama"]), replace(EXACT, adapters={"slots": 2, "values": 64}))
+    assert not {"dots", "adapters"} & set(plain.to_data()["capacity"]) and "state" not in plain.to_data()["regions"]
+    assert taught.to_data()["capacity"]["adapters"] == {"slots": 2, "values": 64}
+    assert Program.from_json(taught.to_json()) == taught and taught.capacity.adapters.values == 64
+
+
+@pytest.mark.parametrize("more", [{"dots": "f16"}, {"adapters": {"slots": 0, "values": 1}}, {"adapters": {"slots": 1}}])
+def test_a_capacity_of_training_is_judged(more):
+    with pytest.raises(InvalidGraph):
+        replace(CAPACITY, **more)
+
+
 def test_memory_is_shared_between_what_never_lives_together():
     """Twelve layers need no more than three."""
     three, twelve = (compile(decoder(Form(layers=n, dtype="q8_0")), CAPACITY).peak for n in (3, 12))
