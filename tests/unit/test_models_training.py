@@ -1,21 +1,27 @@
 """Training graphs of every architecture: losses are those of generation, gradients those of finite differences and of torch's autograd."""
 
 import json
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgenet import errors
+from edgenet.formats.gguf import TensorInfo
+from edgenet.formats.types import row_bytes
 from edgenet.kernels.lm.optimizer import hyper
 from edgenet.lora.config import LoraConfig
 from edgenet.models.sites import PARTS, modules_of, sites_of
-from edgenet.models.training import training_programs
+from edgenet.models.training import CHUNK, training_programs
 from edgenet.run import GraphEngine, NumpyEngine
 from tests.unit.graph_models import ask, now
 from tests.unit.small_model_runs import DECODERS, opened, unpacked
 from tests.unit.training_runs import CAPACITY, ROWS, close, gradients, graphs, programs, step, taught
+from tools.oracles import small_models
 from tools.oracles.lora_batch import LENGTHS, LORA, batch, parameters
+from tools.oracles.small_models import MODELS, Small
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "gradients"
 RECORDED = sorted(p.stem for p in VECTORS.glob("*.json"))
@@ -82,6 +88,38 @@ def test_recomputing_layers_saves_memory(name):
         arenas.append(made.programs["train"].regions["arena"])
     assert made.parameters == len(parameters(model.header)) and list(made.programs) == ["train", "update", "evaluate"]
     assert arenas[1] < {"llama": 0.6, "gemma2": 0.45}[name] * arenas[0]
+
+
+def half_a_billion(monkeypatch):
+    """The header of a model of Qwen2's size, 0.5 billion weights in q4_0."""
+    monkeypatch.setattr(small_models, "VOCABULARY", 151_936)
+    sizes = {"block_count": 24, "embedding_length": 896, "attention.head_count": 14, "feed_forward_length": 4864}
+    small = Small("qwen2", MODELS["qwen2"].changes | sizes | {"vocab_size": 151_936}, "its size")
+    tensors, end = {}, 0
+    for name, shape in small.shapes().items():
+        kind = "q4_0" if len(shape) == 2 else "f32"
+        tensors[name] = TensorInfo(name, kind, shape, end, prod(shape[:-1]) * row_bytes(kind, shape[-1]))
+        end += tensors[name].bytes
+    return replace(opened("qwen2", "f32").header, metadata=small.metadata, tensors=tensors)
+
+
+def test_a_step_of_half_a_billion_weights_needs_little_memory_beside_them(monkeypatch):
+    header, lora = half_a_billion(monkeypatch), LoraConfig(r=4, target_modules=("q", "k", "v", "o"))
+    arenas = []
+    for checkpoint in (False, True):
+        made = training_programs(header, lora, rows=128, sequences=8, checkpoint=checkpoint).programs
+        arenas.append(round(made["train"].regions["arena"] / 2**20))
+        assert {c.op for c in made["train"].code} >= {"matmul_t_int8"} and max(
+            _logits(made["train"])
+        ) * 128 * 4 <= CHUNK
+    assert arenas[0] < 265 and arenas[1] < 44  # MiB, of which 74 and 30 are logits
+
+
+def _logits(program):
+    """Tokens of each chunk of the vocabulary, which are all there."""
+    ends = [w.shape[0] for w in program.weights if w.name.startswith("token_embd.weight[")]
+    assert sum(ends) == 151_936 and all(end % 32 == 0 for end in ends)
+    return ends
 
 
 @pytest.mark.parametrize("name", DECODERS)
