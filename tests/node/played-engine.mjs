@@ -4,7 +4,6 @@
  */
 import assert from "node:assert/strict";
 import { OutputNotFinite } from "../../web/sdk/errors.js";
-import { NOTHING } from "../../web/engine/lm/adapters.js";
 import { Pages } from "../../web/engine/lm/pages.js";
 import { readOptions } from "../../web/engine/lm/sampling.js";
 import { Scheduler } from "../../web/engine/lm/scheduler.js";
@@ -93,9 +92,9 @@ export function played({ pages: count = 64, recover, ...capacity } = {}) {
 export const prompt = (length, first = 1) => Array.from({ length }, (_, i) => (first * 101 + i * 7) % VOCABULARY);
 
 /** Starts a request; answers its outcome with the tokens drawn. */
-export async function generate({ scheduler }, { tokens = prompt(5), eos = [], onToken = () => false, signal, keep, held = NOTHING, ...options } = {}) {
+export async function generate({ scheduler }, { tokens = prompt(5), eos = [], onToken = () => false, signal, keep, held, ...options } = {}) {
   const drawn = [];
-  const request = { tokens, options: readOptions({ seed: 1, maxTokens: 12, ...options }), eos: new Set(eos), key: `m${held.key}`, adapters: held.mix, keep, signal };
+  const request = { tokens, options: readOptions({ seed: 1, maxTokens: 12, ...options }), eos: new Set(eos), key: `m${held?.key ?? ""}`, adapters: held?.mix, keep, signal };
   const outcome = await scheduler.generate({ ...request, onToken: (token) => { drawn.push(token); return onToken(token, drawn); } });
   return { ...outcome, drawn };
 }

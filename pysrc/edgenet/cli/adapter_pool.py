@@ -101,6 +101,15 @@ async def vouched(shell, adapter: Adapter) -> tuple[dict, EdgeNetError | None]:
     return {"state": "signed", "keyId": key}, None
 
 
+async def find_vouched(shell, ref: str, header=None) -> Adapter:
+    """As `find`; raises what is wrong with a signature that is refused, too."""
+    made = await find(shell, ref, header)
+    _, error = await vouched(shell, made)
+    if error:
+        raise error
+    return made
+
+
 def _trust(shell):
     """Every key the user believes, for whatever site."""
     from ..trust import Trust, parse_trust

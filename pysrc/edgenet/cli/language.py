@@ -7,7 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..errors import NotSupported
-from .adapter_files import read_adapter
 from .fetching import complete_model
 from .progress import progress
 
@@ -49,7 +48,7 @@ async def open_engine(shell, model: str, context: int = 0, kv: str = "f32"):
 
 @asynccontextmanager
 async def open_language(shell, model: str, context: int = 0, kv: str = "f32", adapters: Sequence[str] = ()):
-    """A LanguageSession on `model`, freed at the end. `adapters`: the paths of those that it uses, each perhaps with `:scale`.
+    """A LanguageSession on `model`, freed at the end. `adapters`: names or paths of those that it uses, each perhaps with `:scale`.
 
     Raises as `open_engine`, and AdapterNotFound, InvalidAdapter, AdapterMismatch.
     """
@@ -70,20 +69,22 @@ async def open_language(shell, model: str, context: int = 0, kv: str = "f32", ad
 
 
 async def use_adapters(shell, session, header, given: Sequence[str]) -> None:
-    """Load the adapters at these paths and run with them from now on."""
+    """Load these adapters and run with them from now on."""
+    from .adapter_pool import find_vouched
+
     used = {}
     for text in given:
-        path, scale = path_and_scale(text)
-        used[await session.load_adapter(read_adapter(shell, path, header), path)] = scale
+        ref, scale = name_and_scale(text)
+        used[await session.load_adapter(await find_vouched(shell, ref, header), ref)] = scale
     if used:
         session.use(used)
 
 
-def path_and_scale(text: str) -> tuple[str, float]:
-    """`PATH` or `PATH:scale`; what lies there as it is, is a path."""
-    path, _, scale = text.rpartition(":")
+def name_and_scale(text: str) -> tuple[str, float]:
+    """`NAME` or `NAME:scale`; what lies there as it is, is a path."""
+    name, _, scale = text.rpartition(":")
     try:
-        return (path, float(scale)) if path and not Path(text).exists() else (text, 1.0)
+        return (name, float(scale)) if name and not Path(text).exists() else (text, 1.0)
     except ValueError:
         return text, 1.0
 

@@ -15,9 +15,6 @@ import { AdaptedEngine, poolFull } from "./adapted-engine.js";
  * @typedef {{key: string, mix: Mix, release: () => void}} Held `key`: what the mix changes about numbers; "" for none
  */
 
-/** Requests without adapters hold this. @type {Held} */
-export const NOTHING = { key: "", mix: [], release() {} };
-
 export class Adapters {
   /** @type {Map<string, Adapter>} */ #known = new Map();
   /** Unloaded, and held by requests still. @type {Set<Adapter>} */ #leaving = new Set();
@@ -79,7 +76,6 @@ export class Adapters {
     const all = wishes.map(({ id, scale }) => ({ adapter: this.#find(id), scale }));
     if (new Set(all.map(({ adapter }) => adapter)).size < all.length) throw new InvalidOption("A request names each adapter once; give one scale for it.", { option: "adapters" });
     const mix = all.filter(({ scale }) => scale !== 0);
-    if (!mix.length) return NOTHING;
     for (const { adapter } of mix) Object.assign(adapter, { uses: adapter.uses + 1, used: ++this.#clock });
     const release = () => { for (const { adapter } of mix.splice(0)) this.#release(adapter); };
     const key = mix.map(({ adapter: { hash }, scale }) => ` ${hash}*${scale}`).sort().join("");

@@ -2,7 +2,6 @@
 import { InvalidOption, NotSupported } from "../../sdk/errors.js";
 import { tokenizeChat } from "../../text/chat.js";
 import { StopSequences } from "../../text/stops.js";
-import { NOTHING } from "./adapters.js";
 import { readOptions } from "./sampling.js";
 
 /**
@@ -28,22 +27,22 @@ export async function generate(speaker, { options: given, ...input }, { signal, 
     emit({ status: "piece", text: piece, tokens: drawn.slice(told) });
     told = drawn.length;
   };
-  const held = options.adapters.length ? await hold(speaker, options.adapters) : NOTHING;
+  const held = options.adapters.length ? await hold(speaker, options.adapters) : null;
   const outcome = await scheduler.generate({
-    tokens, options, key: key + held.key, adapters: held.mix, signal, eos: new Set(generation.eos), keep: Number(tokens[0] === generation.bos),
+    tokens, options, key: key + (held?.key ?? ""), adapters: held?.mix, signal, eos: new Set(generation.eos), keep: Number(tokens[0] === generation.bos),
     onPrefill: (loaded, total) => emit({ status: "prefill", loaded, total }),
     onToken(token) {
       drawn.push(token);
       say(stops.push(stream.push(token)));
       return stops.found !== null;
     },
-  }).finally(held.release);
+  }).finally(() => held?.release());
   say(stops.push(stream.end()) + stops.end());
   return { text, tokens: drawn, ...outcome, seed: options.seed };
 }
 
 /** @param {Speaker} speaker @param {import("./adapters.js").Wish[]} wishes */
-export function hold({ adapters }, wishes) {
+function hold({ adapters }, wishes) {
   if (!adapters) throw new NotSupported("Adapters run on EdgeNet's own engine alone: load a GGUF file of this model.", {});
   return adapters.acquire(wishes);
 }

@@ -14,6 +14,23 @@ from ..text import megabytes, table
 MODULES = {"module": "MODULE", "error": "LEFT OUT"}
 TENSORS = {"tensor": "TENSOR", "from": "WAS", "to": "IS", "error": "LEFT OUT"}
 
+Number, Whole, Words = float | None, int | None, str | None
+Adapters = Annotated[
+    list[str], typer.Argument(help="Names of kept adapters, folders of PEFT or files, of one base model.")
+]
+Strategy = Annotated[
+    str, typer.Option(help="average, weighted, task_arithmetic, slerp, ties, dare_linear or dare_ties.")
+]
+Method = Annotated[
+    Words, typer.Option(help="ties, dare_ties: signs go by mass, total (so else), or by number, frequency.")
+]
+Kind = Annotated[
+    str, typer.Option("--type", help="With --into: type of the matrices that change, such as q8_0 (else as they are).")
+]
+Evaluate = Annotated[
+    Words, typer.Option(help="With --into: a file or folder of texts, whose loss is told before and after.")
+]
+
 
 def register(group: typer.Typer) -> None:
     """Add the command of this module to the group `adapters`."""
@@ -30,73 +47,57 @@ def register(group: typer.Typer) -> None:
 
 async def merge(
     ctx: typer.Context,
-    adapters: Annotated[
-        list[str], typer.Argument(help="Names of kept adapters, folders of PEFT or files, of one base model.")
-    ],
+    adapters: Adapters,
     output: Annotated[str, typer.Option(help="Folder for the new adapter; with --into the new GGUF file.")],
-    strategy: Annotated[
-        str,
-        typer.Option(help="average, weighted, task_arithmetic, slerp, ties, dare_linear or dare_ties."),
-    ] = "weighted",
-    weights: Annotated[str | None, typer.Option(help="One number per adapter, such as 0.7,0.3 (else all 1).")] = None,
+    strategy: Strategy = "weighted",
+    weights: Annotated[Words, typer.Option(help="One number per adapter, such as 0.7,0.3 (else all 1).")] = None,
     interpolation: Annotated[
-        float | None, typer.Option(help="slerp: from the first adapter, 0, to the second, 1 (else 0.5).")
+        Number, typer.Option(help="slerp: 0 is the first adapter, 1 the second (else 0.5).")
     ] = None,
-    density: Annotated[
-        float | None, typer.Option(help="ties, dare: share of each adapter's change that is kept (else 0.5).")
-    ] = None,
-    scaling: Annotated[
-        float | None, typer.Option(help="ties, dare_ties: what the result is multiplied by (else 1).")
-    ] = None,
-    majority_sign_method: Annotated[
-        str | None, typer.Option(help="ties, dare_ties: signs go by mass, total (so else), or by number, frequency.")
-    ] = None,
-    rank: Annotated[int | None, typer.Option(help="Rank of the result (else the adapters' largest).")] = None,
-    seed: Annotated[int | None, typer.Option(help="ties, dare: seed of what is drawn (else 42).")] = None,
+    density: Annotated[Number, typer.Option(help="ties, dare: share of each change that is kept (else 0.5).")] = None,
+    scaling: Annotated[Number, typer.Option(help="ties, dare_ties: factor of the result (else 1).")] = None,
+    majority_sign_method: Method = None,
+    rank: Annotated[Whole, typer.Option(help="Rank of the result (else the adapters' largest).")] = None,
+    seed: Annotated[Whole, typer.Option(help="ties, dare: seed of what is drawn (else 42).")] = None,
     name: Annotated[str, typer.Option(help="Name of the new adapter.")] = "",
-    into: Annotated[str | None, typer.Option(help="GGUF file of the base that the adapters are merged into.")] = None,
-    kind: Annotated[
-        str,
-        typer.Option("--type", help="With --into: type of the matrices that change, such as q8_0 (else as they are)."),
-    ] = "",
-    evaluate: Annotated[
-        str | None, typer.Option(help="With --into: a file or folder of texts, whose loss is told before and after.")
-    ] = None,
+    into: Annotated[Words, typer.Option(help="GGUF file of the base that the adapters are merged into.")] = None,
+    kind: Kind = "",
+    evaluate: Evaluate = None,
     as_json: Json = False,
 ):
     """Merge adapters of one base model into one adapter, or into the model itself, and say how much of them was left out."""
-    from ...lora.merge import full_rank
-    from ...lora.merge import merge as merge_adapters
-    from ..adapter_files import require_free, write_adapter
-
     _require_into(into, kind, evaluate)
     options = _options(
         strategy=strategy, weights=_numbers(weights), interpolation=interpolation, density=density, scaling=scaling,
         majority_sign_method=majority_sign_method, rank=rank, seed=seed,
     )  # fmt: skip
-    shell, base = ctx.obj, _base(into, Path(output))
+    base = _base(into, Path(output))
     if not base:
-        require_free(shell, Path(output))
-    found = [await _found(shell, adapter, base and base.header) for adapter in adapters]
-    if base and rank is None:
-        options = replace(options, rank=full_rank(found))
-    with progress(shell, "Merging", "module") as show:
-        merged = await merge_adapters(found, options, name=name, show=show)
-    if base:
-        return await _into(shell, base, merged, Path(output), kind, evaluate)
+        return await _adapter(ctx.obj, adapters, options, name, output)
+    merged = await _merged(ctx.obj, adapters, options, name, base.header)
+    return await _into(ctx.obj, base, merged, Path(output), kind, evaluate)
+
+
+async def _adapter(shell, adapters: list[str], options, name: str, output: str) -> Result:
+    from ..adapter_files import require_free, write_adapter
+
+    require_free(shell, Path(output))
+    merged = await _merged(shell, adapters, options, name)
     write_adapter(shell, merged.adapter, Path(output))
     return Result({"path": output, **merged.report}, _merged_text(merged, output))
 
 
-async def _found(shell, adapter: str, header):
-    """A kept adapter, or one of this machine's files. Raises AdapterNotFound, and what reading it or a bad signature raises."""
-    from ..adapter_pool import find, vouched
+async def _merged(shell, adapters: list[str], options, name: str, header=None):
+    """`Merged`; for a base, whose header that is, of a rank that leaves nothing out unless one was asked for."""
+    from ...lora.merge import full_rank
+    from ...lora.merge import merge as merge_adapters
+    from ..adapter_pool import find_vouched
 
-    made = await find(shell, adapter, header)
-    _, error = await vouched(shell, made)
-    if error:
-        raise error
-    return made
+    found = [await find_vouched(shell, adapter, header) for adapter in adapters]
+    if header and options.rank is None:
+        options = replace(options, rank=full_rank(found))
+    with progress(shell, "Merging", "module") as show:
+        return await merge_adapters(found, options, name=name, show=show)
 
 
 def _require_into(into: str | None, kind: str, evaluate: str | None) -> None:

@@ -18,7 +18,7 @@ Adapters = Annotated[
     list[str] | None,
     typer.Option(
         "--adapter",
-        help="Run with this adapter: PEFT's folder, a GGUF or JSON file; FILE:0.5 at that scale. May be given more than once.",
+        help="Run with this adapter: the name of a kept one, a folder or file; NAME:0.5 at that scale. May be given more than once.",
     ),
 ]
 
