@@ -1,6 +1,6 @@
 """What a model costs on texts: against the definition, from logits of the exact graph, with an adapter and without."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from edgenet.errors import AdapterMismatch, TooLittleData
 from edgenet.graph import Capacity
 from edgenet.lora.adapter import Adapter, base_id
 from edgenet.lora.config import LoraConfig
+from edgenet.lora.data import Row
 from edgenet.lora.evaluate import Evaluation, Evaluator, windows
 from edgenet.lora.examples import Tokens
 from edgenet.models import build
@@ -16,7 +17,7 @@ from edgenet.run import GraphEngine
 from tests.unit.lora_runs import loaded, run, trained, trainer
 from tests.unit.small_model_runs import opened
 from tests.unit.training_runs import values_of, weights_of
-from tools.oracles.lora_course import TRAINING, texts
+from tools.oracles.lora_course import TRAINING, dataset, texts
 from tools.oracles.small_models import uniform
 
 NAME = "llama"
@@ -116,19 +117,34 @@ def test_one_evaluator_measures_with_and_without():
     assert first == again != changed
 
 
-def test_what_was_trained_is_what_is_evaluated():
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+def test_what_was_trained_and_validated_is_what_is_evaluated(strength):
     async def after():
-        config = replace(TRAINING, max_steps=4)
+        config = replace(TRAINING, max_steps=4, strength=strength, validation=0.3, max_length=64)
         engine = await loaded(NAME)
         made = trainer(engine, NAME, config=config)
-        await trained(made)
-        adapter = made.adapter()
+        events = await trained(made)
+        adapter, held = made.adapter(), [e["loss"] for e in events if e["kind"] == "validation"]
         await made.dispose()
+        rows = [
+            Tokens(np.array([r.tokens[0], *r.targets], np.int32), np.arange(len(r) + 1) > 0, 1) for r in singles(config)
+        ]
         async with Evaluator(engine, opened(NAME, "f32").header, like=adapter, length=64, dots="f32") as it:
-            return (await it.evaluate(EXAMPLES, adapter)).nats, await exact_nats(EXAMPLES, adapter)
+            return (
+                min(held),
+                (await it.evaluate(rows, adapter)).loss,
+                await exact_nats(rows, adapter) / sum(len(r.ids) - 1 for r in rows),
+            )
 
-    found, want = run(after())
-    assert found == pytest.approx(want, rel=1e-4)
+    validated, evaluated_, want = run(after())
+    assert validated == pytest.approx(want, rel=1e-4) and evaluated_ == pytest.approx(want, rel=1e-4)
+
+
+def singles(config):
+    """The validated sequences, one by one."""
+    for row in dataset(config).validation:
+        for n in range(row.last_sequence + 1):
+            yield Row(*(getattr(row, f.name)[row.sequences == n] for f in fields(Row)))
 
 
 def test_windows_count_every_token_once_and_give_it_half_a_window_before_it():

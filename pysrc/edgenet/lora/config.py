@@ -10,7 +10,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from ..errors import InvalidOption, InvalidRank, UnknownTargetModule
 from ..options import Check, below, between, check_options, flag, one_of, positive, python_names, whole
@@ -90,6 +90,11 @@ class LoraConfig:
             _check_rank(rank, most)
         return self
 
+    def weakened(self, strength: float) -> LoraConfig:
+        """The same with every scale multiplied by `strength`."""
+        alphas = {name: alpha * strength for name, alpha in self.alpha_pattern.items()}
+        return replace(self, lora_alpha=self.lora_alpha * strength, alpha_pattern=alphas)
+
     def to_json(self, base_model_name_or_path: str | None = None) -> str:
         """The text of PEFT's adapter_config.json, keys sorted."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -137,6 +142,7 @@ _TRAINING: dict[str, Check] = {
     "checkpoint_every": whole(0, 10**6),
     "objective": one_of("causal", "masked"),
     "mask_probability": positive(0.9),
+    "strength": positive(1),
     "dots": one_of("int8", "f32"),
     "gradient_checkpointing": flag(),
 }
@@ -148,6 +154,8 @@ class TrainingConfig:
 
     `clip` 0: gradients are not clipped; `patience` 0: no early stop, else after so many validations without a new best;
     `validation`: the share of examples kept apart; `evaluate_every`, `checkpoint_every` 0: at the end only.
+    `strength`: the share of the trained scale with which the adapter is validated and written: a course at a high rate, of which a part is
+    used, learns as much and forgets less than one at a low rate (WiSE-FT, Wortsman et al. 2022, there for whole weights).
     `dots`: "int8" quantises activations and gradients, "f32" expands weights. Raises InvalidOption.
     """
 
@@ -169,6 +177,7 @@ class TrainingConfig:
     checkpoint_every: int = 50
     objective: str = "causal"
     mask_probability: float = 0.15
+    strength: float = 1.0
     dots: str = "int8"
     gradient_checkpointing: bool = False
 

@@ -92,7 +92,7 @@ class Trainer:
         kept = self._last
         flat = kept.states["parameters"] if kept.best is None else kept.best
         factors = {s.site: factors_of(flat, s) for s in self.programs.sites}
-        config, tensors = unbind(factors, self._model, self._lora)
+        config, tensors = unbind(factors, self._model, self._lora.weakened(self._config.strength))
         about = {"base_id": base_id(self._model), "base_sha256": self._base_sha256, "family": self._model.architecture}
         steps = kept.step if kept.best is None else kept.best_step
         training = {"steps": steps, "finalLoss": kept.best_loss, "samples": self._data.examples}
@@ -251,6 +251,7 @@ def compiled(
         checkpoint=config.gradient_checkpointing,
         values=values,
         optimizer=config.optimizer,
+        strength=config.strength,
     )
 
 

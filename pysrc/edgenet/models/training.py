@@ -118,6 +118,7 @@ def training_graphs(
     values: Values | None = None,
     dropout: float | None = None,
     optimizer: str = "adamw",
+    strength: float = 1.0,
     chunk: int = 1 << 14,
 ) -> dict[str, Graph]:
     """What `training_programs` compiles: the Graphs train, update, evaluate."""
@@ -126,8 +127,8 @@ def training_graphs(
     context = default_capacity(header).context
     rate = lora.lora_dropout if dropout is None else dropout
     train, evaluate = (
-        built(partial(Teaching, lora=lora, optimizer=optimizer, dropout=r, chunk=chunk), header, values, context)
-        for r in (rate, 0.0)
+        built(partial(Teaching, lora=like, optimizer=optimizer, dropout=r, chunk=chunk), header, values, context)
+        for like, r in ((lora, rate), (lora.weakened(strength), 0.0))
     )
     train.backward(checkpoint)
     return {"train": train.graph, "update": update_graph(sites_of(header, lora), optimizer), "evaluate": evaluate.graph}
@@ -153,12 +154,14 @@ def training_programs(
     values: Values | None = None,
     dropout: float | None = None,
     optimizer: str = "adamw",
+    strength: float = 1.0,
 ) -> TrainingPrograms:
     """Programs that train LoRA factors beside a GGUF header's weights: runs of up to `rows` tokens of up to `sequences` texts.
 
     `train` gives losses and adds to the gradients, `update` takes a step with them, `evaluate` gives losses alone. `dots`: "int8" or
     "f32"; `checkpoint`: layers are computed again for the backward pass, which takes a third more time and far less memory; `values`: as
-    `models.build` takes them; `dropout`: in place of the configuration's; `optimizer`: "adamw" or "sgd".
+    `models.build` takes them; `dropout`: in place of the configuration's; `optimizer`: "adamw" or "sgd";
+    `strength`: what `evaluate` multiplies the adapter by.
 
     Raises UnknownTargetModule, NotSupported for encoders, and what `build` and `graph.compile` raise.
     """
@@ -170,6 +173,7 @@ def training_programs(
         values=values,
         dropout=dropout,
         optimizer=optimizer,
+        strength=strength,
         chunk=_chunk(vocabulary, rows),
     )
     capacity = Capacity(rows=rows, wanted=1, sequences=sequences, context=PAGE, page=PAGE, sample=False, dots=dots)

@@ -20,6 +20,26 @@ Data = Annotated[
     ),
 ]
 Number, Whole, Words = float | None, int | None, str | None  # None: as the preset says
+# option → field of LoraConfig, of TrainingConfig
+LORA = {
+    "rank": "r",
+    "alpha": "lora_alpha",
+    "dropout": "lora_dropout",
+    "modules": "target_modules",
+    "rslora": "use_rslora",
+}
+TRAINING = {
+    "steps": "max_steps",
+    "length": "max_length",
+    "batch": "batch_size",
+    "accumulate": "gradient_accumulation",
+    "lr": "learning_rate",
+    "warmup": "warmup_steps",
+    "checkpointing": "gradient_checkpointing",
+} | {name: name for name in (
+    "scheduler", "optimizer", "clip", "weight_decay", "strength", "validation", "evaluate_every", "patience", "checkpoint_every",
+    "dots", "seed",
+)}  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -64,6 +84,9 @@ async def train(
     weight_decay: Annotated[
         Number, typer.Option(help="Share of the weights that each step at rate 1 takes away.")
     ] = None,
+    strength: Annotated[
+        Number, typer.Option(help="Share of what was learned that the adapter uses: less forgets less.")
+    ] = None,
     validation: Annotated[Number, typer.Option(help="Share of the data that is kept apart to validate with.")] = None,
     evaluate_every: Annotated[Whole, typer.Option(help="Steps between validations.")] = None,
     patience: Annotated[
@@ -85,29 +108,25 @@ async def train(
     """
     from ..training import run_training
 
-    chosen = _chosen(
-        preset,
-        {"r": rank, "lora_alpha": alpha, "lora_dropout": dropout, "use_rslora": rslora or None,
-         "target_modules": modules and tuple(part.strip() for part in modules.split(","))},
-        {"max_steps": steps, "max_length": length, "batch_size": batch, "gradient_accumulation": accumulate, "learning_rate": lr,
-         "warmup_steps": warmup, "scheduler": scheduler, "optimizer": optimizer, "clip": clip, "weight_decay": weight_decay,
-         "validation": validation, "evaluate_every": evaluate_every, "patience": patience, "checkpoint_every": checkpoint_every,
-         "dots": dots, "gradient_checkpointing": checkpointing or None, "seed": seed},
-    )  # fmt: skip
+    chosen = _chosen(preset, dict(locals()))
     folder = Path(output).expanduser()
     return await run_training(ctx.obj, model, data, folder, name or folder.resolve().name, chosen, resume)
 
 
-def _chosen(name: str, lora: dict, training: dict) -> Preset:
-    """The preset with what was given in its place. Raises InvalidOption, InvalidRank, UnknownTargetModule."""
+def _chosen(name: str, given: dict) -> Preset:
+    """The preset, changed by the options given. Raises InvalidOption, InvalidRank, UnknownTargetModule."""
     if name not in PRESETS:
         raise InvalidOption(f"--preset {name!r} is not one of {', '.join(PRESETS)}.", option="preset")
+    given = given | {"modules": given["modules"] and [part.strip() for part in given["modules"].split(",")]}
     kept = PRESETS[name]
-    return replace(kept, lora=_with(kept.lora, lora), training=_with(kept.training, training))
+    return replace(kept, lora=_with(kept.lora, LORA, given), training=_with(kept.training, TRAINING, given))
 
 
-def _with(config, given: dict):
-    return replace(config, **{name: value for name, value in given.items() if value is not None})
+def _with(config, table: dict[str, str], given: dict):
+    said = {own: given[option] for option, own in table.items() if given[option] is not None}
+    return replace(
+        config, **{own: value for own, value in said.items() if value is not False}
+    )  # a flag that was not given
 
 
 async def evaluate(
