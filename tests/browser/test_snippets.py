@@ -1,10 +1,15 @@
 """Code as people have it: pages written for other libraries with only the import changed, and the snippets that the docs print, in Chromium."""
 
+import io
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from edgenet.lora import peft
+from tests.adapters import header_of, random_adapter
+from tests.browser.test_sdk_adapters import shipped
 from tests.browser.test_sdk_language import MODEL, answer_ranges, chatting, prepared
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +101,15 @@ def test_a_snippet_of_another_library_runs_after_changing_the_import(page, site,
 DOCS = ["language-models.md"]
 
 
+def zipped_adapter():
+    """PEFT's folder of an adapter of the site's model, in a zip."""
+    files, data = peft.write(random_adapter(header_of(shipped()), "mine")), io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(f"mine/{name}", content)
+    return data.getvalue()
+
+
 def snippets():
     for name in DOCS:
         for i, code in enumerate(re.findall(r"```js\n(.*?)```", (ROOT / "docs" / name).read_text(), re.S)):
@@ -108,6 +122,7 @@ def test_every_snippet_of_the_docs_runs_as_printed(page, site, code):
     body = f"{code}\nconsole.log('the snippet ran');"
     page.route("**/snippet.js", lambda route: route.fulfill(body=body, content_type="text/javascript"))
     page.route("**/my-model.gguf", lambda route: answer_ranges(route, data))
+    page.route("**/mine.zip", lambda route: answer_ranges(route, zipped_adapter()))
     prepared(page, site(), data)
     with page.expect_console_message(lambda message: message.text == "the snippet ran"):
         page.evaluate(
