@@ -148,6 +148,21 @@ def test_the_new_file_says_what_it_is():
     assert {key: header.types[key] for key in model.header.types} == model.header.types
 
 
+def test_what_the_base_was_made_from_is_not_said_of_the_new_file():
+    model = opened("qwen2", "q8_0")
+    said = model.header.metadata | {
+        "general.base_model.0.name": "older",
+        "general.base_model.0.repo_url": "https://a.b",
+    }
+    tensors = [Tensor(i.name, i.type, i.shape, raw(model.data, i)) for i in model.header.tensors.values()]
+    data = b"".join(pieces(said, tensors, model.header.types))
+    header = header_of(written(data, header_of(data), adapter(model.header))[0])
+    assert (
+        header.metadata["general.base_model.0.name"] == "qwen2"
+        and "general.base_model.0.repo_url" not in header.metadata
+    )
+
+
 def test_changed_matrices_can_have_another_type():
     model = opened("qwen2", "q4_0")
     made = adapter(model.header, modules="q_proj")

@@ -148,9 +148,9 @@ def _metadata(header: Header, adapter: Adapter) -> dict:
 
 
 def _outdated(key: str, targets: dict[str, _Target]) -> bool:
-    """Whether the new file is not what the old one said by this key: it is one file, and its mix of types may be another."""
+    """Whether the new file is not what the old one said by this key: parts, what the base was made from, maybe its mix of types."""
     retyped = any(target.type != target.info.type for target in targets.values())
-    return key.startswith("split.") or retyped and key == "general.file_type"
+    return key.startswith(("split.", "general.base_model.")) or retyped and key == "general.file_type"
 
 
 def _report(targets: list[_Target], size: int) -> dict:
