@@ -5,7 +5,7 @@ import pytest
 
 from edgenet.errors import ExampleTooLong, NotText, TooLittleData, WrongType
 from edgenet.lora import TrainingConfig, draws
-from edgenet.lora.data import NONE, Row, join, masked, pack, prepare, segments
+from edgenet.lora.data import MOST_HELD, NONE, Row, join, masked, pack, prepare, segments
 from edgenet.lora.examples import Tokens, read_examples, tokenize
 
 CHAT = (
@@ -122,6 +122,11 @@ def test_whole_examples_are_held_back_where_there_are_enough():
     data = prepare(tokens(*texts), config(validation=0.2, max_length=32))
     kinds = [{int(t) for row in rows for t in row.tokens if t < 256} for rows in (data.train, data.validation)]
     assert (len(kinds[0]), len(kinds[1]), kinds[0] & kinds[1]) == (8, 2, set())
+
+
+def test_no_more_is_held_back_than_is_quick_to_validate_on():
+    data = prepare(tokens("abcdefgh" * 1000), config(validation=0.5))
+    assert (len(data.validation), len(data.train)) == (MOST_HELD, 1001 - MOST_HELD)
 
 
 def test_short_sequences_share_rows_and_nothing_is_lost():

@@ -205,6 +205,28 @@ def test_a_loss_that_is_no_number_stops_training_and_names_the_step():
     assert all(np.isfinite(part).all() for pair in made.adapter().tensors.values() for part in pair)
 
 
+def test_parameters_that_are_no_numbers_are_never_kept():
+    class Overflowing(NumpyEngine):
+        async def read(self, name, program=None):
+            found = await super().read(name, program)
+            return found * np.float32("inf") if name == "first" and self.steps == 4 else found
+
+        steps = 0
+
+        async def run(self, program=None, **slots):
+            await super().run(program, **slots)
+            self.steps += program == "update"
+
+    async def overflow():
+        store = Memory()
+        with pytest.raises(TrainingDiverged, match="step 4"):
+            await trained(make(await loaded(NAME, engine=Overflowing()), store=store))
+        return Checkpoint.from_bytes(store.held).step
+
+    with np.errstate(invalid="ignore"):
+        assert run(overflow()) == 2
+
+
 @pytest.mark.parametrize(
     "what, more",
     [

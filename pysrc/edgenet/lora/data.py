@@ -18,6 +18,7 @@ from .config import TrainingConfig
 from .examples import Tokens
 
 NONE = -1  # a target without loss
+MOST_HELD = 64  # rows to validate on
 
 
 @dataclass(frozen=True)
@@ -159,13 +160,21 @@ def _judge(examples: Sequence[Tokens], most: int) -> None:
 
 
 def _split(cut: list[list[Row]], config: TrainingConfig) -> tuple[list[Row], list[Row]]:
-    """(to train, to validate): whole examples are held back where that can be near the share asked for, else pieces of them."""
+    """(to train, to validate): whole examples are held back where that can be near the share asked for, else pieces of them.
+
+    No more than MOST_HELD rows: to validate must not take longer than to train.
+    """
     whole = len(cut) * config.validation >= 1
     units = cut if whole else [[piece] for parts in cut for piece in parts]
     count = round(len(units) * config.validation)
     if config.validation and len(units) > 1:
         count = min(max(count, 1), len(units) - 1)
-    held = set(draws.permutation(config.seed, draws.VALIDATION, 0, len(units))[:count].tolist())
+    held: set[int] = set()
+    room = MOST_HELD * config.max_length
+    for i in draws.permutation(config.seed, draws.VALIDATION, 0, len(units))[:count].tolist():
+        if (size := sum(map(len, units[i]))) <= room or not held:
+            held.add(i)
+            room -= size
     sides: tuple[list[Row], list[Row]] = ([], [])
     for i, parts in enumerate(units):
         sides[i in held].extend(parts)

@@ -7,9 +7,9 @@ run that was killed ends, bit for bit, as one that was not.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -144,13 +144,12 @@ class Trainer:
 
     async def _step(self, step: int) -> Event | None:
         """One step's event, or None where it was cancelled before it was whole."""
-        config, total, counted = self._config, 0.0, 0.0
-        spent = 0.0
+        config, total, counted, spent = self._config, 0.0, 0.0, 0.0
         for draw in range((step - 1) * config.gradient_accumulation, step * config.gradient_accumulation):
             if not await self._may_go_on():
                 return None
             began = self._clock()
-            row = self._row(draw)
+            row = self._masked(self._data.batch(self._config, draw), draw)
             total += await self._train(row, draw)
             counted += row.counted
             self._tokens += len(row)
@@ -170,25 +169,26 @@ class Trainer:
         }
 
     async def _update(self, step: int, loss: float, counted: float) -> None:
-        if math.isfinite(loss):
-            await self._engine.write("hyper", hyper(self._config, step, counted), program="update")
-            await self._engine.run(program="update")
-            if np.isfinite(await self._engine.read("norm", program="update")).all():
-                return
-        raise TrainingDiverged(
-            f"The loss of step {step} is no number. Training stopped; what was learned up to step {self._last.step} is kept. "
-            f"Train with a learning rate below {self._config.learning_rate:g}.",
-            step=step,
-            kept=self._last.step,
-        )
+        self._require_finite(step, loss)
+        await self._engine.write("hyper", hyper(self._config, step, counted), program="update")
+        await self._engine.run(program="update")
+        self._require_finite(step, await self._engine.read("norm", program="update"))
+
+    def _require_finite(self, step: int, *found) -> None:
+        if not all(np.isfinite(values).all() for values in found):
+            raise TrainingDiverged(
+                f"The loss of step {step} is no number, or its gradients are not. Training stopped; what was learned up to step "
+                f"{self._last.step} is kept. Train with a learning rate below {self._config.learning_rate:g}.",
+                step=step,
+                kept=self._last.step,
+            )
 
     async def _may_go_on(self) -> bool:
         await asyncio.sleep(0)  # an engine of this process never suspends: here whoever wants to stop is heard
         await self._going.wait()
         return not self._cancelled
 
-    def _row(self, draw: int) -> Row:
-        row = self._data.batch(self._config, draw)
+    def _masked(self, row: Row, draw: int) -> Row:
         if self._config.objective == "causal":
             return row
         return masked(row, self._mask, self._config.mask_probability, self._config.seed, draw)
@@ -203,21 +203,23 @@ class Trainer:
     async def _validate(self, step: int) -> Event:
         total = counted = 0.0
         for draw, row in enumerate(self._data.validation):
-            if self._config.objective == "masked":
-                row = masked(row, self._mask, self._config.mask_probability, self._config.seed, draw)
+            row = self._masked(row, draw)
             total += await losses(self._engine, row, "evaluate")
             counted += row.counted
             await asyncio.sleep(0)
         loss, kept = total / counted, self._last
-        better = kept.best_loss is None or loss < kept.best_loss
-        best = {"best": await self._read("parameters"), "best_loss": loss, "best_step": step, "waited": 0}
-        self._last = Checkpoint(kept.step, kept.states, kept.identity, **(best if better else _standing(kept)))
+        self._require_finite(step, loss)
+        if kept.best_loss is None or loss < kept.best_loss:
+            better = {"best": await self._read("parameters"), "best_loss": loss, "best_step": step, "waited": 0}
+            self._last = replace(kept, **better)
+        else:
+            self._last = replace(kept, waited=kept.waited + 1)
         return {"kind": "validation", "step": step, "loss": loss, "best": self._last.best_loss}
 
     async def _save(self, step: int) -> Event:
         states = {name: await self._read(name) for name in self._last.states}
-        kept = self._last
-        self._last = Checkpoint(step, states, kept.identity, kept.best, kept.best_loss, kept.best_step, kept.waited)
+        self._require_finite(step, *states.values())
+        self._last = replace(self._last, step=step, states=states)
         if self._store:
             await self._store.write(self._last.to_bytes())
         return {"kind": "checkpoint", "step": step}
@@ -269,8 +271,3 @@ def factors_of(flat: np.ndarray, site) -> tuple[np.ndarray, np.ndarray]:
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _standing(kept: Checkpoint) -> dict:
-    """The best so far, once more not bettered."""
-    return {"best": kept.best, "best_loss": kept.best_loss, "best_step": kept.best_step, "waited": kept.waited + 1}
