@@ -19,7 +19,7 @@ LIMITS = {
     "workers/engine.js": 400_000,
     "workers/lm.js": 195_000,  # the engine's host, its Programs and adapters, tokenizers, the interpreter of chat templates
     "workers/lm-thread.js": 17_000,
-    "workers/onnx.js": 170_000,  # the same beside onnxruntime-web, which is fetched apart
+    "workers/onnx.js": 175_000,  # the same beside onnxruntime-web, which is fetched apart
     # unrolled products for eleven weight types, a quarter for training; a page fetches one, and only for language models or search
     "kernels/engine.relaxed.wasm": 230_000,
     "kernels/engine.simd.wasm": 230_000,

@@ -31,7 +31,8 @@ const SPIN = 200;
  */
 
 export class LanguageEngine {
-  /** How many threads take part in a run. */ threads = 1;
+  /** How many threads take part in a run that generates: what was fastest with one row. */ threads = 1;
+  /** How many there are: training has rows enough for all. */ all = 1;
   /** How many did not come in time. */ late = 0;
 
   /**
@@ -54,6 +55,7 @@ export class LanguageEngine {
       const all = 1 + ((await team?.enter(engine.words)) ?? 0);
       engine.late = most - all;
       emit({ status: "progress", phase: "warmup", name: program.name, loaded: 1, total: 1, progress: 100 });
+      engine.all = all;
       engine.threads = fixed ? all : fasterThreads(engine, all);
       return engine;
     } catch (error) {
@@ -172,7 +174,7 @@ export class LanguageEngine {
     const held = this.programs.sized(program, slots);
     const states = this.programs.states(held);
     const before = this.build.shared ? states.slice() : null; // nobody else can abort
-    const code = this.#outcome(held.code, this.threads, held.sizes);
+    const code = this.#outcome(held.code, this.all, held.sizes);
     if (code === 0) return true;
     if (before) states.set(before);
     if (code === ABORTED) return false;
