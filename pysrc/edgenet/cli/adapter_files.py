@@ -19,7 +19,9 @@ def read_adapter(shell, path: str, header=None):
     if not files:
         raise AdapterNotFound(f"There is no adapter at {path}. Give a folder of PEFT, or an adapter's file.", path=path)
     if header is None and any(data.startswith(MAGIC) for data in files.values()):
-        raise InvalidOption(f"{path} is a GGUF adapter, whose rows only its base can tell; give that too: --base, in a merge --into.")
+        raise InvalidOption(
+            f"{path} is a GGUF adapter, whose rows only its base can tell; give that too: --base, in a merge --into."
+        )
     return read(files, header, place.resolve().name)
 
 
