@@ -25,6 +25,8 @@ export class Stage {
   tooLarge = false;
   /** Name of an adapter that workers refuse from now on. */
   refused = "";
+  /** Loads of adapters that end their worker from now on. */
+  dying = 0;
   /** Answers of `lm.load` beyond the usual. */
   load = {};
   /** Engine builds that never come to an end of starting. @type {string[]} */
@@ -171,6 +173,7 @@ class LanguageWorker extends Played {
   /** @type {Map<string, any>} */ adapters = new Map();
 
   async "lm.adapters.load"({ id, bytes, pinned, document }) {
+    if (this.stage.dying-- > 0) return this.die();
     const name = JSON.parse((await bytes.text()).slice(8)).__metadata__.name;
     if (name === this.stage.refused) throw new AdapterMismatch("made for another model");
     this.adapters.set(id ?? name, { pinned, document });

@@ -105,6 +105,24 @@ test("adapters: a worker that died is given them again, pinned as they were; one
   assert.deepEqual(stage.python.length, 2, "compiled once");
 });
 
+test("adapters: an ONNX decoder takes none, and says so", async (t) => {
+  const stage = new Stage(t);
+  stage.manifest = { ...MANIFEST, artifacts: /** @type {any} */ ({ model: { filename: "onnx/model.onnx" } }) };
+  const session = await stage.loader.load("m");
+  for (const work of [() => session.adapters.load(blob("a")), () => session.adapters.list()]) await assert.rejects(work, { code: "not_supported" });
+});
+
+test("adapters: a worker that dies while they are given to it again loses none of them", async (t) => {
+  const own = await opened(t);
+  const { session, stage } = own;
+  await session.adapters.load(blob("a"));
+  own.worker.die();
+  stage.dying = 1;
+  await assert.rejects(session.generate("x", { adapters: "a" }), { code: "worker_died" });
+  await session.generate("x", { adapters: "a" });
+  assert.deepEqual([[...own.worker.adapters.keys()], stage.said.includes("adapter_lost")], [["a"], false]);
+});
+
 test("openai: an adapter is named in the model or in a field of its own", async (t) => {
   const { session, worker } = await opened(t);
   const { chat, completions } = openAI(() => session);

@@ -41,12 +41,12 @@ export class AdapterDesk {
     this.#kept.delete(id);
   }
 
-  /** Loads all that was loaded, in a new worker. @param {Ask} ask @param {(id: string, error: Error) => void} lost one that cannot be had again is told and given up */
+  /** Loads all that was loaded, in a new worker. @param {Ask} ask @param {(id: string, error: Error) => void} lost one that cannot be had again is told and given up; who throws gives up none */
   async restore(ask, lost) {
     for (const [id, kept] of this.#kept) {
       await ask("lm.adapters.load", { id, ...kept, document: await this.#document }).catch((error) => {
-        this.#kept.delete(id);
         lost(id, error);
+        this.#kept.delete(id);
       });
     }
   }

@@ -82,6 +82,7 @@ export class LanguageDesk {
   async call(kind, { session, ...args }, options) {
     const model = this.#models.get(session);
     if (!model) throw new Disposed("This session is not open. Load the model again.", { session });
+    if (model.runtime === "onnx" && kind.startsWith("lm.adapters.")) throw new NotSupported("Adapters run on EdgeNet's own engine alone; this is an ONNX decoder. Load a GGUF file of the model.", { kind });
     const ask = (/** @type {string} */ what, /** @type {any} */ of, /** @type {CallOptions} */ how = {}) => this.#ask(model, what, of, how);
     return this.#own[kind]?.(model.adapters, ask, args, options) ?? ask(kind, args, options);
   }
@@ -181,7 +182,10 @@ export class LanguageDesk {
 
   /** @param {Model} model @param {Live} live */
   async #restarted({ manifest: { id }, adapters }, { patience }) {
-    await adapters.restore((kind, args) => patience.call(kind, args), (adapter, error) => this.report("adapter_lost", `The adapter "${adapter}" of ${id} could not be loaded again: ${error.message}`, { id, adapter }));
+    await adapters.restore((kind, args) => patience.call(kind, args), (adapter, error) => {
+      if (patience.connection.closed) throw error; // it died again
+      this.report("adapter_lost", `The adapter "${adapter}" of ${id} could not be loaded again: ${error.message}`, { id, adapter });
+    });
     this.restarts++;
     this.report("engine_restarted", `The worker of ${id} stopped and was started again; the model was loaded from where it came.`, { id });
   }
