@@ -73,12 +73,12 @@ def test_the_logits_are_those_of_the_weights_with_the_deltas_added(open_with, de
         assert cosine(found[at], reference.logits(prompt(37)[: at + 1])) > 0.999
 
 
-def test_the_same_bits_on_any_threads(open_with):
+def test_the_same_bits_on_any_threads_isolated_or_not(open_with):
     found = []
-    for threads in (1, 2):
-        worker = open_with(threads=threads)
+    for isolated, threads in [(True, 1), (True, 2), (False, None)]:  # not isolated: a memory that grows is another one
+        worker = open_with(isolated=isolated, threads=threads)
         found.append(worker.ask("logits", tokens=prompt(45), adapters=wish(a=1, b=0.5)))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
 
 
 # --- many requests
