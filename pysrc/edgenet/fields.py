@@ -91,7 +91,7 @@ def load_object(data, what: str, not_json: type[EdgeNetError], invalid: type[Edg
     """
     try:
         text = (canonicalize(data) if isinstance(data, dict) else _bounded(data)).decode("utf-8")
-        _require_shallow(text)
+        require_shallow(text)
         value = json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_refuse)
         canonicalize(value)
     except NotCanonical as error:
@@ -114,8 +114,11 @@ def _bounded(data) -> bytes:
     return raw
 
 
-def _require_shallow(text: str) -> None:
-    # Before it is parsed: where Python itself runs in WebAssembly, deep nesting ends the interpreter, not the call.
+def require_shallow(text: str) -> None:
+    """Return if a JSON text is nested no deeper than canonical JSON may be; raise NotCanonical if it is.
+
+    To be asked before parsing: where Python itself runs in WebAssembly, deep nesting ends the interpreter, not the call.
+    """
     depth = 0
     for found in _NESTING.finditer(text):
         depth += _STEP.get(found[0], 0)

@@ -1,6 +1,5 @@
 """Adapters in the rows of GGUF files: they move the logits as PEFT's do, fit their base alone, have one id and checksum. Runs anywhere."""
 
-import asyncio
 import json
 from dataclasses import replace
 from hashlib import sha256
@@ -15,6 +14,7 @@ from edgenet.lora.bound import FORMAT, bind, engine_bytes, unbind
 from edgenet.lora.names import MODULES, places
 from edgenet.models.table import ARCHITECTURES
 from edgenet.run import GraphEngine
+from tests.trust_vectors import run as finished
 from tests.unit.small_adapters import NAMES, adapter, header, recorded, unpacked
 from tests.unit.small_model_runs import opened, run
 from tests.unit.small_model_runs import recorded as recorded_model
@@ -50,7 +50,7 @@ def merged_logits(name):
             await run(engine, piece, list(range(len(piece)))[-ROWS:])
         return await engine.read("logits")
 
-    found = asyncio.run(all_rows())
+    found = finished(all_rows())
     assert not deltas, "a site that no weight has"
     return found
 

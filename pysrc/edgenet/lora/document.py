@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..errors import InvalidAdapter
-from ..fields import OBJECT, SHA256, TEXT, Check, Field, check_fields
+from ..errors import InvalidAdapter, NotCanonical
+from ..fields import OBJECT, SHA256, TEXT, Check, Field, check_fields, require_shallow
 from .about import require_checksum
 from .adapter import Adapter, config_of
 from .names import module_path
@@ -101,8 +101,10 @@ def _object(data: bytes, what: str) -> dict:
     if len(data) > MAX_BYTES:
         raise InvalidAdapter(f"{what} has {len(data)} bytes; {MAX_BYTES} is the most.")
     try:
-        return json.loads(data, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        text = data.decode()
+        require_shallow(text)
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, NotCanonical) as error:
         raise InvalidAdapter(f"{what} is no JSON ({error}). Get it again.") from error
 
 
