@@ -46,6 +46,14 @@ FILES = [
     "test_lora_schedule",
     "test_lora_checkpoint",
     "test_lora_trainer",
+    "test_lora_adapter",
+    "test_lora_peft",
+    "test_lora_safetensors",
+    "test_lora_document",
+    "test_lora_gguf",
+    "test_lora_signature",
+    "test_lora_pool",
+    "test_lora_routing",
 ]
 NOT_THERE = {  # test: what a browser lacks for it
     "tests/unit/test_graph.py::test_compiling_imports_no_numpy": "a second process",
@@ -56,9 +64,9 @@ NOT_THERE = {  # test: what a browser lacks for it
 PURE = ["pytest", "pluggy", "iniconfig", "packaging", "pygments"]  # wheels that pytest itself needs
 HELPERS = [
     *(f"tests/unit/{name}.py" for name in ("conftest", "ordinary", "embedding", "graph_models")),
-    *(f"tests/unit/{name}.py" for name in ("lora_runs", "small_model_runs", "training_runs")),
+    *(f"tests/unit/{name}.py" for name in ("lora_runs", "small_model_runs", "training_runs", "small_adapters")),
     *(f"tools/{name}.py" for name in ("__init__", "gguf_file", "oracles/__init__", "oracles/small_models")),
-    *(f"tools/oracles/{name}.py" for name in ("small_blocks", "lora_batch", "lora_course")),
+    *(f"tools/oracles/{name}.py" for name in ("small_blocks", "small_adapters", "lora_batch", "lora_course")),
 ]
 
 # Runs pytest in this interpreter and prints {test: outcome}; one text for both hosts.
