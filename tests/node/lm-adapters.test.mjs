@@ -16,7 +16,7 @@ const BASE = "ab".repeat(32);
 /** Room for `slots` adapters of rank 1 at both sites, each of which takes (4 + 4) values a site. */
 const documentOf = (slots = 4, values = 16 * slots) => ({
   format: "edgenet-adapted", version: 1, base_id: BASE, sites: SITES,
-  program: { sites: SITES.length, capacity: { adapters: { slots, values } }, code: SITES.map(([, width, out], site) => ["adapters", [0, 0, 0, 0, 0, 0, width, out, site], 1]) },
+  program: { sites: SITES.length, slots, values, code: SITES.map(([, width, out], site) => ["adapters", [0, 0, 0, 0, 0, 0, width, out, site], 1]) },
 });
 
 /** A safetensors file of F32 tensors [name, shape, values]. */
@@ -145,12 +145,16 @@ const DAMAGED = [
   ["a site too many", { sites: [...SITES, ["blk.2.ffn_up", 3, 2]] }],
   ["one site twice", { sites: [SITES[0], [SITES[0][0], 3, 2]] }],
   ["another version", { version: 2 }],
+  ["no sites", { sites: undefined }],
+  ["sites that are none", { sites: [null, 5] }],
+  ["no base", { base_id: undefined }],
 ];
 for (const [what, changes] of DAMAGED) {
   test(`adapters: a model's document is refused: ${what}`, async () => {
-    const registry = new Adapters(async () => ({ ...documentOf(), ...changes }));
-    await registry.renew(new PlayedEngine());
+    const [registry, engine] = [new Adapters(async () => ({ ...documentOf(), ...changes })), new PlayedEngine()];
+    await registry.renew(engine);
     await assert.rejects(registry.load({ bytes: adapter(1) }), { code: "model_invalid" });
+    assert.equal(engine.views, null, "nothing of it stays in the engine");
   });
 }
 

@@ -36,9 +36,14 @@ export class PlayedEngine {
   }
 
   /** Programs beside the loaded one: of the adapted one the buffers that hold adapters. */
-  async add({ adapted: { capacity: { adapters: { slots, values } }, sites } }) {
+  async add({ adapted: { slots, values, sites } }) {
     this.views = { pool: new Float32Array(values), table: new Int32Array(4 * slots * sites), mix: new Float32Array(slots * this.capacity.rows) };
     this.adapters = { slots, sites };
+  }
+
+  drop(names) {
+    assert.deepEqual(names, ["adapted"]);
+    this.views = null;
   }
 
   view(name, program) {

@@ -41,12 +41,18 @@ export class AdaptedEngine {
   /** Adds the adapted Program, once. @param {Adapted} document @throws what `engine.add` throws; ModelInvalid */
   async prepare(document) {
     if (this.document) return;
-    checkDocument(document);
     await this.engine.add({ [ADAPTED]: document.program });
-    const { slots, values } = document.program.capacity.adapters;
-    this.#slots = Array(slots).fill(null);
-    this.#space = new PoolSpace(values, (stretch, from) => this.#move(stretch, from));
-    this.document = document;
+    try {
+      const [pool, table, mix] = ["pool", "table", "mix"].map((name) => this.#view(name));
+      const slots = mix.length / this.capacity.rows;
+      checkDocument(document, table.length / slots / ENTRY);
+      this.#slots = Array(slots).fill(null);
+      this.#space = new PoolSpace(pool.length, (stretch, from) => this.#move(stretch, from));
+      this.document = document;
+    } catch (error) {
+      this.engine.drop([ADAPTED]);
+      throw error;
+    }
   }
 
   /** Puts factors into the pool. @param {Resident} adapter @param {import("./adapter-file.js").Factors} factors @returns {boolean} false: no slot or no room is free */
@@ -105,14 +111,14 @@ export class AdaptedEngine {
   logits(rows) { return this.engine.logits(rows, this.#ran || undefined); }
 }
 
-/** Names and sizes of sites as the Program itself has them: factors are judged by them. @param {any} document @throws {ModelInvalid} */
-function checkDocument({ format, version, sites, base_id, program }) {
+/** Whether its sites are those of its Program, which was judged: factors are held against them. @param {any} document @param {number} rows of the table @throws {ModelInvalid} */
+function checkDocument({ format, version, sites, base_id, program }, rows) {
   const refuse = (/** @type {string} */ why) => { throw new ModelInvalid(`What the model's engine needs to take adapters is damaged: ${why}. Load the model again.`, {}); };
   if (format !== FORMAT || version !== 1) refuse(`it is "${format}" of version ${version}, not "${FORMAT}" of version 1`);
-  if (typeof base_id !== "string" || !Array.isArray(sites) || new Set(sites.map(([site]) => site)).size !== sites.length) refuse("sites or base_id cannot be read");
+  if (typeof base_id !== "string" || !Array.isArray(sites) || new Set(sites.map((site) => site?.[0])).size !== rows) refuse("its base_id or its sites cannot be read");
   const ops = program.code.filter((/** @type {any[]} */ [op]) => op === "adapters").map((/** @type {any[]} */ [, args]) => args.slice(6, 9)); // in, out, site
-  const wrong = ops.find((/** @type {number[]} */ [width, out, row]) => String(sites[row]?.slice(1)) !== String([width, out]));
-  if (wrong || new Set(ops.map((/** @type {number[]} */ [, , row]) => row)).size !== sites.length) refuse("its sites are not those of its Program");
+  const wrong = ops.find((/** @type {number[]} */ [width, out, row]) => String(sites[row]?.slice?.(1)) !== String([width, out]));
+  if (wrong || sites.length !== rows) refuse("its sites are not those of its Program");
 }
 
 /** @param {number} values @param {{values: number, free: number, slots: number}} figures */

@@ -20,6 +20,7 @@ export class Adapters {
   /** Unloaded, and held by requests still. @type {Set<Adapter>} */ #leaving = new Set();
   /** @type {Promise<any>} */ #last = Promise.resolve();
   #clock = 0;
+  /** @type {import("./adapted-engine.js").Adapted | null} */ #document = null;
 
   /** @param {() => Promise<import("./adapted-engine.js").Adapted | null>} published the model's own document; asked once it is needed */
   constructor(published) {
@@ -90,29 +91,25 @@ export class Adapters {
 
   /** Goes on with this engine, the first or another: what requests hold is put into its pool. Within `alone`, once there are requests. @param {import("./engine.js").LanguageEngine} engine */
   async renew(engine) {
-    const document = this.engine?.document;
     this.engine = new AdaptedEngine(engine);
-    if (!document) return;
     const all = [...this.#known.values(), ...this.#leaving];
     for (const adapter of all) adapter.slot = -1;
-    await this.engine.prepare(document);
     await this.#bring(all.filter(({ uses }) => uses));
   }
 
   /** @param {import("./adapted-engine.js").Adapted} [given] */
   async #prepared(given) {
-    const document = this.engine.document ?? given ?? (await this.published());
+    const document = this.#document ?? given ?? (await this.published());
     if (!document) throw new NotSupported("This model was published without what its engine needs to take adapters, and none was compiled for it.", {});
     await this.engine.prepare(document);
-    return document;
+    return (this.#document = document);
   }
 
   /** @param {Adapter[]} adapters */
   async #bring(adapters) {
-    const { document } = this.engine;
     for (const adapter of adapters.filter(({ slot }) => slot < 0)) {
-      const data = new Uint8Array(await adapter.bytes.arrayBuffer());
-      this.#place(adapter, readFactors(data, /** @type {import("./adapted-engine.js").Adapted} */ (document)));
+      const [document, data] = [await this.#prepared(), await adapter.bytes.arrayBuffer()];
+      this.#place(adapter, readFactors(new Uint8Array(data), document));
     }
   }
 
