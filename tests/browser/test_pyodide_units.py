@@ -54,6 +54,7 @@ FILES = [
     "test_lora_signature",
     "test_lora_pool",
     "test_lora_routing",
+    "test_browser_adapters",
 ]
 NOT_THERE = {  # test: what a browser lacks for it
     "tests/unit/test_graph.py::test_compiling_imports_no_numpy": "a second process",
