@@ -1,13 +1,14 @@
 /**
  * Sessions of models that a language worker runs: generating, chatting, tokens; vectors where the model is an encoder. Page.
  */
-import { InvalidOption } from "./errors.js";
+import { InvalidOption, NotFound } from "./errors.js";
 import { SessionAdapters } from "./adapters.js";
 import { cosine, filled } from "./embedding-session.js";
 import { readGenerateOptions, readMessages } from "./generate-options.js";
 import { progressTo } from "./progress.js";
 import { InferenceSession, strings } from "./session.js";
 import { streamOf } from "./stream.js";
+import { LoraTrainer } from "./trainer.js";
 
 /** @typedef {import("./session.js").CallOptions} CallOptions @typedef {import("./generate-options.js").GenerateOptions} GenerateOptions */
 /** @typedef {import("./generate-options.js").Message} Message @typedef {import("./stream.js").PieceStream<Completion>} CompletionStream */
@@ -31,7 +32,7 @@ import { streamOf } from "./stream.js";
 const TEXT = ["generate", "generateStream", "chat", "chatStream", "complete", "stream"];
 const TOKENS = ["encode", "decode", "countTokens"];
 /** model type → operations. */
-const OPERATIONS = new Map([["text-generation", [...TEXT, ...TOKENS, "clearKVCache", "adapters"]], ["embedding", ["embed", "embedBatch", "similarity", ...TOKENS]]]);
+const OPERATIONS = new Map([["text-generation", [...TEXT, ...TOKENS, "clearKVCache", "adapters", "createTrainer", "trainers", "resumeTrainer"]], ["embedding", ["embed", "embedBatch", "similarity", ...TOKENS]]]);
 
 export class LanguageSession extends InferenceSession {
   #adapters = new SessionAdapters(this);
@@ -47,6 +48,26 @@ export class LanguageSession extends InferenceSession {
   get adapters() {
     this.#can("adapters");
     return this.#adapters;
+  }
+
+  /** Starts nothing yet. @param {import("./trainer.js").TrainerOptions} [options] @returns {LoraTrainer} */
+  createTrainer(options = {}) {
+    this.#can("createTrainer");
+    return new LoraTrainer(this, options);
+  }
+
+  /** Trainings of this model that were neither kept nor discarded, the latest first. @returns {Promise<import("./trainer.js").UnfinishedTraining[]>} */
+  async trainers() {
+    this.#can("trainers");
+    return this.#ask("train.runs");
+  }
+
+  /** A training that was stopped, or whose tab was: `train()` goes on from its last checkpoint. @param {string} id @returns {Promise<LoraTrainer>} @throws NotFound */
+  async resumeTrainer(id) {
+    this.#can("resumeTrainer");
+    const found = (await this.trainers()).find((run) => run.id === id);
+    if (!found) throw new NotFound(`No training "${String(id).slice(0, 100)}" of this model is kept here. Look at trainers().`, { id });
+    return new LoraTrainer(this, found);
   }
 
   /** Goes on with `prompt`; answers what was added. @param {string} prompt @param {GenerateOptions} [options] @param {CallOptions} [call] @returns {Promise<string>} */

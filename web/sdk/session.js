@@ -94,6 +94,12 @@ export class InferenceSession {
   async decode(tokens) { return this.refuse("decode"); }
   /** @returns {import("./adapters.js").SessionAdapters} */
   get adapters() { return this.refuse("adapters"); }
+  /** @param {import("./trainer.js").TrainerOptions} [options] @returns {import("./trainer.js").LoraTrainer} */
+  createTrainer(options) { return this.refuse("createTrainer"); }
+  /** @returns {Promise<import("./trainer.js").UnfinishedTraining[]>} */
+  async trainers() { return this.refuse("trainers"); }
+  /** @param {string} id @returns {Promise<import("./trainer.js").LoraTrainer>} */
+  async resumeTrainer(id) { return this.refuse("resumeTrainer"); }
   /** @returns {Promise<void>} */
   async clearKVCache() { return this.refuse("clearKVCache"); }
 

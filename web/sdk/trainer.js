@@ -1,0 +1,173 @@
+/**
+ * `session.createTrainer`: teaches a loaded language model from a person's own texts, in this page. Page. The trainer is EdgeNet's Python, the engine
+ * the one that generates; checkpoints and what is trained on stay in this origin's storage until the training is discarded.
+ */
+import { decodeText } from "../text/bytes-to-text.js";
+import { InvalidOption, NotText, TextTooLarge } from "./errors.js";
+
+/** Of one file to train on. */
+const MAX_BYTES = 20_000_000;
+/** Kinds of events after which a state holds. @type {Record<string, TrainerState>} */
+const STATES = { started: "training", paused: "paused", resumed: "training" };
+
+/**
+ * @typedef {object} LoraOptions names of PEFT, in either style
+ * @property {number} [r] the rank, 1 to 16 @property {number} [loraAlpha] what is learned counts `loraAlpha / r` @property {number} [loraDropout]
+ * @property {string[] | "all-linear"} [targetModules] `q_proj` or short `q`: q, k, v, o, gate, up, down @property {boolean} [useRslora]
+ *
+ * @typedef {object} TrainingOptions
+ * @property {number} [batchSize] 1 to 8 @property {number} [gradientAccumulation] @property {number} [learningRate] @property {number} [warmupSteps] @property {number} [maxSteps]
+ * @property {"adamw" | "sgd"} [optimizer] @property {"cosine" | "linear" | "constant"} [scheduler] @property {number} [maxLength] tokens of a row
+ * @property {number} [clip] of the gradients' norm; 0: none @property {number} [weightDecay] @property {number} [momentum] @property {number} [seed]
+ * @property {number} [validation] the share held back, 0 to below 1 @property {number} [patience] validations without a better one after which it stops; 0: never
+ * @property {number} [evaluateEvery] @property {number} [checkpointEvery] steps; a tab that is killed loses at most so many @property {"causal" | "masked"} [objective]
+ * @property {number} [maskProbability] @property {number} [strength] what the result is multiplied by @property {"int8" | "f32"} [dots] @property {boolean} [gradientCheckpointing]
+ *
+ * @typedef {object} TrainerOptions
+ * @property {"personal" | "coder" | "researcher" | "security" | "architect" | "reviewer"} [preset] where the options start; "personal"
+ * @property {LoraOptions} [lora] @property {TrainingOptions} [training] @property {string} [name] of the adapter
+ *
+ * @typedef {{input: string, output: string}} Pair only `output` is learned
+ * @typedef {string | Pair | Blob} Example a Blob or File is read as text; each line of a .jsonl file is one example
+ *
+ * @typedef {{kind: "started", examples: number, parameters: number, steps: number, step: number, notices: string[]}} Started `step`: what was done before
+ * @typedef {{kind: "step", step: number, loss: number, lr: number, secondsPerStep: number, tokensPerSecond: number, etaSeconds: number}} Step
+ * @typedef {{kind: "validation", step: number, loss: number, best: number}} Validation step 0: the model as it was
+ * @typedef {{kind: "checkpoint", step: number}} CheckpointEvent kept in storage
+ * @typedef {{kind: "paused" | "resumed"}} Steered
+ * @typedef {{kind: "notice", code: string, message: string}} Notice the engine was replaced and training went back to a checkpoint; a checkpoint could not be kept
+ * @typedef {{kind: "done", reason: "steps" | "patience" | "cancelled", step: number}} Done
+ * @typedef {Started | Step | Validation | CheckpointEvent | Steered | Notice | Done} TrainingEvent
+ *
+ * @typedef {{step: number, loss: number}} Point
+ * @typedef {object} TrainingMetrics
+ * @property {number} steps @property {Point[]} losses of the steps @property {Point[]} validations @property {number | null} lossBefore @property {number | null} lossAfter of validation
+ *   where there is one, else the means of the first and the last ten steps @property {number} samples @property {number} tokensPerSecond
+ *
+ * @typedef {{reason: "steps" | "patience" | "cancelled", step: number, metrics: TrainingMetrics}} TrainingResult
+ *
+ * @typedef {object} UnfinishedTraining
+ * @property {string} id @property {string} name @property {string} created @property {"stopped" | "done"} state "done": all steps are taken, and it was neither kept nor discarded
+ * @property {number} step of the last checkpoint @property {number} steps @property {TrainingMetrics} metrics @property {any} lora @property {any} training the options, all of them
+ *
+ * @typedef {object} TrainedAdapter for `session.adapters.load` and `session.adapters.keep`
+ * @property {string} id @property {string} name @property {number} rank @property {string[]} modules @property {number} bytes of its factors @property {TrainingMetrics} metrics
+ * @property {Blob} ready as the engine takes it @property {Blob} packed all of it in one file
+ *
+ * @typedef {{loss: number, perplexity: number, bitsPerByte: number, tokens: number, bytes: number}} EvaluationResult
+ * @typedef {"new" | "training" | "paused" | "stopped" | "done"} TrainerState
+ */
+
+export class LoraTrainer {
+  #session;
+  #options;
+  /** @type {TrainerState} */ #state;
+
+  /**
+   * Not for callers: `session.createTrainer(options)`, `session.resumeTrainer(id)`.
+   * @param {import("./session.js").InferenceSession} session @param {TrainerOptions | UnfinishedTraining} options
+   */
+  constructor(session, options) {
+    const kept = /** @type {Partial<UnfinishedTraining>} */ (options);
+    this.#session = session;
+    this.#options = options;
+    this.#state = kept.id ? /** @type {TrainerState} */ (kept.state) : "new";
+    /** @type {string} */ this.id = kept.id ?? crypto.randomUUID();
+    /** @type {string} */ this.name = options.name ?? "adapter";
+    /** Of a training that was taken up again; null of a new one. @type {UnfinishedTraining | null} */ this.kept = kept.id ? /** @type {any} */ (options) : null;
+  }
+
+  /** @returns {TrainerState} */
+  get state() { return this.#state; }
+
+  /**
+   * Trains until the last step, until validation no longer gets better, or until `cancel`. Called again, without `data`, it goes on.
+   * @param {Iterable<Example> | Example} [data] @param {{onEvent?: (event: TrainingEvent) => void, signal?: AbortSignal, onProgress?: (event: import("./options.js").Progress) => void}} [options]
+   *   `signal`: as `cancel`, and the call rejects with its reason @returns {Promise<TrainingResult>}
+   * @throws InvalidOption, TooLittleData, ExampleTooLong, NotText, TrainingDiverged, CheckpointMismatch, StorageError, an EngineError; what the last checkpoint holds is kept
+   */
+  async train(data, { onEvent = () => {}, signal, onProgress } = {}) {
+    if (data === undefined && this.#state === "new") throw new InvalidOption("A new training needs data: texts, {input, output} pairs, or files.", { option: "data" });
+    if (this.#state === "training" || this.#state === "paused") throw new InvalidOption("This training is under way. Cancel it first.", { option: "data" });
+    const before = this.#state;
+    const examples = data === undefined ? null : await readExamples(data);
+    const { preset, lora, training } = /** @type {TrainerOptions} */ (this.#options);
+    this.#state = "training";
+    const heard = (/** @type {any} */ event) => {
+      if (!event?.kind) return onProgress?.({ name: this.#session.id, ...event });
+      this.#state = STATES[event.kind] ?? this.#state;
+      onEvent(event);
+    };
+    const given = examples ? { data: examples, name: this.name, preset, lora, training } : {};
+    const stop = () => { this.cancel(); };
+    signal?.addEventListener("abort", stop, { once: true });
+    try {
+      signal?.throwIfAborted();
+      const result = await this.#ask("start", given, { onEvent: heard });
+      this.#state = result.reason === "cancelled" ? "stopped" : "done";
+      signal?.throwIfAborted();
+      return result;
+    } catch (error) {
+      this.#state = before === "new" && !(await this.#isKept()) ? "new" : this.#state === "done" ? "done" : "stopped";
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", stop);
+    }
+  }
+
+  /** Stops after the run under way, until `resume` or `cancel`. The event `paused` follows. @returns {Promise<void>} */
+  pause() { return this.#ask("pause"); }
+
+  /** @returns {Promise<void>} */
+  resume() { return this.#ask("resume"); }
+
+  /** Ends `train` after the run under way, with a checkpoint of the last whole step. @returns {Promise<void>} */
+  cancel() { return this.#ask("cancel"); }
+
+  /** What was learned so far: the parameters with the lowest validation loss, else those of the last checkpoint. @returns {Promise<TrainedAdapter>} @throws NotFound before the first `train` */
+  async adapter() {
+    const { ready, packed, ...about } = await this.#ask("adapter");
+    return { ...about, ready: new Blob([ready]), packed: new Blob([packed]) };
+  }
+
+  /**
+   * How well texts are foretold. @param {Iterable<Example> | Example} texts
+   * @param {{adapter?: null | string, signal?: AbortSignal, onProgress?: (event: import("./options.js").Progress) => void}} [options] `adapter`: what this trainer
+   *   learned when left out; null: none; else the id of a saved one @returns {Promise<EvaluationResult>}
+   */
+  async evaluate(texts, { adapter, signal, onProgress } = {}) {
+    const onEvent = (/** @type {any} */ event) => onProgress?.({ name: this.#session.id, ...event });
+    return this.#ask("evaluate", { data: await readExamples(texts), adapter: adapter === undefined ? { run: this.id } : adapter && { saved: adapter } }, { signal, onEvent });
+  }
+
+  /** Forgets the training and what it was trained on; what was kept of it stays. @returns {Promise<void>} */
+  discard() { return this.#ask("discard"); }
+
+  async #isKept() {
+    const runs = await this.#session.askWorker("lm.train.runs").catch(() => []);
+    return runs.some((/** @type {UnfinishedTraining} */ { id }) => id === this.id);
+  }
+
+  /** @param {string} kind @param {any} [args] @param {import("../workers/rpc.js").CallOptions} [options] */
+  #ask(kind, args, options) {
+    return this.#session.askWorker(`lm.train.${kind}`, { id: this.id, ...args }, options);
+  }
+}
+
+/** @param {any} data @returns {Promise<(string | Pair | {name: string, text: string})[]>} @throws NotText, TextTooLarge */
+export async function readExamples(data) {
+  const one = typeof data === "string" || data instanceof Blob || typeof data?.[Symbol.iterator] !== "function";
+  return Promise.all((one ? [data] : [...data]).map((example, i) => {
+    if (example instanceof Blob) return textOf(example);
+    if (typeof example === "string") return example;
+    if (typeof example?.input === "string" && typeof example.output === "string") return { input: example.input, output: example.output };
+    throw new NotText(`Example ${i + 1} is neither a text, nor {input, output} of texts, nor a file.`, { item: i });
+  }));
+}
+
+/** @param {Blob} file */
+async function textOf(file) {
+  const { name = "text" } = /** @type {File} */ (file);
+  if (file.size > MAX_BYTES) throw new TextTooLarge(`"${name}" has ${file.size} bytes; the limit for one file is ${MAX_BYTES}. Split it into several files.`, { name, size: file.size, limit: MAX_BYTES });
+  return { name, text: decodeText(new Uint8Array(await file.arrayBuffer()), name).text };
+}
