@@ -78,7 +78,7 @@ def stepping(playwright, base, name, repeats, about):
     with ExitStack() as stack:
         native = stack.enter_context(torch(name))
         context = stack.enter_context(profile(playwright))
-        empty = on_page(context, base, "empty", lambda page: resident(context))
+        empty = on_page(context, base, "ours", lambda page: resident(context))
         peaks = {}
 
         def measure(page):

@@ -30,7 +30,6 @@ def prepare() -> Path:
     esbuild(HERE / "ours.js", "--bundle", "--format=esm", "--log-level=error", f"--outfile={HOME / 'ours.js'}")
     page = (HERE.parent / "llm" / "page.html").read_text()
     (HOME / "ours.html").write_text(page.replace("PAGE", "ours"))
-    (HOME / "empty.html").write_text("<!doctype html>")
     for name, (shape, kind) in MODELS.items():
         path = file_of(name)
         if not path.exists():
