@@ -82,6 +82,14 @@ test("pages: another key shares nothing, for an adapter changes the numbers", ()
   assert.equal(say(played, "m+adapter", upTo(8)), 0);
 });
 
+test("pages: keys under which nothing is left are forgotten", () => {
+  const played = new Played(2);
+  for (let i = 0; i < 20; i++) say(played, `scale ${i}`, upTo(8));
+  assert.ok(played.pages.keys <= 3, String(played.pages.keys));
+  played.pages.clear();
+  assert.equal(played.pages.keys, 0);
+});
+
 test("pages: two requests at once share one copy of their prefix", () => {
   const played = new Played(16);
   const [a, b] = [played.open("m", upTo(9)), played.open("m", upTo(9))];

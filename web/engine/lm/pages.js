@@ -57,10 +57,21 @@ export class Pages {
 
   /** @param {string} key */
   #root(key) {
-    let root = this.#roots.get(key);
-    if (!root) this.#roots.set(key, (root = new Node(null, [], -1)));
+    const known = this.#roots.get(key);
+    if (known) return known;
+    this.#dropRoots(); // every adapter and scale makes one
+    const root = new Node(null, [], -1);
+    this.#roots.set(key, root);
     return root;
   }
+
+  /** Roots that nothing hangs on. */
+  #dropRoots() {
+    for (const [key, root] of this.#roots) if (!root.children.size && ![...this.leases].some((lease) => lease.root === root)) this.#roots.delete(key);
+  }
+
+  /** How many keys something is kept or held under. */
+  get keys() { return this.#roots.size; }
 
   /** @param {Lease} lease @param {number[]} tokens @param {number} most */
   #next({ tip, length }, tokens, most) {
@@ -140,7 +151,7 @@ export class Pages {
       before = this.nodes.size;
       for (const node of [...this.nodes]) if (!node.leases && !node.children.size) this.#remove(node);
     }
-    for (const [key, root] of this.#roots) if (!root.children.size && ![...this.leases].some((lease) => lease.root === root)) this.#roots.delete(key);
+    this.#dropRoots();
   }
 
   /** `used`: hold something; `shared`: read by more than one request now. */
