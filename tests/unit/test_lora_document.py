@@ -33,6 +33,7 @@ def test_a_document_written_and_read_again_is_the_same_adapter(name):
         "description": "d",
         "createdAt": "2026-01-01T00:00:00Z",
         "baseModel": "b",
+        "merge": {"strategy": "ties"},
         "training": training,
         "quality": {"perplexityDelta": -1},
     }

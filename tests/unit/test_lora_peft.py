@@ -122,6 +122,12 @@ def test_the_scale_is_what_the_config_says(more, scale, why):
     assert np.allclose(peft.read(folder(**more), warn=pytest.fail).delta(Q), scale * B @ A, rtol=1e-6)
 
 
+def test_the_name_of_the_base_is_kept():
+    found = peft.read(folder(base_model_name_or_path="maker/base"))
+    assert found.metadata == {"baseModel": "maker/base"}
+    assert json.loads(peft.write(found)[peft.CONFIG])["base_model_name_or_path"] == "maker/base"
+
+
 def test_an_unknown_key_of_a_later_version_is_left_out_aloud():
     told = []
     peft.read(folder(new_thing=3), warn=told.append)

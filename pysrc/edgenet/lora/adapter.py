@@ -115,7 +115,7 @@ class Adapter:
 
 def _check_factors(config: LoraConfig, module: str, A: np.ndarray, B: np.ndarray) -> None:
     if not isinstance(module, str) or len(module) > 200 or not _PATH.fullmatch(module):
-        raise InvalidAdapter(f"{module[:80]!r} is no path of a module, such as model.layers.0.self_attn.q_proj.")
+        raise InvalidAdapter(f"{str(module)[:80]!r} is no path of a module, such as model.layers.0.self_attn.q_proj.")
     rank = config.rank_of(module)
     if A.dtype != np.float32 or B.dtype != np.float32 or A.ndim != 2 or B.ndim != 2:
         raise InvalidAdapter(

@@ -29,6 +29,7 @@ _FIELDS = (
     Field("weights", Check("an object of one module or more", lambda v: isinstance(v, dict) and len(v) > 0), True),
     Field("ranks", OBJECT),
     Field("scales", OBJECT),
+    Field("metadata", OBJECT),
     Field("baseId", SHA256),
     Field("baseSha256", SHA256),
     Field("family", TEXT),
@@ -36,7 +37,7 @@ _FIELDS = (
     Field("signature", TEXT),
     Field("signedBy", OBJECT),
 )
-# Fields of the document that an adapter keeps as metadata, under the same names.
+# Fields of the document that are an adapter's metadata, under the same names; whatever else it says stands under `metadata`.
 TOLD = ("description", "version", "createdAt", "baseModel", "training", "quality", "sharing")
 
 
@@ -47,6 +48,7 @@ def write(adapter: Adapter) -> bytes:
     usual = config.lora_alpha / config.r
     scales = {path: adapter.scale(path) for path in adapter.tensors if adapter.scale(path) != usual}
     data = {"id": adapter.id, "name": adapter.name} | {name: told[name] for name in TOLD if name in told}
+    data |= {"metadata": {key: value for key, value in told.items() if key not in TOLD}}
     data |= {"rank": config.r, "alpha": config.lora_alpha, "targetModules": adapter.modules}
     data |= {
         "ranks": ranks,
@@ -88,7 +90,7 @@ def read(data: bytes, what: str = "adapter") -> Adapter:
         base_id=document.get("baseId", ""),
         base_sha256=document.get("baseSha256", ""),
         family=document.get("family", ""),
-        metadata={name: document[name] for name in TOLD if name in document},
+        metadata=document.get("metadata", {}) | {name: document[name] for name in TOLD if name in document},
         signature={**document["signedBy"], "value": document["signature"]}
         if "signedBy" in document and "signature" in document
         else None,

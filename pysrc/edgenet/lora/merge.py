@@ -81,8 +81,8 @@ def _adapter(adapters: Sequence[Adapter], name: str, made: dict[str, Refit], rep
     ranks = {path: len(A) for path, (A, _) in tensors.items()}
     scales = {path: refit.factors.scale for path, refit in made.items()}
     metadata = {"merge": {key: value for key, value in report.items() if key != "modules"}}
-    if model := _shared([a.metadata.get("base_model", "") for a in adapters]):
-        metadata["base_model"] = model
+    if model := _shared([a.metadata.get("baseModel", "") for a in adapters]):
+        metadata["baseModel"] = model
     return Adapter(
         config_of(ranks, scales),
         tensors,

@@ -100,8 +100,15 @@ def _weights(adapter: Adapter, dtype: str, more: Mapping[str, str] | None = None
 
 def _made(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str], config: bytes, what: str, warn) -> Adapter:
     tensors = _pairs(arrays, what)
-    name = what if NAME.test(what) else "adapter"
-    return about.restored(Adapter(_config(config, tensors, what, warn), tensors, name), metadata.get(OWN), what)
+    given = load_object(config, f"{what}, {CONFIG}", InvalidAdapter, InvalidAdapter)
+    base = given.get("base_model_name_or_path")
+    adapter = Adapter(
+        _config(given, tensors, what, warn),
+        tensors,
+        name=what if NAME.test(what) else "adapter",
+        metadata={"baseModel": base[:200]} if isinstance(base, str) and base else {},
+    )
+    return about.restored(adapter, metadata.get(OWN), what)
 
 
 def _pairs(arrays: Mapping[str, np.ndarray], what: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -135,9 +142,8 @@ def _placed(key: str, what: str) -> tuple[str, str]:
     return module_path(match[1]), match[2]
 
 
-def _config(data: bytes, paths: Iterable[str], what: str, warn: Callable[[str], None]) -> LoraConfig:
+def _config(given: Mapping, paths: Iterable[str], what: str, warn: Callable[[str], None]) -> LoraConfig:
     """The config; which modules it adapts, the weights say: `target_modules` may be an expression, and expressions are not run."""
-    given = load_object(data, f"{what}, {CONFIG}", InvalidAdapter, InvalidAdapter)
     given = {name: value for name, value in given.items() if value is not None}
     for name, why in REFUSED.items():
         if given.get(name):
