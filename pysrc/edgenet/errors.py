@@ -146,6 +146,10 @@ class NoMaskToken(InputError, code="no_mask_token"):
     """The masked objective was asked of a model whose tokenizer has no mask token."""
 
 
+class ScriptHeldPage(InputError, code="script_held_page"):
+    """A script in a page ran for long without an `await`, and the page could not answer meanwhile."""
+
+
 class CheckpointInvalid(InputError, code="checkpoint_invalid"):
     """A checkpoint of training cannot be read, or was damaged."""
 

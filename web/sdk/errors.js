@@ -134,6 +134,7 @@ export const TooLittleData = failure("TooLittleData", "training_data_too_little"
 export const ExampleTooLong = failure("ExampleTooLong", "example_too_long", InputError);
 /** The masked objective was asked of a model whose tokenizer has no mask token. */
 export const NoMaskToken = failure("NoMaskToken", "no_mask_token", InputError);
+export const ScriptHeldPage = failure("ScriptHeldPage", "script_held_page", InputError);
 /** A checkpoint of training cannot be read, or was damaged. */
 export const CheckpointInvalid = failure("CheckpointInvalid", "checkpoint_invalid", InputError);
 /** A checkpoint is of other data, another model or another configuration than the training asked for. */

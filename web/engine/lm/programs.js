@@ -131,11 +131,11 @@ export class Programs {
     return views[buffer];
   }
 
-  /** Sets a buffer or its beginning. @param {string} buffer @param {ArrayLike<number>} array @param {string} [name] @throws {WrongLength} */
-  write(buffer, array, name) {
+  /** Sets a buffer or some of its values, from `first` on. @param {string} buffer @param {ArrayLike<number>} array @param {string} [name] @param {number} [first] @throws {WrongLength} */
+  write(buffer, array, name, first = 0) {
     const view = this.view(buffer, name);
-    if (!(array?.length <= view.length)) throw new WrongLength(`The buffer ${brief(buffer)} holds ${view.length} values, found ${array?.length}.`, { buffer });
-    view.set(array);
+    if (!(first >= 0 && first + array?.length <= view.length)) throw new WrongLength(`The buffer ${brief(buffer)} holds ${view.length} values, found ${array?.length} from ${first} on.`, { buffer });
+    view.set(array, first);
   }
 
   /** A copy of a buffer, as many rows of it as the last run had. @param {string} buffer @param {string} [name] */

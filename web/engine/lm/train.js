@@ -10,7 +10,7 @@ import { transferring } from "../../workers/rpc.js";
 export const trainKinds = (host) => ({
   "lm.add": ({ programs }) => host().engine.add(programs),
   "lm.drop": ({ names }) => host().engine.drop(names),
-  "lm.write": ({ program, name, array }) => host().engine.programs.write(name, array, program),
+  "lm.write": ({ program, name, array, first }) => host().engine.programs.write(name, array, program, first),
   "lm.read"({ program, name }) {
     const array = host().engine.programs.read(name, program);
     return transferring(array, [array.buffer]);
