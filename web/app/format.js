@@ -24,3 +24,10 @@ export function day(at, now = Date.now()) {
 
 /** "1a2b3c4d5e6f7a8b" → "1a2b 3c4d 5e6f 7a8b". */
 export const fingerprint = (hex) => hex.match(/.{1,4}/g)?.join(" ") ?? hex;
+
+/** 75 → "1 min 15 s"; 4000 → "1 h 7 min". @param {number} seconds */
+export function span(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  return h ? `${h} h ${m} min` : m ? `${m} min ${s} s` : `${s} s`;
+}

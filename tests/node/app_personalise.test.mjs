@@ -1,0 +1,295 @@
+/** Personalise without a page: what is learned from and what is held back, a course from start to end, adapters that are kept. The session is played. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { Course } from "../../web/app/personalise/course.js";
+import { curve } from "../../web/app/personalise/curve.js";
+import { estimate, paceOf } from "../../web/app/personalise/estimate.js";
+import { Material, parted, readLines, trials } from "../../web/app/personalise/material.js";
+import { ADVANCED, complete, configOf, COURSES, PRESETS } from "../../web/app/personalise/presets.js";
+import { Shelf } from "../../web/app/personalise/shelf.js";
+import { span } from "../../web/app/format.js";
+import { observable } from "../../web/app/observable.js";
+import { MemoryDatabase } from "./memory_db.mjs";
+import { PlayedSession } from "./played_trainer.mjs";
+
+const TEXT = Array.from({ length: 60 }, (_, i) => `line number ${i} of my own text`).join("\n");
+const named = (...files) => files.map((file) => ({ file, name: file.name }));
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** The parts as the app joins them; `started` resolves with the trainer once it trains. */
+async function desk({ session = new PlayedSession(), db = new MemoryDatabase() } = {}) {
+  const language = { session, chosen: observable({ key: "m" }), phase: observable({ name: "loading" }), ready: async () => session };
+  const errors = [];
+  const shelf = new Shelf({ language, db, onError: (error) => errors.push(error) });
+  const course = new Course({ language, shelf, db });
+  const material = await new Material(db).open();
+  await material.add(named(new File([TEXT], "mine.txt")));
+  const started = () => new Promise((resolve) => (session.started = resolve));
+  return { session, db, language, shelf, course, material, errors, started };
+}
+
+// --- what is learned from
+test("files become examples, what cannot be read is refused with its reason, and all is there after a reload", async () => {
+  const db = new MemoryDatabase();
+  const material = await new Material(db).open();
+  const files = [new File(["a text"], "a.md"), new File(['{"input":"q","output":"a"}\n\n"b"'], "p.jsonl"), new File(["%PDF-1.7"], "x.pdf"), new File(["  "], "e.txt")];
+  await material.add(named(...files));
+  assert.deepEqual(material.pieces.value.map(({ name, examples }) => [name, examples]), [["a.md", ["a text"]], ["p.jsonl", [{ input: "q", output: "a" }, "b"]]]);
+  assert.deepEqual(material.refused.value.map(({ name }) => name), ["x.pdf", "e.txt"]);
+  assert.match(material.refused.value[0].message, /PDF/);
+  assert.equal((await new Material(db).open()).pieces.value.length, 2);
+});
+
+test("a file given again replaces the one of its name; one that is removed comes back", async () => {
+  const material = await new Material(new MemoryDatabase()).open();
+  await material.add(named(new File(["old"], "a.txt")));
+  await material.add(named(new File(["new"], "a.txt")));
+  assert.deepEqual(material.pieces.value.map(({ examples }) => examples), [["new"]]);
+  const back = await material.remove("a.txt");
+  assert.throws(() => material.split(), { code: "training_data_too_little" });
+  await back();
+  assert.equal(material.bytes, 3);
+});
+
+const LINES = [
+  ["half a line", '{"input": "a"', "line 1"],
+  ["a number", '"fine"\n7', "line 2"],
+  ["a pair without an answer", '{"input": "a"}', "line 1"],
+  ["a text that is none", '{"text": 7}', "line 1"],
+];
+for (const [why, text, where] of LINES)
+  test(`a line of pairs that is none is told with its number: ${why}`, () => {
+    assert.throws(() => readLines("p.jsonl", text), (error) => error.code === "not_text" && error.message.includes(where));
+  });
+
+const PARTS = [
+  ["the end of a long text, from a line on", [TEXT], 1, (learn, held) => learn[0] + held[0] === TEXT && learn[0].endsWith("\n")],
+  ["nothing of a short text", ["short"], 0, (learn) => learn[0] === "short"],
+  ["one of four pairs", Array.from({ length: 4 }, (_, i) => ({ input: `${i}`, output: "x" })), 1, (learn, held) => learn.length === 3 && held[0].input === "3"],
+  ["none of two pairs", [{ input: "a", output: "b" }, { input: "c", output: "d" }], 0, (learn) => learn.length === 2],
+];
+for (const [why, examples, count, holds] of PARTS)
+  test(`held back is ${why}`, () => {
+    const { learn, held } = parted(examples);
+    assert.ok(held.length === count && holds(learn, held), JSON.stringify({ learn, held }));
+  });
+
+test("what it is tried with are lines of what was held back, and what stood there", () => {
+  const { held } = parted([TEXT]);
+  const found = trials(held);
+  assert.equal(found.length, 3);
+  for (const { prompt, truth } of found) assert.ok(held[0].includes(`${prompt}\n${truth}`));
+  assert.deepEqual(trials([{ input: "q", output: "a" }]), [{ prompt: "q", truth: "a" }]);
+  assert.deepEqual(trials([]), []);
+});
+
+// --- what is set
+test("presets are those of the trainer, number by number", () => {
+  const told = JSON.parse(readFileSync(new URL("../vectors/presets.json", import.meta.url), "utf8"));
+  const rows = Object.keys(PRESETS).map((name) => [name, configOf(name, "usual")]).map(([name, c]) => [name,
+    [c.r, c.loraAlpha, c.loraDropout, c.targetModules.map((module) => `${module}_proj`), c.learningRate, c.maxSteps, c.maxLength, c.strength]]);
+  assert.deepEqual(Object.fromEntries(rows), told);
+});
+
+test("every course of every preset has what the form shows, and looks often enough to draw a curve", () => {
+  for (const preset of Object.keys(PRESETS))
+    for (const course of Object.keys(COURSES)) {
+      const config = complete(configOf(preset, course));
+      assert.deepEqual(Object.keys(ADVANCED).filter((name) => config[name] === undefined), []);
+      assert.ok(config.maxSteps / config.evaluateEvery >= 8 && config.warmupSteps < config.maxSteps);
+    }
+});
+
+test("an estimate follows the pace of the model, the length of the course and the arithmetic", async () => {
+  const speed = await paceOf(new PlayedSession(), TEXT);
+  assert.deepEqual(speed, { pace: 1280, tokensPerByte: 1 });
+  const sizes = { bytes: 10_000, model: 9e6, parameters: 7e6 };
+  const config = configOf("personal", "usual");
+  const one = estimate(speed, config, sizes);
+  assert.equal(one.seconds, (300 * 256 * 3) / 1280);
+  assert.equal(one.passes, (300 * 256) / 10_000);
+  assert.ok(one.bytes > sizes.model);
+  assert.ok(estimate(speed, { ...config, dots: "f32" }, sizes).seconds > one.seconds);
+  assert.ok(estimate(speed, { ...config, r: 16 }, sizes).bytes > one.bytes);
+  assert.equal(estimate(speed, config, { ...sizes, bytes: 50 }).seconds, (300 * 50 * 3) / 1280, "a row is no longer than all there is");
+});
+
+// --- a course
+test("a course asks the model before and after, draws both curves and keeps what was learned", async () => {
+  const { session, course, material, shelf, started } = await desk();
+  const whole = course.start(configOf("personal", "quick"), material, { name: "mine" });
+  const trainer = await started();
+  assert.equal(trainer.data.join("").length < TEXT.length, true, "a part is held back");
+  assert.deepEqual([course.now.value.phase, course.now.value.of, course.now.value.notices], ["training", 60, ["one text was split"]]);
+  trainer.validate(3);
+  trainer.step(2.9);
+  trainer.step(2.5);
+  trainer.validate(2.4);
+  await trainer.pause();
+  assert.equal(course.now.value.phase, "paused");
+  await trainer.resume();
+  trainer.finish("steps");
+  await whole;
+  const { phase, train, validation, bits, samples, adapter, reason } = course.now.value;
+  assert.deepEqual([phase, reason, train, validation, bits], ["done", "steps", [[1, 2.9], [2, 2.5]], [[0, 3], [2, 2.4]], { before: 2, after: 1.5 }]);
+  assert.deepEqual(samples.map(({ prompt, before, after }) => [before, after]), samples.map(({ prompt }) => [`${prompt}|`, `${prompt}|id-mine`]));
+  assert.deepEqual([adapter.name, adapter.metrics.bits, shelf.saved.value.length, session.runs.size], ["mine", bits, 1, 0]);
+  assert.deepEqual(shelf.used.value, [], "it is not on before somebody turns it on");
+});
+
+test("options reach the trainer as it takes them", async () => {
+  const { session, course, material, started } = await desk();
+  course.start({ ...configOf("coder", "usual"), maxSteps: 7 }, material, { name: "n", prompts: ["def f("] });
+  const { run } = await started();
+  assert.deepEqual(run.options.lora, { r: 16, loraAlpha: 32, loraDropout: 0.05, targetModules: ["q", "k", "v", "o"] });
+  assert.deepEqual([run.options.training.maxSteps, run.options.training.dots, run.options.name], [7, "int8", "n"]);
+  assert.deepEqual(session.asked, ["complete def f("], "one's own prompts take the place of lines of the text");
+});
+
+test("stopping keeps the best there is", async () => {
+  const { course, material, shelf, started } = await desk();
+  const whole = course.start(configOf("personal", "usual"), material, { name: "mine" });
+  (await started()).step(2);
+  await course.stop();
+  await whole;
+  assert.deepEqual([course.now.value.phase, course.now.value.reason, shelf.saved.value.length], ["done", "cancelled", 1]);
+});
+
+test("stopping before the first step leaves nothing behind", async () => {
+  const { session, course, material, shelf, started } = await desk();
+  const whole = course.start(configOf("personal", "usual"), material, { name: "mine" });
+  await started();
+  await course.stop();
+  await whole;
+  assert.deepEqual([course.now.value.phase, shelf.saved.value.length, session.runs.size], ["idle", 0, 0]);
+});
+
+test("a course whose tab was closed is found and goes on with its curve, its prompts and what it was before", async () => {
+  const first = await desk();
+  first.course.start(configOf("personal", "quick"), first.material, { name: "mine" });
+  (await first.started()).step(2.9);
+  const { session, course, started } = await desk({ session: first.session, db: first.db });
+  await course.look();
+  const [left] = course.unfinished.value;
+  const asked = session.asked.length;
+  const whole = course.goOn(left);
+  const trainer = await started();
+  assert.equal(trainer.data, undefined, "what it learns from is kept with it");
+  assert.deepEqual([course.now.value.step, course.now.value.train, session.asked.length], [1, [[1, 2.9]], asked]);
+  trainer.step(2.8);
+  trainer.finish("steps");
+  await whole;
+  const { train, samples, bits } = course.now.value;
+  assert.deepEqual([train.length, bits.before, course.unfinished.value], [2, 2, []]);
+  assert.ok(samples.every(({ before, after }) => before && after));
+});
+
+test("a course that failed says why, can be gone on with, or forgotten", async () => {
+  const { session, course, material, started } = await desk();
+  const whole = course.start(configOf("personal", "quick"), material, { name: "mine" });
+  const trainer = await started();
+  trainer.step(2);
+  trainer.fail(new RangeError("the loss is no number"));
+  await whole;
+  assert.deepEqual([course.now.value.phase, course.unfinished.value.length], ["failed", 1]);
+  await course.forget(course.unfinished.value[0]);
+  assert.deepEqual([course.unfinished.value, session.runs.size], [[], 0]);
+});
+
+test("where an adapter cannot be kept, its training stays to be ended later", async () => {
+  const { session, course, material, shelf, started } = await desk();
+  session.full = true;
+  const whole = course.start(configOf("personal", "quick"), material, { name: "mine" });
+  const trainer = await started();
+  trainer.step(2);
+  trainer.finish("steps");
+  await whole;
+  assert.deepEqual([course.now.value.error.code, course.unfinished.value[0].state], ["storage", "done"]);
+  session.full = false;
+  await course.goOn(course.unfinished.value[0]);
+  assert.deepEqual([course.now.value.phase, shelf.saved.value.length, session.runs.size], ["done", 1, 0]);
+});
+
+test("a curve that went back to a checkpoint is drawn over from there", async () => {
+  const { course, material, started } = await desk();
+  course.start(configOf("personal", "quick"), material, { name: "mine" });
+  const trainer = await started();
+  [3, 2, 1].forEach((loss) => trainer.step(loss));
+  trainer.run.step = 1;
+  trainer.step(1.9);
+  assert.deepEqual(course.now.value.train, [[1, 3], [2, 1.9]]);
+});
+
+// --- adapters that are kept
+async function shelved() {
+  const one = await desk();
+  for (const name of ["a", "b"]) await one.shelf.keep({ id: `id-${name}`, name, metrics: { steps: 3 } }, {});
+  return one;
+}
+
+test("what is on is loaded, used by every request, and on again when the model is loaded the next time", async () => {
+  const { session, shelf, db } = await shelved();
+  await shelf.use("id-a", 0.5);
+  await shelf.use("id-b", 1);
+  assert.deepEqual(session.used, [{ id: "id-a", scale: 0.5 }, { id: "id-b", scale: 1 }]);
+  await shelf.use("id-a", null);
+  assert.deepEqual(session.used, [{ id: "id-b", scale: 1 }]);
+  const again = new PlayedSession();
+  again.kept = session.kept;
+  const { language, shelf: next, errors } = await desk({ session: again, db });
+  language.phase.set({ name: "ready" });
+  await next.rename("id-a", "a"); // behind what opening began
+  assert.deepEqual([again.used, again.asked, errors], [[{ id: "id-b", scale: 1 }], ["load id-b"], []]);
+  language.phase.set({ name: "idle" });
+  assert.deepEqual([next.saved.value, next.used.value], [[], []]);
+});
+
+test("the picker takes one alone, or none", async () => {
+  const { session, shelf } = await shelved();
+  await shelf.use("id-a", 0.5);
+  await shelf.only("id-b");
+  assert.deepEqual(session.used, [{ id: "id-b", scale: 1 }]);
+  await shelf.only(null);
+  assert.deepEqual(session.used, []);
+});
+
+test("a deleted adapter is off, and comes back with its name, its figures and as it was on", async () => {
+  const { session, shelf } = await shelved();
+  await shelf.use("id-a", 0.7);
+  const back = await shelf.delete("id-a");
+  assert.deepEqual([shelf.saved.value.map(({ name }) => name), session.used], [["b"], []]);
+  await back();
+  assert.deepEqual([shelf.get("id-a").metrics, shelf.scaleOf("id-a")], [{ steps: 3 }, 0.7]);
+});
+
+test("names: one that is taken is refused, an adapter that is kept takes the next free one, an empty one changes nothing", async () => {
+  const { shelf } = await shelved();
+  await assert.rejects(shelf.rename("id-a", "b"), { code: "adapter_exists" });
+  await shelf.rename("id-a", "  ");
+  await shelf.keep({ id: "id-c", name: "a", metrics: {} }, {});
+  assert.deepEqual(shelf.saved.value.map(({ name }) => name), ["a", "b", "a 2"]);
+});
+
+test("two become one with its error, and files come in under a name of their own", async () => {
+  const { shelf } = await shelved();
+  const parts = [{ id: "id-a", weight: 1 }, { id: "id-b", weight: 2 }];
+  const made = await shelf.merge(parts, { strategy: "ties", density: 0.3 });
+  assert.deepEqual([made.name, made.metrics.merge], ["a + b", { strategy: "ties", parts, error: 0.25 }]);
+  assert.equal((await shelf.import([new File(["x"], "a.gguf")])).name, "a 2");
+});
+
+// --- the curve
+test("a curve's points lie in its field, its ticks are round, and its table has a row for each look", () => {
+  const train = Array.from({ length: 200 }, (_, i) => [i + 1, 4 - i / 100]);
+  const { lines, yTicks, xTicks, rows } = curve({ train, validation: [[0, 4], [100, 3], [200, 2.5]], of: 300 }, { width: 400, height: 200 });
+  const numbers = lines.flatMap(({ path }) => path.match(/[\d.]+/g).map(Number));
+  assert.ok(numbers.every((n) => n >= 0 && n <= 400));
+  assert.ok(yTicks.length >= 3 && yTicks.every(({ value }) => Number.isInteger(Math.round(value * 1000) / 100 * 10)));
+  assert.deepEqual(xTicks.at(-1).value, 300);
+  assert.deepEqual(rows.map(({ step, validation }) => [step, validation]), [[0, 4], [100, 3], [200, 2.5]]);
+  assert.ok(Math.abs(rows[1].train - 3.5) < 0.2, "beside a look stands what training was since the one before");
+});
+
+const SPANS = [[0, "0 s"], [59.6, "1 min 0 s"], [75, "1 min 15 s"], [3600, "1 h 0 min"]];
+for (const [seconds, words] of SPANS) test(`a span in words: ${seconds}`, () => assert.equal(span(seconds), words));

@@ -1,0 +1,200 @@
+/**
+ * One course of training at a time: what is asked of the model before and after, the curve as it comes, pause, stop, going on after a reload.
+ * Knows no DOM; runs in the page and in Node. What was learned is kept when it ends, however it ends.
+ */
+import { observable } from "../observable.js";
+import { stopped } from "../ui/plain.js";
+import { estimate, paceOf } from "./estimate.js";
+import { trials } from "./material.js";
+import { complete } from "./presets.js";
+
+/** @typedef {import("./material.js").Trial & {before?: string, after?: string}} Sample */
+/**
+ * @typedef {object} Now
+ * @property {"idle"|"starting"|"training"|"paused"|"stopping"|"closing"|"done"|"failed"} phase closing: it is kept and tried
+ * @property {number} step @property {number} of
+ * @property {[step: number, loss: number][]} train @property {[step: number, loss: number][]} validation nats a token
+ * @property {number} tokensPerSecond @property {number} etaSeconds
+ * @property {string[]} notices @property {Sample[]} samples
+ * @property {{before: number, after: number} | null} bits per byte of what was held back
+ * @property {string | null} reason why it ended: steps, patience, cancelled
+ * @property {any} adapter what was kept @property {any} error
+ */
+
+/** @type {Now} */
+export const FRESH = { phase: "idle", step: 0, of: 0, train: [], validation: [], tokensPerSecond: 0, etaSeconds: 0, notices: [], samples: [], bits: null, reason: null, adapter: null, error: null };
+export const BUSY = new Set(["starting", "training", "paused", "stopping", "closing"]);
+
+const ABOUT = "personalise.course."; // settings rows: training's id → what was held back of it, and how the model was before
+const ANSWER = { maxTokens: 48, temperature: 0, stopSequences: ["\n\n"] };
+
+/** Kind of event → what it changes. @type {Record<string, (now: Now, event: any) => Partial<Now>>} */
+const EVENTS = {
+  started: ({ notices }, { steps, step, notices: more }) => ({ phase: "training", of: steps, step, notices: [...notices, ...more] }),
+  step: ({ train }, { step, loss, tokensPerSecond, etaSeconds }) => ({ step, tokensPerSecond, etaSeconds, train: reached(train, step, loss) }),
+  validation: ({ validation }, { step, loss }) => ({ validation: reached(validation, step, loss) }),
+  paused: () => ({ phase: "paused" }),
+  resumed: () => ({ phase: "training" }),
+  notice: ({ notices }, { message }) => ({ notices: [...notices, message] }),
+  done: (_now, { reason, step }) => ({ reason, step }),
+};
+
+/** A curve with one more point; a course that went back to a checkpoint draws over what came after it. */
+const reached = (points, step, loss) => [...points.filter(([at]) => at < step), [step, loss]];
+const pointsOf = (points = []) => points.map(({ step, loss }) => [step, loss]);
+
+export class Course {
+  /** @type {import("../observable.js").observable<Now>} */ now = observable(FRESH);
+  /** Courses that an earlier visit did not finish. @type {import("../observable.js").observable<any[]>} */ unfinished = observable([]);
+  #trainer = null;
+  #controller = null;
+
+  /** @param {{language: import("../language/models.js").LanguageModels, shelf: import("./shelf.js").Shelf, db: any}} parts `shelf`: where adapters are kept */
+  constructor(parts) {
+    Object.assign(this, parts);
+  }
+
+  get busy() {
+    return BUSY.has(this.now.value.phase);
+  }
+
+  /** What it would take; loads the model if need be. @param {any} config @param {import("./material.js").Material} material */
+  async estimate(config, material) {
+    const { learn } = material.split();
+    const session = await this.language.ready();
+    const { modelBytes, kvCacheBytes, arenaBytes = 0 } = session.getMemoryInfo();
+    const sizes = { bytes: material.bytes, model: modelBytes + kvCacheBytes + arenaBytes, parameters: session.info.parameters };
+    return estimate(await paceOf(session, textOf(learn)), complete(config), sizes);
+  }
+
+  /**
+   * Learns. Resolves when it is over; `now` says how. @param {any} config of `configOf` @param {import("./material.js").Material} material
+   * @param {{name: string, prompts?: string[]}} how `prompts`: of one's own, else lines of what is held back
+   */
+  start(config, material, { name, prompts = [] }) {
+    return this.#run(async (session) => {
+      const { learn, held } = material.split();
+      const samples = prompts.length ? prompts.map((prompt) => ({ prompt, truth: "" })) : trials(held);
+      return { trainer: session.createTrainer({ ...optionsOf(complete(config)), name }), data: learn, about: { held, samples } };
+    });
+  }
+
+  /** Goes on with one that an earlier visit left. @param {any} left of `unfinished` */
+  goOn(left) {
+    return this.#run(async (session) => {
+      const about = await this.db.read("settings", ABOUT + left.id);
+      const { losses, validations } = left.metrics;
+      this.now.patch({ of: left.steps, step: left.step, train: pointsOf(losses), validation: pointsOf(validations) });
+      return { trainer: await session.resumeTrainer(left.id), about: about ?? { held: [], samples: [] } };
+    });
+  }
+
+  /** @param {(session: any) => Promise<{trainer: any, data?: any, about: any}>} open */
+  async #run(open) {
+    if (this.busy) return;
+    const { signal } = (this.#controller = new AbortController());
+    this.now.set({ ...FRESH, phase: "starting" });
+    try {
+      const session = await this.language.ready();
+      const { trainer, data, about } = await open(session);
+      this.now.patch({ samples: about.samples });
+      await this.#measure(session, trainer, about, signal);
+      this.#trainer = trainer;
+      if (trainer.state !== "done") await trainer.train(data, { signal, onEvent: (event) => this.#heard(event) });
+      await (this.now.value.step ? this.#end(session, trainer, about) : this.#leave(trainer));
+    } catch (error) {
+      this.now.patch(stopped(error) ? { phase: "idle" } : { phase: "failed", error });
+    } finally {
+      this.#trainer = this.#controller = null;
+      await this.look();
+    }
+  }
+
+  #heard(event) {
+    const change = EVENTS[event.kind]?.(this.now.value, event);
+    if (change) this.now.patch(change);
+  }
+
+  /** How the model was before it learned; kept, for a page that is reloaded. */
+  async #measure(session, trainer, about, signal) {
+    if (about.before !== undefined) return;
+    await this.#try(session, "before", [], signal);
+    about.samples = this.now.value.samples;
+    about.before = about.held.length ? (await trainer.evaluate(about.held, { adapter: null, signal })).bitsPerByte : null;
+    await this.db.write([{ put: "settings", key: ABOUT + trainer.id, value: about }]);
+  }
+
+  /** What was learned is kept, tried, and the training's own copy given back. */
+  async #end(session, trainer, { held, before }) {
+    this.now.patch({ phase: "closing" });
+    const trained = await trainer.adapter();
+    const bits = before === null ? null : { before, after: (await trainer.evaluate(held)).bitsPerByte };
+    const adapter = await this.shelf.keep(trained, { bits });
+    this.now.patch({ adapter, bits });
+    await this.#try(session, "after", [{ id: adapter.id, scale: 1 }]);
+    await this.#discard(trainer);
+    this.now.patch({ phase: "done" });
+  }
+
+  /** Stopped before the first step: there is nothing to keep. */
+  async #leave(trainer) {
+    await this.#discard(trainer);
+    this.now.set(FRESH);
+  }
+
+  async #discard(trainer) {
+    await trainer.discard();
+    await this.db.write([{ delete: "settings", key: ABOUT + trainer.id }]);
+  }
+
+  /** What the model makes of the prompts, with these adapters. */
+  async #try(session, when, adapters, signal) {
+    for (const [i, { prompt }] of this.now.value.samples.entries()) {
+      const { text } = await session.complete({ prompt }, { ...ANSWER, adapters }, { signal });
+      this.now.patch({ samples: this.now.value.samples.map((sample, k) => (k === i ? { ...sample, [when]: text } : sample)) });
+    }
+  }
+
+  pause() {
+    return this.#trainer?.pause();
+  }
+
+  resume() {
+    return this.#trainer?.resume();
+  }
+
+  /** Ends it after the step under way; the best is kept. Before the first step there is nothing to keep. */
+  async stop() {
+    if (this.now.value.phase === "starting") return this.#controller?.abort();
+    this.now.patch({ phase: "stopping" });
+    await this.#trainer?.cancel();
+  }
+
+  /** Forgets one that an earlier visit left. @param {any} left */
+  async forget(left) {
+    const session = await this.language.ready();
+    await this.#discard(await session.resumeTrainer(left.id));
+    await this.look();
+  }
+
+  /** Looks for courses that were not finished. */
+  async look() {
+    const { session } = this.language;
+    const all = session ? await session.trainers().catch(() => []) : [];
+    this.unfinished.set(all);
+  }
+
+  /** Back to the form. */
+  clear() {
+    if (!this.busy) this.now.set(FRESH);
+  }
+}
+
+const textOf = (examples) => examples.map((one) => (typeof one === "string" ? one : `${one.input}\n${one.output}`)).join("\n");
+
+const SHAPE = ["r", "loraAlpha", "loraDropout", "targetModules"];
+/** As the SDK takes them. @param {any} config */
+const optionsOf = (config) => {
+  const entries = Object.entries(config);
+  return { lora: Object.fromEntries(entries.filter(([name]) => SHAPE.includes(name))), training: Object.fromEntries(entries.filter(([name]) => !SHAPE.includes(name))) };
+};

@@ -1,0 +1,37 @@
+/** What a course of training will take, before it begins: time from the model's own speed at reading, memory from shapes. Pure but for `paceOf`, which asks the model. */
+
+/** A step of training reads, and goes back through the same weights for the gradients, which costs about as much again as twice reading. */
+const BACK = 2;
+const READ = 128; // tokens of the trial reading
+const EXACT = 2.5; // times longer with f32 products
+const ADAM = 4; // floats for each parameter: itself, its gradient, two moments
+const WIDTHS = 40; // floats of each token and layer that are kept for the way back, in widths of the model: rows, gates, attention
+
+/** Tokens a second of reading, asked of the loaded model with the text to learn from. @param {any} session @param {string} text @returns {Promise<{pace: number, tokensPerByte: number}>} */
+export async function paceOf(session, text) {
+  const part = text.slice(0, 8 * READ);
+  const tokens = await session.encode(part);
+  const { timings, usage } = await session.complete({ tokens: tokens.slice(0, READ) }, { maxTokens: 1, temperature: 0 });
+  const read = Math.max(1, usage.prompt - usage.cached);
+  return { pace: timings.prefillMs > 0 ? (1000 * read) / timings.prefillMs : 0, tokensPerByte: tokens.length / new TextEncoder().encode(part).length };
+}
+
+/**
+ * @param {{pace: number, tokensPerByte: number}} speed @param {{maxSteps: number, maxLength: number, dots: string, r: number, targetModules: string[]}} config
+ * @param {{bytes: number, model: number, parameters: number}} sizes of the texts, of the model in memory; weights of the model
+ * @returns {{seconds: number, bytes: number, tokens: number, passes: number}} `passes`: how often all of the text is read
+ */
+export function estimate({ pace, tokensPerByte }, { maxSteps, maxLength, dots, r, targetModules }, { bytes, model, parameters }) {
+  const tokens = Math.max(1, Math.round(bytes * tokensPerByte));
+  const row = Math.min(maxLength, tokens);
+  const seconds = pace > 0 ? ((maxSteps * row * (1 + BACK)) / pace) * (dots === "f32" ? EXACT : 1) : 0;
+  const { width, layers } = shapeOf(parameters);
+  const trained = 2 * r * width * layers * targetModules.length * 4 * ADAM;
+  return { seconds, bytes: Math.round(model + trained + row * layers * width * WIDTHS), tokens, passes: (maxSteps * row) / tokens };
+}
+
+/** A usual transformer of so many weights: layers of 12 widths squared, one for each 40 of width. */
+function shapeOf(parameters) {
+  const width = Math.cbrt((parameters * 40) / 12);
+  return { width, layers: Math.max(1, width / 40) };
+}

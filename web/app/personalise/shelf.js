@@ -1,0 +1,167 @@
+/**
+ * The adapters that are kept for the chosen model: which are on and at what scale, names, deletion with a way back, export, import, merging.
+ * Knows no DOM; runs in the page and in Node. The SDK keeps them; here is what is on, for Complete and Chat alike.
+ */
+import { observable } from "../observable.js";
+
+const USED = "personalise.used"; // settings row: model's key → what is on in it
+
+/** @typedef {import("../../sdk/adapters.js").SavedAdapter} Saved @typedef {{id: string, scale: number}} Use */
+
+export class Shelf {
+  /** @type {import("../observable.js").observable<Saved[]>} */ saved = observable([]);
+  /** @type {import("../observable.js").observable<Use[]>} */ used = observable([]);
+  #queue = Promise.resolve();
+
+  /** @param {{language: import("../language/models.js").LanguageModels, db: any, onError?: (error: any) => void}} parts */
+  constructor({ language, db, onError = () => {} }) {
+    Object.assign(this, { language, db, onError });
+    language.phase.watch(({ name }) => {
+      if (name === "ready") this.open().catch(this.onError);
+      else if (name === "idle") this.#forget();
+    });
+  }
+
+  #forget() {
+    this.saved.set([]);
+    this.used.set([]);
+  }
+
+  /** What is kept for the model that was loaded, and what was on in it. */
+  open() {
+    return this.#next(async ({ adapters }) => {
+      await this.#list(adapters);
+      const wanted = (await this.#kept())[this.language.chosen.value?.key] ?? [];
+      await this.#turn(adapters, wanted.filter(({ id }) => this.get(id)));
+    });
+  }
+
+  /** @param {string} id @returns {Saved | undefined} */
+  get(id) {
+    return this.saved.value.find((one) => one.id === id);
+  }
+
+  /** @param {string} id @returns {number | null} the scale it is on at */
+  scaleOf(id) {
+    return this.used.value.find((one) => one.id === id)?.scale ?? null;
+  }
+
+  /** Turns one on at a scale, or off with null; the others stay as they are. @param {string} id @param {number | null} scale */
+  use(id, scale) {
+    return this.#next(async ({ adapters }) => {
+      const others = this.used.value.filter((one) => one.id !== id);
+      await this.#turn(adapters, scale === null ? others : [...others, { id, scale }]);
+      await this.#remember();
+    });
+  }
+
+  /** This one alone, or none. @param {string | null} id */
+  only(id) {
+    return this.#next(async ({ adapters }) => {
+      await this.#turn(adapters, id ? [{ id, scale: this.scaleOf(id) ?? 1 }] : []);
+      await this.#remember();
+    });
+  }
+
+  /** Keeps what was trained, under its name or the next that is free; it is loaded, and not yet on. @param {any} trained @param {object} more metrics beyond the trainer's @returns {Promise<Saved>} */
+  keep(trained, more) {
+    return this.#next(async ({ adapters }) => {
+      const made = await adapters.keep(trained, { name: this.#free(trained.name), metrics: { ...trained.metrics, ...more } });
+      await adapters.load({ saved: made.id });
+      await this.#list(adapters);
+      return made;
+    });
+  }
+
+  /** @param {string} id @param {string} name */
+  rename(id, name) {
+    return this.#next(async ({ adapters }) => {
+      const now = name.trim();
+      if (now && now !== this.get(id)?.name) await adapters.rename(id, now);
+      await this.#list(adapters);
+    });
+  }
+
+  /** @param {string} id @returns {Promise<() => Promise<void>>} the way back: the same adapter, with what was told of it, on where it was on */
+  delete(id) {
+    return this.#next(async ({ adapters }) => {
+      const [{ name, metrics }, scale, file] = [this.get(id), this.scaleOf(id), await adapters.export(id, "json")];
+      await this.#turn(adapters, this.used.value.filter((one) => one.id !== id));
+      await adapters.remove(id);
+      await this.#remember();
+      await this.#list(adapters);
+      return () => this.#restore(file, { name: this.#free(name), metrics }, scale);
+    });
+  }
+
+  async #restore(file, about, scale) {
+    const { id } = await this.#next(({ adapters }) => adapters.import(file, about));
+    await this.#next(({ adapters }) => this.#list(adapters));
+    if (scale !== null) await this.use(id, scale);
+  }
+
+  /** @param {string} id @param {"peft"|"json"|"gguf"} format @returns {Promise<File>} */
+  export(id, format) {
+    return this.#next(({ adapters }) => adapters.export(id, format));
+  }
+
+  /** An adapter's files: one, or those of a PEFT folder. @param {File[]} files @returns {Promise<Saved>} */
+  import(files) {
+    return this.#next(async ({ adapters }) => {
+      const name = this.#free(files[0].name.replace(/\.\w+$/, ""));
+      const made = await adapters.import(files.length > 1 ? { files } : { file: files[0] }, { name });
+      await this.#list(adapters);
+      return made;
+    });
+  }
+
+  /** @param {{id: string, weight: number}[]} parts @param {object} how strategy and what it takes @returns {Promise<Saved>} */
+  merge(parts, how) {
+    return this.#next(async ({ adapters }) => {
+      const name = this.#free(parts.map(({ id }) => this.get(id).name).join(" + ").slice(0, 60));
+      const made = await adapters.merge(parts, { ...how, name });
+      await this.#list(adapters);
+      return made;
+    });
+  }
+
+  async #list(adapters) {
+    this.saved.set(await adapters.saved());
+  }
+
+  /** What requests use from now on; each is loaded first. */
+  async #turn(adapters, wanted) {
+    const before = new Set(this.used.value.map(({ id }) => id));
+    for (const { id } of wanted) if (!before.has(id)) await adapters.load({ saved: id });
+    adapters.use(wanted);
+    this.used.set(wanted);
+  }
+
+  async #kept() {
+    return (await this.db.read("settings", USED)) ?? {};
+  }
+
+  async #remember() {
+    const value = { ...(await this.#kept()), [this.language.chosen.value.key]: this.used.value };
+    await this.db.write([{ put: "settings", key: USED, value }]);
+  }
+
+  /** The name, or the next that nobody has: "mine", "mine 2". @param {string} name */
+  #free(name) {
+    const taken = new Set(this.saved.value.map((one) => one.name));
+    for (let n = 1; ; n++) {
+      const one = n > 1 ? `${name} ${n}` : name;
+      if (!taken.has(one)) return one;
+    }
+  }
+
+  /** One change after another, with the model loaded. */
+  #next(work) {
+    const result = this.#queue.then(async () => work(await this.language.ready()));
+    this.#queue = result.then(
+      () => {},
+      () => {},
+    );
+    return result;
+  }
+}
