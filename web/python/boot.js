@@ -45,7 +45,7 @@ export async function boot(urls, emit) {
     const { loadPyodide } = await import(/* @vite-ignore */ `${urls.pyodide}pyodide.mjs`);
     const { pyodide, snapshot } = await start(loadPyodide, urls.pyodide, emit);
     said(emit, 1);
-    installWheel(pyodide, await bytesOf(await wheelUrl(urls)));
+    installWheel(pyodide, await wheel(urls));
     const version = pyodide.pyimport("edgenet").__version__;
     const about = { instance: crypto.randomUUID(), python: pyodide.runPython("import platform; platform.python_version()"), pyodide: pyodide.version, edgenet: version, snapshot };
     const need = hosts(pyodide);
@@ -73,7 +73,7 @@ function hosts(pyodide) {
     const { module, packages } = HOSTS[host];
     if (packages.length) {
       said(emit, 2);
-      await pyodide.loadPackage(packages, { messageCallback() {}, errorCallback: (/** @type {string} */ text) => { throw new NetworkError(text); } });
+      await loadPackages(pyodide, packages);
     }
     const found = pyodide.pyimport(module);
     said(emit, STEPS.length);
@@ -85,9 +85,9 @@ function hosts(pyodide) {
   };
 }
 
-/** By the snapshot (under a second), else the normal way (several). @param {Function} loadPyodide @param {string} folder @param {(event: any) => void} emit */
-async function start(loadPyodide, folder, emit) {
-  const options = { indexURL: folder, packageBaseUrl: folder, env: { HOME: "/home/pyodide" } };
+/** By the snapshot (under a second), else the normal way (several). @param {Function} loadPyodide @param {string} folder @param {(event: any) => void} emit @param {object} [more] options of loadPyodide */
+export async function start(loadPyodide, folder, emit, more = {}) {
+  const options = { ...more, indexURL: folder, packageBaseUrl: folder, env: { HOME: "/home/pyodide" } };
   try {
     const _loadSnapshot = await snapshotBytes(`${folder}snapshot.bin.gz`);
     const pyodide = await loadPyodide({ ...options, _loadSnapshot });
@@ -97,6 +97,11 @@ async function start(loadPyodide, folder, emit) {
     emit({ status: "fallback", code: "no_python_snapshot", reason: `Python starts the slow way: ${named(error).message}` });
     return { pyodide: await loadPyodide(options), snapshot: false };
   }
+}
+
+/** Of Pyodide's own packages, those that the site carries. @param {any} pyodide @param {string[]} packages */
+export function loadPackages(pyodide, packages) {
+  return pyodide.loadPackage(packages, { messageCallback() {}, errorCallback: (/** @type {string} */ text) => { throw new NetworkError(text); } });
 }
 
 /** Unpacks a pure wheel where imports find it, whatever the present folder. @param {any} pyodide @param {Uint8Array} bytes */
@@ -126,12 +131,12 @@ async function kept(url, error) {
   return new Uint8Array(await answer.arrayBuffer());
 }
 
-/** The wheel's file name holds its version; build.json lists it among the site's files. @param {import("../sdk/place.js").Urls} urls */
-async function wheelUrl(urls) {
+/** The site's own wheel. Its file name holds its version; build.json lists it among the site's files. @param {import("../sdk/place.js").Urls} urls */
+export async function wheel(urls) {
   const build = JSON.parse(new TextDecoder().decode(await bytesOf(urls.build).catch((error) => kept(urls.build, error))));
   const path = Object.keys({ ...build.files, ...build.lazy }).find((name) => /^wheels\/edgenet-.*\.whl$/.test(name));
   if (!path) throw new NotFound(`${urls.build} lists no edgenet wheel. Build the site again.`, { url: urls.build });
-  return new URL(path.slice("wheels/".length), urls.wheels).href;
+  return bytesOf(new URL(path.slice("wheels/".length), urls.wheels).href);
 }
 
 /** @param {any} pyodide @param {any} host the module @param {string} name @param {any} args */

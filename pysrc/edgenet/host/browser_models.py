@@ -1,0 +1,229 @@
+"""`edgenet.open_model` in a page: the site's SDK loads and verifies a model and runs it in its worker; Python, in the page, does the rest
+with the code of CPython. Pyodide only.
+
+The page has registered the module `edgenet_js` (`web/playground/python.js`): the SDK's names and `TextTokenizer`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from math import prod
+
+import edgenet_js
+import js
+import numpy as np
+from pyodide.ffi import JsException, to_js
+
+from ..errors import Disposed, EdgeNetError, EmptyBatch, NotSupported
+from ..formats.gguf_split import read_parts
+from ..graph import Capacity, Program
+from ..lora.config import MOST_RANK_IN_TAB
+from ..models.compiled import compile_gguf, part_of, read_values
+from ..opening import Language, Opened
+from ..session import InferenceSession
+from ..text.encode import TextTokenizer
+from .browser import BrowserHost
+from .browser_compile import Files, Wanted
+
+_OPEN: set = set()  # sessions of the SDK that nobody disposed of yet
+
+
+async def answered(call: Callable):
+    """What the promise of `call(signal)` resolves to; a cancelled task fires the signal. Raises the SDK's errors as EdgeNet's own."""
+    controller = js.AbortController.new()
+    try:
+        return await call(controller.signal)
+    except asyncio.CancelledError:
+        controller.abort()
+        raise
+    except JsException as error:
+        raise _named(error) from error
+
+
+def _named(error: JsException) -> Exception:
+    code = getattr(error, "code", None)
+    if not isinstance(code, str):
+        return error
+    details = getattr(error, "details", None)
+    data = details.to_py() if hasattr(details, "to_py") else {}
+    return EdgeNetError.from_data({"code": code, "message": error.message, "details": data})
+
+
+def _plain(value):
+    """Python data as JavaScript objects; one-dimensional arrays become typed arrays of their own."""
+    return to_js(value, dict_converter=js.Object.fromEntries)
+
+
+class SessionEngine:
+    """`run.Engine` over a model that the SDK holds in a worker. Messages keep their order, so a write need not wait for its answer: what
+    it raises, the next `run` or `read` raises.
+    """
+
+    def __init__(self, session, program: Program):
+        self._session, self._programs, self._sent = session, {None: program}, []
+
+    async def load(self, program, weights) -> None:
+        """Not possible: the SDK loaded the model."""
+        raise NotSupported("In a page the SDK loads models. Call edgenet.open_model again.")
+
+    async def add(self, programs: Mapping[str, Program]) -> None:
+        """As `Engine` says."""
+        data = json.dumps({name: program.to_data() for name, program in programs.items()})
+        await self._ask("add", programs=js.JSON.parse(data))
+        self._programs.update(programs)
+
+    async def drop(self, names: Iterable[str]) -> None:
+        """As `Engine` says."""
+        names = list(names)
+        await self._ask("drop", names=names)
+        for name in names:
+            self._programs.pop(name)
+
+    async def write(self, name: str, array, program: str | None = None, first: int = 0) -> None:
+        """As `Engine` says, but what is wrong is told by the next `run` or `read`."""
+        given = np.ascontiguousarray(array)
+        first *= prod(given.shape[1:])
+        self._sent.append(asyncio.ensure_future(self._post("write", program, name=name, array=given.ravel(), first=first)))
+
+    async def run(self, program: str | None = None, **slots: int) -> None:
+        """As `Engine` says."""
+        await self._settle(self._post("run", program, slots=slots))
+
+    async def read(self, name: str, program: str | None = None) -> np.ndarray:
+        """As `Engine` says."""
+        flat = np.asarray((await self._settle(self._post("read", program, name=name))).to_py())
+        shape = self._programs[program].buffer(name).shape[1:]
+        return flat.reshape(-1, *(n if isinstance(n, int) else -1 for n in shape)) if shape else flat
+
+    async def dispose(self) -> None:
+        """End the model's worker."""
+        await _end(self._session)
+
+    def _post(self, kind: str, program: str | None, **arguments):
+        return self._ask(kind, **({"program": program} if program else {}), **arguments)
+
+    async def _settle(self, last):
+        """The answer of `last`, once everything sent before was answered."""
+        sent, self._sent = self._sent, []
+        *_, answer = await asyncio.gather(*sent, last)
+        return answer
+
+    async def _ask(self, kind: str, **arguments):
+        return await ask(self._session, kind, **arguments)
+
+
+async def ask(session, kind: str, **arguments):
+    """A kind of the model's worker."""
+    given = _plain(arguments)
+    return await answered(lambda signal: session.askWorker(f"lm.{kind}", given, _plain({"signal": signal})))
+
+
+class PageVectors(InferenceSession):
+    """An InferenceSession whose texts become vectors in the SDK's worker. `split` and `count_tokens` are not there."""
+
+    def __init__(self, session):
+        self._session, self.dimensions, self.max_tokens = session, session.dimensions, session.maxTokens
+
+    async def embed_batch(self, texts, on_progress=lambda done, total: None) -> np.ndarray:
+        """f32 (n, d), rows of length 1, in order; a longer text is split by the SDK. Raises as in CPython."""
+        session = self._open()
+        if isinstance(texts, str) or not len(texts):
+            raise EmptyBatch("embed_batch takes a list of at least one text; one text goes to embed.")
+        given = _plain(list(texts))
+        found = await answered(lambda signal: session.embedBatch(given, _plain({"signal": signal})))
+        on_progress(len(texts), len(texts))
+        return np.stack([np.asarray(vector.to_py()) for vector in found])
+
+    def split(self, text, max_tokens=None, overlap=None):
+        """Not in a page's Python: the SDK's own `split` answers JavaScript."""
+        raise NotSupported("In a page, Python has no split; embed_batch splits long texts by itself.")
+
+    def count_tokens(self, text):
+        """Not in a page's Python."""
+        raise NotSupported("In a page, Python counts no tokens of an embedding model.")
+
+    def get_memory_info(self) -> dict[str, int]:
+        """Bytes, by the JavaScript names."""
+        return self._open().getMemoryInfo().to_py()
+
+    async def dispose(self) -> None:
+        """Free the model. Safe to call twice."""
+        session, self._session = self._session, None
+        if session:
+            await _end(session)
+
+    def _open(self):
+        if self._session is None:
+            raise Disposed("This session was disposed. Load the model again.")
+        return self._session
+
+
+async def open_here(name: str, context: int):
+    """As `edgenet.open_model` says; a name that ends in .gguf is an address, relative to the page's."""
+    source = {"url": name} if name.endswith(".gguf") else name
+    wish = {"context": context} if context else {}
+    session = await answered(
+        lambda signal: edgenet_js.InferenceSession.create(_plain(source), _plain({**wish, "signal": signal}))
+    )
+    _OPEN.add(session)
+    try:
+        return await _language(session) if session.type == "text-generation" else PageVectors(session)
+    except BaseException:
+        await _end(session)
+        raise
+
+
+async def close_all() -> None:
+    """Dispose of every model that is open: a script has ended."""
+    for session in list(_OPEN):
+        with suppress(JsException):
+            await _end(session)
+
+
+async def _end(session) -> None:
+    _OPEN.discard(session)
+    await session.dispose()
+
+
+async def _language(session) -> Language:
+    header, values, capacity = await _read(session)
+    made = compile_gguf(header, capacity, values)
+    sha256 = getattr(session.manifest.artifacts.model, "sha256", "")
+    return Language(
+        Opened(
+            SessionEngine(session, made.program),
+            header,
+            made,
+            TextTokenizer(made.tokenizer, _plain_encoder),
+            values,
+            lambda: int.from_bytes(BrowserHost().random_bytes(4)),
+            sha256=sha256 or "",
+            most_rank=MOST_RANK_IN_TAB,
+        )
+    )
+
+
+async def _read(session):
+    """(header, values, capacity) of the loaded model, by ranges of its files that the worker reads."""
+    about = (await ask(session, "source")).to_py()
+    artifacts = sorted(about["sizes"], key=part_of)
+    names = [getattr(session.manifest.artifacts, artifact).filename for artifact in artifacts]
+    known = Files([(name, about["sizes"][artifact]) for name, artifact in zip(names, artifacts, strict=True)], [])
+    while True:
+        try:
+            header = read_parts(names[0], known.open)
+            values = read_values(header, lambda part, offset, length: known.read(names[part], offset, length))
+            return header, values, Capacity(**about["capacity"])
+        except Wanted as wanted:
+            name, offset, length = wanted.args
+            ranges = [[artifacts[names.index(name)], offset, length]]
+            known.known[name, offset] = (await ask(session, "source", ranges=ranges)).parts[0].to_bytes()
+
+
+def _plain_encoder(config: dict):
+    """`make_plain` of TextTokenizer, by the SDK's tokenizer."""
+    tokenizer = edgenet_js.TextTokenizer.new(js.JSON.parse(json.dumps(config)))
+    return lambda text: tokenizer.encode(text).to_py()

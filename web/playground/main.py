@@ -1,0 +1,14 @@
+"""What PyScript runs when the playground opens: Python is handed to the page, which has the editor."""
+
+from edgenet.host.browser_playground import Playground
+from pyodide.ffi import to_js
+from pyscript import window
+
+playground = Playground()
+
+
+async def run(source, emit):
+    return to_js(await playground.run(source, emit), dict_converter=window.Object.fromEntries)
+
+
+window.edgenetPlayground.ready(run, playground.stop)
