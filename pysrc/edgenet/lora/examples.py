@@ -97,17 +97,23 @@ def _chat_pair(pair: Mapping, tokenizer, generation) -> Tokens:
     """Asked and answered through the model's template. The answer begins where the whole differs from a prompt that waits for one,
     and ends with the first token that ends a turn.
     """
-    from ..text.chat import Chat, tokenize_chat  # needs jinja2, which texts do not
-
     asked = [{"role": "user", "content": pair["input"]}]
-    prompt = tokenize_chat(tokenizer, generation, Chat(asked))
-    answered = [*asked, {"role": "assistant", "content": pair["output"]}]
-    whole = tokenize_chat(tokenizer, generation, Chat(answered, add_generation_prompt=False))
+    prompt = _turns(tokenizer, generation, asked, waits=True)
+    whole = _turns(tokenizer, generation, [*asked, {"role": "assistant", "content": pair["output"]}], waits=False)
     same = next(
         (i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), min(len(prompt), len(whole))
     )
     last = next((i for i in range(same, len(whole)) if whole[i] in generation["eos"]), len(whole) - 1)
     return _marked(whole[:same], whole[same : last + 1] if pair["output"].strip() else [], pair["output"], pair=True)
+
+
+def _turns(tokenizer, generation: Mapping, messages: list[dict], waits: bool) -> list[int]:
+    """A chat's tokens, by the tokenizer itself where it can: a page's has the template in its worker."""
+    if by_itself := getattr(tokenizer, "chat", None):
+        return by_itself(messages, waits)
+    from ..text.chat import Chat, tokenize_chat  # needs jinja2, which texts do not
+
+    return tokenize_chat(tokenizer, generation, Chat(messages, add_generation_prompt=waits))
 
 
 def mask_token(tokenizer: TextTokenizer) -> int:

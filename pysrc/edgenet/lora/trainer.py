@@ -64,7 +64,7 @@ class Trainer:
         self._last = self._fresh()
         self._going = asyncio.Event()
         self._going.set()
-        self._cancelled = self._loaded = False
+        self._cancelled = self._loaded = self._restored = False
         self._spent: list[float] = []  # seconds of each step of this run, pauses left out
         self._tokens = 0
 
@@ -97,6 +97,13 @@ class Trainer:
         steps = kept.step if kept.best is None else kept.best_step
         training = {"steps": steps, "finalLoss": kept.best_loss, "samples": self._data.examples}
         return Adapter(config, tensors, name, **about, metadata={"training": training, **(metadata or {})})
+
+    async def restore(self) -> Trainer:
+        """Itself, with the store's checkpoint, if there is one; nothing runs. Raises CheckpointMismatch and CheckpointInvalid."""
+        if not self._restored and self._store and (found := await self._store.read()):
+            self._last = Checkpoint.from_bytes(found).require(self._identity)
+        self._restored = True
+        return self
 
     async def dispose(self) -> None:
         """Take its Programs out of the engine, which goes on."""
@@ -133,11 +140,10 @@ class Trainer:
     async def _begin(self) -> None:
         """Programs and states into the engine: of the last checkpoint of this trainer, of the store, or as training starts."""
         self._cancelled, self._spent, self._tokens = False, [], 0
+        await self.restore()
         if not self._loaded:
             await self._engine.add(self.programs.programs)
             self._loaded = True
-            if self._store and (found := await self._store.read()):
-                self._last = Checkpoint.from_bytes(found).require(self._identity)
         for name, values in self._last.states.items():
             await self._engine.write(name, values, program="update")
         await self._engine.write("gradients", np.zeros(self.programs.parameters, np.float32), program="update")

@@ -1,0 +1,173 @@
+"""A page's language model, from Python: its engine, its tokenizer, its file's header, all in another worker. Needs NumPy.
+
+No weight comes here. What Python adds to the engine it can add again: an engine that broke is replaced by another, which knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import EdgeNetError, EngineDeadline, InvalidOption, NoMaskToken, NotSupported, WorkerDied
+from ..formats.gguf_split import part_names, read_parts
+from ..graph import Program
+from ..lora.adapter import base_id
+from ..lora.examples import MASKS, Tokens, read_examples, tokenize
+from ..models.compiled import read_values
+from .browser_compile import Files, Wanted
+from .browser_page import Page
+
+
+# --- the engine
+class BrowserLm:
+    """`run.face.Engine` over messages. Arrays are read flat and written whole or from their beginning.
+
+    `lost`: the engine is another since the last call; the next one adds the Programs to it first, with states of zeros.
+    """
+
+    def __init__(self, page: Page):
+        self._page = page
+        self._added: list[dict[str, str]] = []  # documents by name; those of one call share their state
+        self.lost = False
+
+    async def load(self, program: Program, weights: Any) -> None:
+        raise NotSupported("The model is loaded by the page. Add Programs beside it.")
+
+    async def add(self, programs: Mapping[str, Program]) -> None:
+        documents = {name: program.to_json().decode() for name, program in programs.items()}
+        await self._call("lm.add", programs=documents)
+        self._added.append(documents)
+
+    async def drop(self, names: Iterable[str]) -> None:
+        names = list(names)
+        kept = [{n: text for n, text in group.items() if n not in names} for group in self._added]
+        self._added = [group for group in kept if group]
+        if self.lost:  # and with it what was to be dropped
+            return
+        try:
+            await self._call("lm.drop", names=names)
+        except EdgeNetError:
+            if not self.lost:
+                raise
+
+    async def write(self, name: str, array: Any, program: str | None = None, first: int = 0) -> None:
+        if first:
+            raise InvalidOption("Over messages a buffer is written from its beginning.", option="first")
+        await self._call("lm.write", program=program, name=name, array=np.ascontiguousarray(array))
+
+    async def run(self, program: str | None = None, **slots: int) -> None:
+        await self._call("lm.run", program=program, slots=slots)
+
+    async def read(self, name: str, program: str | None = None) -> np.ndarray:
+        return np.array(await self._call("lm.read", program=program, name=name))
+
+    async def dispose(self) -> None:
+        await self.drop([name for group in self._added for name in group])
+
+    async def _call(self, kind: str, **args: Any) -> Any:
+        try:
+            if self.lost:
+                for documents in self._added:
+                    await self._page.asked("lm.add", programs=documents)
+                self.lost = False
+            return await self._page.asked(kind, **args)
+        except EdgeNetError as error:
+            self.lost = self.lost or _is_gone(kind, error)
+            raise
+
+
+def _is_gone(kind: str, error: EdgeNetError) -> bool:
+    """Whether an error tells that the engine is another now: its worker ended, a run broke it, or somebody else's did."""
+    if isinstance(error, InvalidOption):
+        return error.details.get("option") == "program"
+    return isinstance(error, (WorkerDied, EngineDeadline)) or (kind == "lm.run" and "returned" not in error.details)
+
+
+# --- the file
+@dataclass(frozen=True)
+class PageModel:
+    """`header`, `values`: of its GGUF file; `generation`: the content of generation.json; `base`: its `base_id`."""
+
+    header: Any
+    values: Mapping
+    generation: Mapping
+    base: str
+
+
+async def open_model(page: Page, filenames: Mapping[str, str]) -> PageModel:
+    """What training must know of the worker's model. `filenames`: of its artifacts. Only headers are read, and a few short tensors."""
+    sizes = (await page.asked("lm.source"))["sizes"]
+    artifacts = {filenames[name]: name for name in sorted(sizes, key=lambda name: (len(name), name))}
+    files, ranges = [[name, sizes[artifact]] for name, artifact in artifacts.items()], []
+    while True:
+        try:
+            header, values = _read(files, ranges)
+            break
+        except Wanted as wanted:
+            name, offset, length = wanted.args
+            part = (await page.asked("lm.source", ranges=[[artifacts[name], offset, length]]))["parts"][0]
+            ranges.append([name, offset, part])
+    return PageModel(header, values, json.loads(await page.asked("lm.generation")), base_id(header))
+
+
+def _read(files: list, ranges: list) -> tuple[Any, Mapping]:
+    known, names = Files(files, ranges), part_names(files[0][0])
+    header = read_parts(names[0], known.open)
+    return header, read_values(header, lambda part, offset, length: known.read(names[part], offset, length))
+
+
+# --- the tokenizer
+class _Unsaid(Exception):  # noqa: N818
+    """Tokens that the worker was not asked for yet: kind, arguments."""
+
+
+class Said:
+    """A tokenizer of what the worker said: `encode`, and `chat` by the model's template. What it was not asked for raises _Unsaid."""
+
+    def __init__(self):
+        self.known: dict[str, list[int]] = {}
+
+    def encode(self, text: str) -> list[int]:
+        return self._of("lm.encode", {"text": text})
+
+    def chat(self, messages: list[dict], waits: bool) -> list[int]:
+        """`waits`: the template opens an answer."""
+        return self._of("lm.chat", {"chat": json.dumps({"messages": messages, "addGenerationPrompt": waits})})
+
+    def _of(self, kind: str, args: dict) -> list[int]:
+        if (key := json.dumps([kind, args])) not in self.known:
+            raise _Unsaid(kind, args, key)
+        return self.known[key]
+
+
+async def tokenized(page: Page, data: Iterable, generation: Mapping) -> list[Tokens]:
+    """Examples as tokens, by the page's tokenizer: texts, pairs, and files {"name", "text"}. Raises as `examples.tokenize`."""
+    found = []
+    for item in data:
+        is_file = isinstance(item, Mapping) and "name" in item
+        for example in read_examples(item["name"], item["text"]) if is_file else [item]:
+            found += await _tokens(page, example, generation)
+    return found
+
+
+async def _tokens(page: Page, example: Any, generation: Mapping) -> list[Tokens]:
+    said = Said()
+    while True:
+        try:
+            return tokenize([example], said, generation)
+        except _Unsaid as unsaid:
+            kind, args, key = unsaid.args
+            said.known[key] = list((await page.asked(kind, **args))["tokens"])
+
+
+async def mask_token(page: Page) -> int:
+    """As `examples.mask_token`. Raises NoMaskToken."""
+    for name in MASKS:
+        tokens = (await page.asked("lm.encode", text=name, special=True))["tokens"]
+        if len(tokens) == 1:
+            return tokens[0]
+    raise NoMaskToken(f"The model's tokenizer has none of {', '.join(MASKS)}. Train with the causal objective.")
