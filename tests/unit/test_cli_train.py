@@ -99,6 +99,7 @@ FAILURES = {
     "a rank of 0": (("MODEL", "NOTES", "--rank", "0"), "rank_invalid"),
     "a module of no model": (("MODEL", "NOTES", "--modules", "q,z"), "target_module_unknown"),
     "a preset of no name": (("MODEL", "NOTES", "--preset", "poet"), "invalid_option"),
+    "a mask where the model has none": (("MODEL", "NOTES", "--objective", "masked"), "no_mask_token"),
     "a dropout of 1": (("MODEL", "NOTES", "--dropout", "1"), "invalid_option"),
     "a broken line": (("MODEL", "BROKEN"), "not_text"),
     "a pair longer than a row": (("MODEL", "NOTES", "--length", "8"), "example_too_long"),
@@ -115,6 +116,9 @@ def test_failures_are_named(cli, model, notes, tmp_path, title):
     (tmp_path / "notes" / "pairs.jsonl").write_text(json.dumps({"input": "Who?", "output": "You and me."}) + "\n")
     places = {"MODEL": model, "NOTES": notes, "ENCODER": str(tmp_path / "encoder.gguf"), "EMPTY": str(tmp_path / "empty"),
               "BROKEN": str(tmp_path / "broken.jsonl")}  # fmt: skip
+    words = (
+        words if "--length" in words else (*words, "--length", "64")
+    )  # the preset's is longer than this model's context
     done = cli("train", *(places.get(w, w) for w in words), "--output", str(tmp_path / "mine"), "--json")
     assert done.data["error"]["code"] == code
 

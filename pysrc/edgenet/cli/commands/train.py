@@ -36,9 +36,10 @@ TRAINING = {
     "lr": "learning_rate",
     "warmup": "warmup_steps",
     "checkpointing": "gradient_checkpointing",
+    "mask": "mask_probability",
 } | {name: name for name in (
     "scheduler", "optimizer", "clip", "weight_decay", "strength", "validation", "evaluate_every", "patience", "checkpoint_every",
-    "dots", "seed",
+    "objective", "dots", "seed",
 )}  # fmt: skip
 
 
@@ -63,9 +64,7 @@ async def train(
     ctx: typer.Context,
     model: Model,
     data: Data,
-    output: Annotated[
-        str, typer.Option(help="Folder for the adapter, as PEFT writes it; checkpoints are kept there too.")
-    ],
+    output: Annotated[str, typer.Option(help="Folder for the adapter (PEFT) and its checkpoints.")],
     preset: Annotated[str, typer.Option(help=f"Where to begin from: {', '.join(PRESETS)}.")] = DEFAULT_PRESET,
     rank: Annotated[Whole, typer.Option(help="Rank of the adapter, 1 to 256.")] = None,
     alpha: Annotated[Number, typer.Option(help="Its scale is alpha / rank.")] = None,
@@ -81,22 +80,16 @@ async def train(
     scheduler: Annotated[Words, typer.Option(help="How the rate falls: cosine, linear, constant.")] = None,
     optimizer: Annotated[Words, typer.Option(help="adamw or sgd.")] = None,
     clip: Annotated[Number, typer.Option(help="Longest gradient; 0: any.")] = None,
-    weight_decay: Annotated[
-        Number, typer.Option(help="Share of the weights that each step at rate 1 takes away.")
-    ] = None,
-    strength: Annotated[
-        Number, typer.Option(help="Share of what was learned that the adapter uses: less forgets less.")
-    ] = None,
+    weight_decay: Annotated[Number, typer.Option(help="Share that a step at rate 1 takes of weights.")] = None,
+    strength: Annotated[Number, typer.Option(help="Share of what was learned that is used.")] = None,
     validation: Annotated[Number, typer.Option(help="Share of the data that is kept apart to validate with.")] = None,
     evaluate_every: Annotated[Whole, typer.Option(help="Steps between validations.")] = None,
-    patience: Annotated[
-        Whole, typer.Option(help="Stop after so many validations without a better one; 0: never.")
-    ] = None,
+    patience: Annotated[Whole, typer.Option(help="End after so many without a better one; 0: never.")] = None,
     checkpoint_every: Annotated[Whole, typer.Option(help="Steps between checkpoints: what a crash can cost.")] = None,
+    objective: Annotated[Words, typer.Option(help="causal, or masked for models with a mask token.")] = None,
+    mask: Annotated[Number, typer.Option(help="Share of tokens that the masked objective hides.")] = None,
     dots: Annotated[Words, typer.Option(help="int8 (fast) or f32 (exact) products.")] = None,
-    checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.")
-    ] = False,
+    checkpointing: Annotated[bool, typer.Option("--gradient-checkpointing", help="Less memory.")] = False,
     seed: Annotated[Whole, typer.Option(help="The same seed trains the same adapter.")] = None,
     name: Annotated[Words, typer.Option(help="The adapter's name; else the folder's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")] = False,
