@@ -1,6 +1,6 @@
 """A page's language model, from Python: its engine, its tokenizer, its file's header, all in another worker. Needs NumPy.
 
-No weight comes here. What Python adds to the engine it can add again: an engine that broke is replaced by another, which knows nothing of it.
+No weight comes here. What Python adds to the engine it can add again: an engine that broke is replaced by another, which knows nothing.
 """
 
 from __future__ import annotations

@@ -1,0 +1,131 @@
+"""The adapters that a page keeps: added, named, merged, exported. Needs NumPy. Pyodide; CPython in tests, with a played page.
+
+Who lists them or loads one reads storage without Python: beside each adapter lies what an engine takes, beside each model its `base_id`.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from io import BytesIO
+
+from ..errors import AdapterNotFound, InvalidOption
+from ..lora import document, gguf, peft
+from ..lora.adapter import Adapter, require_base
+from ..lora.bound import engine_bytes
+from ..lora.merge import merge as merged
+from ..lora.pool import Entry, Pool
+from ..lora.reading import read_adapter
+from ..lora.strategies import MergeOptions
+from .browser_lm import PageModel, open_model
+from .browser_page import Page
+from .browser_runs import Runs
+
+
+async def opened(page: Page) -> Pool:
+    """What is kept now: another tab may have changed it."""
+    return await Pool(page.storage("library"), page).open()
+
+
+async def saved(page: Page, id: str) -> Adapter:
+    """Raises AdapterNotFound."""
+    return await (await opened(page)).get(id)
+
+
+async def remember(page: Page, model: Mapping, found: PageModel) -> None:
+    """Note which base a model of the page is."""
+    await page.storage("bases").put(model["key"], found.base.encode())
+
+
+async def _model(page: Page, model: Mapping) -> PageModel:
+    found = await open_model(page, model["filenames"])
+    await remember(page, model, found)
+    return found
+
+
+async def _kept(page: Page, adapter: Adapter, header, name: str | None, metrics: Mapping | None) -> dict:
+    adapter = adapter.renamed(name) if name else adapter
+    require_base(adapter, header)
+    entry: Entry = await (await opened(page)).add(adapter, metrics)
+    await page.storage("ready").put(entry.id, engine_bytes(adapter, header))
+    return {"id": entry.id}
+
+
+# --- kinds: page, what the page tells of the model, and arguments
+async def base(page: Page, model: dict) -> dict:
+    """Which base the model is, for who lists adapters."""
+    return {"base": (await _model(page, model)).base}
+
+
+async def keep(page: Page, model: dict, packed, name=None, metrics=None, run=None) -> dict:
+    """What a training ended with; the training itself is forgotten then."""
+    found = await _model(page, model)
+    made = await _kept(page, peft.unpacked(bytes(packed), name or "adapter"), found.header, name, metrics)
+    if run:
+        await Runs(page.storage("runs")).remove(run)
+    return made
+
+
+async def import_(page: Page, model: dict, files: Mapping, name=None, metrics=None) -> dict:
+    """Files of any format."""
+    found = await _model(page, model)
+    adapter = read_adapter({path: bytes(data) for path, data in files.items()}, found.header)
+    return await _kept(page, replace(adapter, base_id=adapter.base_id or found.base), found.header, name, metrics)
+
+
+async def rename(page: Page, model: dict, id: str, name: str) -> dict:
+    return {"id": (await (await opened(page)).rename(id, name)).id}
+
+
+async def remove(page: Page, model: dict, id: str) -> None:
+    entry = await (await opened(page)).remove(id)
+    await page.storage("ready").delete(entry.id)
+
+
+async def ready(page: Page, model: dict, id: str) -> dict:
+    """As the engine takes it."""
+    adapter = await saved(page, id)
+    data = engine_bytes(adapter, (await _model(page, model)).header)
+    await page.storage("ready").put(id, data)
+    return {"name": adapter.name, "binary": {"bytes": data}}
+
+
+async def export(page: Page, model: dict, id: str, format: str = "peft") -> dict:
+    """A file: {"name", "type", "bytes"}. Raises InvalidOption for another format."""
+    if format not in FORMATS:
+        raise InvalidOption(f"There is no format {format[:40]!r}. Formats: {', '.join(FORMATS)}.", option="format")
+    end, kind, write = FORMATS[format]
+    adapter = await saved(page, id)
+    header = (await _model(page, model)).header if format == "gguf" else None
+    stem = "".join(c if c.isalnum() or c in "-_. " else "_" for c in adapter.name).strip(". ") or "adapter"
+    return {"name": stem + end, "type": kind, "binary": {"bytes": write(adapter, header)}}
+
+
+def _zipped(adapter: Adapter, header) -> bytes:
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:  # factors do not shrink
+        for name, data in peft.write(adapter).items():
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
+async def merge(page: Page, model: dict, ids: list, options=None, name=None) -> dict:
+    """Several kept ones made into one, which is kept beside them. Raises as `lora.merge.merge`."""
+    pool = await opened(page)
+    if len(ids) < 2:
+        raise AdapterNotFound("To merge takes two adapters or more. Choose another one too.")
+    found = await _model(page, model)
+    made, report = await merged(
+        [await pool.get(id) for id in ids], MergeOptions.from_data(options or {}), name=name or ""
+    )
+    return await _kept(page, made, found.header, None, {"merge": report})
+
+
+# format -> end of the file's name, its type, who writes it
+FORMATS = {
+    "peft": (".zip", "application/zip", _zipped),
+    "json": (".json", "application/json", lambda adapter, header: document.write(adapter)),
+    "gguf": (".gguf", "application/octet-stream", lambda adapter, header: b"".join(gguf.write(adapter, header))),
+}
+KINDS = {f.__name__.strip("_"): f for f in (base, keep, import_, rename, remove, ready, export, merge)}

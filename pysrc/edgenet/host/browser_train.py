@@ -1,0 +1,243 @@
+"""Training in the page: what the Python worker answers about it. Needs NumPy. Pyodide; CPython in tests, with a played page.
+
+The same Trainer as on the command line, over an engine in another worker. Trainings stay in storage until they are discarded, so that a tab
+that is killed loses at most `checkpoint_every` steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from ..errors import Disposed, EdgeNetError, InvalidOption, NotFound
+from ..fields import time_text
+from ..lora import peft
+from ..lora.adapter import Adapter
+from ..lora.bound import engine_bytes
+from ..lora.data import Dataset, prepare
+from ..lora.evaluate import Evaluator
+from ..lora.trainer import Trainer
+from . import browser_library as library
+from .browser_lm import BrowserLm, PageModel, mask_token, open_model, tokenized
+from .browser_page import Page
+from .browser_runs import Run, Runs, configured
+
+PATIENCE = 3  # engines that may break with no checkpoint between
+LIVE: dict[str, Course] = {}  # by run
+WISHES: dict[str, list[Callable[[Course], None]]] = {}  # by run that is about to start: what was wished meanwhile
+
+
+@dataclass
+class Course:
+    """A training as it is now. `line`: of the page it was made for."""
+
+    line: str
+    run: Run
+    runs: Runs
+    model: PageModel | None = None
+    data: Dataset | None = None
+    engine: BrowserLm | None = None
+    trainer: Trainer | None = None
+    page: Page | None = None  # who hears of it; None: it does not run
+    cancelled: bool = False
+
+    async def train(self) -> dict:
+        """Until it ends. Raises what the Trainer raises; an engine that broke and was replaced is gone on with from the checkpoint."""
+        trainer, self.run = self.trainer, self.run.until(self.trainer.step)
+        told = {"examples": self.data.examples, "parameters": trainer.programs.parameters, "notices": self.data.notices}
+        self.page.say({"kind": "started", **told, "steps": self.run.training.max_steps, "step": trainer.step})
+        broken, reason = (trainer.step, 0), "cancelled"
+        try:
+            while not self.cancelled:
+                try:
+                    async for event in trainer:
+                        await self._take(event)
+                        reason = event.get("reason", reason)
+                    break
+                except EdgeNetError as error:
+                    broken = (trainer.step, broken[1] + 1 if broken[0] == trainer.step else 1)
+                    if not self.engine.lost or isinstance(error, Disposed) or broken[1] > PATIENCE:
+                        raise
+                    self._replaced(error)
+        finally:
+            await self._rest()
+        await self._keep("stopped" if reason == "cancelled" else "done")
+        return {"reason": reason, "step": trainer.step, "metrics": self.run.metrics}
+
+    async def _take(self, event: Mapping) -> None:
+        kind, step = event["kind"], event["step"]
+        if kind == "step":
+            self.run.losses.append((step, event["loss"]))
+            self.run = replace(self.run, speed=event["tokensPerSecond"])
+        elif kind == "validation":
+            self.run.validations.append((step, event["loss"]))
+        elif kind == "checkpoint":
+            await self._keep("stopped")
+        self.page.say(event)
+
+    async def _keep(self, state: str) -> None:
+        self.run = replace(self.run, step=self.trainer.step, state=state)
+        try:
+            await self.runs.put(self.run)
+        except EdgeNetError as error:
+            self.failed(error)
+
+    def failed(self, error: EdgeNetError) -> None:
+        """A checkpoint or a record could not be kept."""
+        text = "Training goes on; if this tab is closed, it begins again at the last checkpoint that was kept."
+        self.page.say({"kind": "notice", "code": error.code, "message": f"{error.message} {text}"})
+
+    def _replaced(self, error: EdgeNetError) -> None:
+        self.run = self.run.until(self.trainer.step)
+        text = f"The engine broke ({error.message}) and was replaced; training goes on from step {self.trainer.step}."
+        self.page.say({"kind": "notice", "code": "engine_restarted", "message": text})
+
+    async def _rest(self) -> None:
+        """Its Programs leave the engine; an engine that is gone has none."""
+        try:
+            await self.trainer.dispose()
+        except EdgeNetError:
+            self.engine.lost = True
+
+    # --- what whoever watches may do
+    def pause(self) -> None:
+        self.trainer.pause()
+        self.page.say({"kind": "paused"})
+
+    def resume(self) -> None:
+        self.trainer.resume()
+        self.page.say({"kind": "resumed"})
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        self.trainer.cancel()
+
+    def adapter(self) -> Adapter:
+        """What was learned so far."""
+        return self.trainer.adapter(self.run.name)
+
+
+# --- kinds: page, what the page tells of the model, and arguments
+async def start(page: Page, model: dict, id: str, data=None, **chosen) -> dict:
+    """Train on data, or go on without."""
+    if _running(id) or id in WISHES:
+        raise InvalidOption("This training is under way. Cancel it first.", option="id")
+    WISHES[id] = []
+    try:
+        course = await (_course(page, model, id) if data is None else _begun(page, model, id, data, **chosen))
+        course.page, course.cancelled, LIVE[id] = page, False, course
+        for wish in WISHES[id]:
+            wish(course)
+    finally:
+        del WISHES[id]
+    try:
+        return await course.train()
+    finally:
+        course.page = None
+
+
+async def _begun(
+    page: Page, model: dict, id: str, data, name="adapter", preset=None, lora=None, training=None
+) -> Course:
+    """A new training, kept from now on."""
+    lora, training = configured(preset, lora, training)
+    opened = await open_model(page, model["filenames"])
+    tokens = await tokenized(page, data, opened.generation)
+    prepared = prepare(tokens, training)
+    run = Run(id, name, model["key"], time_text(page.now()), lora, training, samples=prepared.examples)
+    runs = Runs(page.storage("runs"))
+    course = await _made(Course(page.line, run, runs, opened, prepared), page, model)
+    await runs.begin(run, tokens)
+    return course
+
+
+async def _course(page: Page, model: dict, id: str) -> Course:
+    """A training that is here, or in storage. Raises NotFound."""
+    if (live := LIVE.get(id)) and (live.line == page.line or live.page):
+        return live
+    runs = Runs(page.storage("runs"))
+    run, tokens = await runs.get(id)
+    if run.model != model["key"]:
+        raise NotFound(f"The training {run.name!r} is of the model {run.model}, not of {model['key']}.", id=id)
+    opened = await open_model(page, model["filenames"])
+    course = await _made(Course(page.line, run, runs, opened, prepare(tokens, run.training)), page, model)
+    await course.trainer.restore()
+    LIVE[id] = course
+    return course
+
+
+async def _made(course: Course, page: Page, model: dict) -> Course:
+    """With a Trainer."""
+    await library.remember(page, model, course.model)
+    run, course.engine = course.run, BrowserLm(page)
+    mask = await mask_token(page) if run.training.objective == "masked" else None
+    course.trainer = Trainer(
+        course.engine, course.model.header, course.data, run.lora, run.training,
+        store=course.runs.checkpoint(run.id, lambda error: course.failed(error)), values=course.model.values, mask=mask,
+        base_sha256=model.get("sha256", ""),
+    )  # fmt: skip
+    return course
+
+
+def _running(id: str) -> Course | None:
+    return course if (course := LIVE.get(id)) and course.page else None
+
+
+def _wish(id: str, wish: Callable[[Course], None]) -> None:
+    """Of a training that runs, or will in a moment."""
+    if course := _running(id):
+        wish(course)
+    elif id in WISHES:
+        WISHES[id].append(wish)
+
+
+async def pause(page: Page, model: dict, id: str) -> None:
+    _wish(id, Course.pause)
+
+
+async def resume(page: Page, model: dict, id: str) -> None:
+    _wish(id, Course.resume)
+
+
+async def cancel(page: Page, model: dict, id: str) -> None:
+    _wish(id, Course.cancel)
+
+
+async def adapter(page: Page, model: dict, id: str) -> dict:
+    """What was learned: about it, all of it in one file, and as the engine takes it."""
+    course = await _course(page, model, id)
+    found = course.adapter()
+    about = {"id": found.id, "name": found.name, "rank": found.config.r, "modules": found.modules, "bytes": found.bytes}
+    files = {"packed": peft.packed(found), "ready": engine_bytes(found, course.model.header)}
+    return {"run": id, **about, "metrics": course.run.until(course.trainer.step).metrics, "binary": files}
+
+
+async def evaluate(page: Page, model: dict, data: list, id: str = "", adapter: Mapping | None = None) -> dict:
+    """How well texts are foretold, by the model alone or with an adapter: {"run": id} or {"saved": id}."""
+    opened = await open_model(page, model["filenames"])
+    tokens = await tokenized(page, data, {**opened.generation, "eos": []})  # only what is in the texts counts
+    used = None
+    if adapter:
+        used = (
+            await library.saved(page, adapter["saved"])
+            if "saved" in adapter
+            else (await _course(page, model, id)).adapter()
+        )
+
+    def show(done: int, of: int) -> None:
+        page.say({"status": "progress", "phase": "evaluate", "loaded": done, "total": of, "progress": 100 * done / of})
+
+    engine = BrowserLm(page)
+    async with Evaluator(engine, opened.header, like=used, values=opened.values) as evaluator:
+        return (await evaluator.evaluate(tokens, used, show)).to_data()
+
+
+async def discard(page: Page, model: dict, id: str) -> None:
+    """Raises InvalidOption while it runs."""
+    if _running(id):
+        raise InvalidOption("This training is under way. Cancel it first.", option="id")
+    LIVE.pop(id, None)
+    await Runs(page.storage("runs")).remove(id)
+
+
+KINDS = {f.__name__: f for f in (start, pause, resume, cancel, adapter, evaluate, discard)}
