@@ -4,11 +4,11 @@
 import { HttpStatusError, NetworkError, NotFound, PythonBootFailed, fromData, named } from "../sdk/errors.js";
 import { fromPython } from "./bridge.js";
 
-/** @typedef {"teach" | "compile" | "adapters"} Host */
+/** @typedef {"teach" | "compile" | "adapters" | "lora"} Host */
 /**
  * @typedef {object} Python
  * @property {any} pyodide
- * @property {(host: Host, name: string, args: any, emit: (event: any) => void) => Promise<{result: any, buffers: ArrayBuffer[]}>} call a kind of one of HOSTS
+ * @property {(host: Host, name: string, args: any, emit: (event: any) => void, more?: any[]) => Promise<{result: any, buffers: ArrayBuffer[]}>} call a kind of one of HOSTS; `more`: what else its module is given
  * @property {(host: Host, emit: (event: any) => void) => Promise<any>} need that host's module, and before it the packages it imports
  * @property {{instance: string, python: string, pyodide: string, edgenet: string, snapshot: boolean}} about `instance` is new at each boot
  */
@@ -21,6 +21,7 @@ const HOSTS = {
   teach: { module: "edgenet.host.browser_teach", packages: ["numpy"] },
   compile: { module: "edgenet.host.browser_compile", packages: [] },
   adapters: { module: "edgenet.host.browser_adapters", packages: ["numpy"] },
+  lora: { module: "edgenet.host.browser_lora", packages: ["numpy"] },
 };
 
 /** Files whose absence Pyodide itself only warns of, and then waits forever. */
@@ -49,7 +50,7 @@ export async function boot(urls, emit) {
     const version = pyodide.pyimport("edgenet").__version__;
     const about = { instance: crypto.randomUUID(), python: pyodide.runPython("import platform; platform.python_version()"), pyodide: pyodide.version, edgenet: version, snapshot };
     const need = hosts(pyodide);
-    return { pyodide, about, need, call: async (host, name, args, say) => callHost(pyodide, await need(host, say), name, args) };
+    return { pyodide, about, need, call: async (host, name, args, say, more = []) => callHost(pyodide, await need(host, say), name, args, more) };
   } catch (error) {
     throw failed(error);
   }
@@ -139,10 +140,10 @@ export async function wheel(urls) {
   return bytesOf(new URL(path.slice("wheels/".length), urls.wheels).href);
 }
 
-/** @param {any} pyodide @param {any} host the module @param {string} name @param {any} args */
-async function callHost(pyodide, host, name, args) {
+/** @param {any} pyodide @param {any} host the module @param {string} name @param {any} args @param {any[]} more */
+async function callHost(pyodide, host, name, args, more) {
   const given = pyodide.toPy(args);
-  const answer = host.answer(name, given);
+  const answer = await host.answer(name, given, ...more); // of a coroutine: what it returns
   given.destroy?.();
   const { result, buffers } = fromPython(answer);
   if (result.error) throw fromData(result.error); // errors cross as data and come back as the same class

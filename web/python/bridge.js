@@ -4,10 +4,15 @@
 
 /** A Python value as plain data; every array buffer in it is its own. @param {any} value @returns {{result: any, buffers: ArrayBuffer[]}} */
 export function fromPython(value) {
+  const found = copied(value);
+  value?.destroy?.();
+  return found;
+}
+
+/** As `fromPython`, of a value that stays Python's. @param {any} value */
+export function copied(value) {
   /** @type {ArrayBuffer[]} */ const buffers = [];
-  if (!value?.toJs) return { result: value, buffers };
-  const result = value.toJs({ dict_converter: Object.fromEntries, create_pyproxies: false });
-  value.destroy();
+  const result = value?.toJs ? value.toJs({ dict_converter: Object.fromEntries, create_pyproxies: false }) : value;
   return { result: owned(result, buffers), buffers };
 }
 

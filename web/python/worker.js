@@ -1,14 +1,17 @@
 /**
  * The Python worker: boots Pyodide and the `edgenet` wheel, and answers what needs thought: teaching, and compiling models. Module worker.
- * It stores nothing and reads no document; what it learned leaves it as messages. Code given to it runs only where tests allowed it.
+ * Of teaching it stores nothing; trainings and adapters it keeps in this origin's storage. Code given to it runs only where tests allowed it.
  */
 import { serve, transferring } from "../workers/rpc.js";
 import { NoModel, NotSupported } from "../sdk/errors.js";
 import { boot, installWheel } from "./boot.js";
+import { keptStore } from "../loader/kept.js";
 import { fromPython } from "./bridge.js";
+import { alone, pageOf, setLine } from "./page.js";
 
 /** @type {any} */ let config = null;
 /** @type {Promise<import("./boot.js").Python> | null} */ let python = null;
+/** @type {import("../loader/kept.js").Store | null} */ let kept = null;
 
 /** Python, booted once; a failed boot may be tried again. @param {any} context */
 function booted({ emit }) {
@@ -23,6 +26,16 @@ const ask = (host, name) => async (/** @type {any} */ args, /** @type {any} */ c
   return transferring(result, buffers);
 };
 
+/** A call that asks the page back; `line`: the language worker it may ask. @param {string} kind */
+const working = (kind) => async (/** @type {any} */ args, /** @type {any} */ context) => {
+  const python = await booted(context);
+  const more = pageOf(python.pyodide, args.line, (kept ??= keptStore(config.owner)), context.emit);
+  const { result, buffers } = await alone(kind, args.json, () => python.call("lora", kind, args, context.emit, more));
+  return transferring(result, buffers);
+};
+
+const TRAINING = [...["start", "pause", "resume", "cancel", "adapter", "evaluate", "discard"].map((kind) => `train.${kind}`),
+  ...["base", "keep", "import", "rename", "remove", "ready", "export", "merge"].map((kind) => `library.${kind}`)];
 const TEACHING = ["open", "mark", "undo", "reset", "forget", "state", "export", "import"];
 
 serve(/** @type {any} */ (self), {
@@ -38,6 +51,8 @@ serve(/** @type {any} */ (self), {
   adapted: ask("adapters", "adapted"),
   bind: ask("adapters", "bind"),
   merge: ask("adapters", "merge"),
+  ...Object.fromEntries(TRAINING.map((kind) => [kind, working(kind)])),
+  "train.line": (/** @type {any} */ given) => setLine(given),
   async run({ code, files }, context) {
     if (!config?.options.testing?.runCode) throw new NotSupported("Running code is for EdgeNet's own tests: open the loader with testing.runCode.", {});
     const { pyodide, need } = await booted(context);

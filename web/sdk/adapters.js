@@ -18,7 +18,7 @@ import { progressTo } from "./progress.js";
  * @property {string} baseSha256 of the file it was trained on; "" where nobody told
  * @typedef {object} SavedAdapter one that this origin keeps
  * @property {string} id what does the same has the same @property {string} name @property {number} rank @property {string[]} modules @property {number} bytes of its factors
- * @property {string} baseId of the model it is for @property {string} family @property {string} created @property {string} lastUsed @property {boolean} pinned
+ * @property {string} baseId of the model it is for @property {string} family @property {string} created
  * @property {any} metrics what was told when it was kept: of a training its `TrainingMetrics`, of a merge `{merge: …}`
  * @typedef {{strategy?: "average" | "weighted" | "task_arithmetic" | "slerp" | "ties" | "dare_linear" | "dare_ties", interpolation?: number, density?: number, scaling?: number,
  *   majoritySignMethod?: "total" | "frequency", rank?: number, seed?: number, name?: string, signal?: AbortSignal}} MergeHow see docs/merging.md
@@ -77,16 +77,16 @@ export class SessionAdapters {
   list() { return this.#session.askWorker("lm.adapters.list"); }
 
   // --- those that this origin keeps
-  /** Of this model, the one used last first. @returns {Promise<SavedAdapter[]>} */
+  /** Of this model, the latest first. @returns {Promise<SavedAdapter[]>} */
   saved() { return this.#library("list"); }
 
   /**
-   * Keeps an adapter in this origin's storage; one that does the same is replaced. @param {import("./trainer.js").TrainedAdapter | AdapterFiles} source
+   * Keeps an adapter in this origin's storage; one that does the same is replaced, and the training that a trainer's came of is discarded. @param {import("./trainer.js").TrainedAdapter | AdapterFiles} source
    * @param {{name?: string, metrics?: any, signal?: AbortSignal}} [options] `metrics`: else those of the training @returns {Promise<SavedAdapter>}
    * @throws AdapterExists (another has the name), AdapterMismatch, InvalidAdapter, StorageError
    */
   async keep(source, { name, metrics, signal } = {}) {
-    if (isTrained(source)) return this.#library("keep", { packed: await bytesOf(source.packed), name, metrics: metrics ?? source.metrics }, { signal });
+    if (isTrained(source)) return this.#library("keep", { packed: await bytesOf(source.packed), name, metrics: metrics ?? source.metrics, run: source.run }, { signal });
     const files = await filesOf(source, signal, () => {});
     const bytes = await Promise.all(Object.entries(files).map(async ([path, blob]) => [path, await bytesOf(blob)]));
     return this.#library("import", { files: Object.fromEntries(bytes), name, metrics }, { signal });

@@ -14,7 +14,9 @@ const SERVED = {
   hub: ["open", "close", "status", "events", "stop", "persist", "kernels", "kernels.run", "kernels.add"],
   loader: ["pull", "isCached", "cached", "remove", "manifest", "models", "compatibility", "verify", "usage"],
   engine: ["embed", "split", "tokens", "memory", "adapter.set", "index.put", "index.get", "index.search", "index.delete"],
-  lm: ["generate", "embed", "encode", "decode", "memory", "clear", "status", "adapters.load", "adapters.unload", "adapters.list"],
+  lm: ["generate", "embed", "encode", "decode", "memory", "clear", "status", "adapters.load", "adapters.unload", "adapters.list",
+    ...["start", "pause", "resume", "cancel", "adapter", "evaluate", "discard", "runs"].map((name) => `train.${name}`),
+    ...["list", "keep", "import", "rename", "remove", "ready", "export", "merge"].map((name) => `library.${name}`)],
   python: ["boot", "compile", ...["open", "mark", "undo", "reset", "forget", "state", "export", "import"].map((name) => `teach.${name}`)],
 };
 export const KINDS = new Set(Object.entries(SERVED).flatMap(([worker, kinds]) => kinds.map((kind) => `${worker}.${kind}`)));
@@ -38,7 +40,7 @@ export function serveFrame() {
   addEventListener("message", ({ data, source, origin, ports }) => {
     if (source !== parent || parent === window || data?.type !== CONNECT || ports.length !== 1) return;
     only.abort();
-    if (allowed().includes("*") || allowed().includes(origin)) serveHub(ports[0], data.options);
+    if (allowed().includes("*") || allowed().includes(origin)) serveHub(ports[0], data.options, origin);
     else refuse(ports[0], origin);
   }, { signal: only.signal });
   parent.postMessage({ type: HELLO }, "*");
@@ -50,10 +52,10 @@ function refuse(port, origin) {
   serve(port, { call });
 }
 
-/** @param {MessagePort} port @param {any} given the page's options, cut down and judged again: the page around may be hostile */
-function serveHub(port, given) {
+/** @param {MessagePort} port @param {any} given the page's options, cut down and judged again: the page around may be hostile @param {string} owner its origin */
+function serveHub(port, given, owner) {
   /** @type {Hub} */ let hub;
-  const made = () => (hub ??= (requireSecure(), new Hub({ urls: resolveUrls({ base: new URL("./", location.href).href }), options: readOptions(passedOptions(given)), framed: true })));
+  const made = () => (hub ??= (requireSecure(), new Hub({ urls: resolveUrls({ base: new URL("./", location.href).href }), options: readOptions(passedOptions(given)), framed: true, owner })));
   serve(port, {
     async call({ kind, args }, { signal, emit }) {
       requireServed(kind, args);

@@ -4,6 +4,7 @@
  */
 import { connect } from "../workers/rpc.js";
 import { Disposed, UnknownKind } from "./errors.js";
+import { keptStore } from "../loader/kept.js";
 import { KernelDesk } from "./kernels.js";
 import { LanguageDesk, localRuntimeOf, runtimeOf } from "./language-desk.js";
 import { Patience } from "./patience.js";
@@ -27,8 +28,10 @@ export class Hub {
   /** Python was asked for more than compiling, so it has something to keep. */
   #pythonStays = false;
 
-  /** @param {{urls: import("./place.js").Urls, options: any, framed?: boolean}} config `options` as `readOptions` gives them */
-  constructor({ urls, options, framed = false }) {
+  /** @param {{urls: import("./place.js").Urls, options: any, framed?: boolean, owner?: string}} config `options` as `readOptions` gives them; `owner`: the origin around a frame */
+  constructor({ urls, options, framed = false, owner }) {
+    this.owner = owner;
+    this.kept = keptStore(owner); // opens nothing yet
     this.urls = urls;
     this.options = options;
     this.framed = framed;
@@ -128,7 +131,7 @@ export class Hub {
   /** @param {string} name @param {Connection} connection @param {boolean} again */
   async #prepare(name, connection, again) {
     const onEvent = (/** @type {any} */ event) => this.#hear(event);
-    await connection.call("configure", { urls: this.urls, options: plain(this.options) }, { onEvent });
+    await connection.call("configure", { urls: this.urls, options: plain(this.options), owner: this.owner }, { onEvent });
     if (name !== "engine") return connection;
     if (again) await this.#restore(connection);
     this.#watch(connection);
@@ -219,7 +222,7 @@ export class Hub {
     clearTimeout(this.#idle);
     try {
       const answer = await this.#ask("python", kind, args, options);
-      wanted = "wanted" in answer;
+      wanted = STAYS.test(kind) || "wanted" in answer;
       return answer;
     } finally {
       this.#compiles--;
@@ -253,6 +256,9 @@ export class Hub {
     return asked.call(kind, args, { ...options, onEvent });
   }
 }
+
+/** Kinds after which others follow soon: Python stays for a while. */
+const STAYS = /^(train|library)\./;
 
 /** Asked in a page, where the browser may show a question; a worker may not ask. @returns {Promise<{persisted: boolean}>} */
 async function persist() {

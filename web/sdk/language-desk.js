@@ -7,13 +7,14 @@ import { AdapterDesk } from "./adapter-desk.js";
 import { Disposed, NotSupported } from "./errors.js";
 import { Patience } from "./patience.js";
 import { pickThreads } from "./status.js";
+import { TrainingDesk } from "./training-desk.js";
 
 /** @typedef {import("../workers/rpc.js").CallOptions} CallOptions @typedef {import("../workers/rpc.js").Connection} Connection */
 
 /**
  * @typedef {object} Model an open one
  * @property {"lm" | "onnx"} runtime @property {any} manifest @property {any} load arguments of `lm.load`
- * @property {AdapterDesk} adapters that are loaded
+ * @property {AdapterDesk} adapters that are loaded @property {TrainingDesk} training
  * @property {Promise<Live> | null} live @property {Connection | null} connection of the worker started last @property {any} info what `lm.load` answered last
  * @typedef {{patience: Patience, build: string | undefined, abort: Int32Array | undefined}} Live `build`: the engine's, started last; `abort`: the word that
  *   stops a run, where memory is shared
@@ -41,8 +42,9 @@ export class LanguageDesk {
   /** Times that a worker was replaced. */
   restarts = 0;
 
-  /** @param {{urls: import("./place.js").Urls, options: any}} hub @param {{report: (code: string, reason: string, more: object) => void, hear: (event: any) => void, python: import("./adapter-desk.js").Ask}} say */
-  constructor({ urls, options }, { report, hear, python }) {
+  /** @param {{urls: import("./place.js").Urls, options: any, kept: import("../loader/kept.js").Store}} hub @param {{report: (code: string, reason: string, more: object) => void, hear: (event: any) => void, python: import("./adapter-desk.js").Ask}} say */
+  constructor({ urls, options, kept }, { report, hear, python }) {
+    this.kept = kept;
     this.urls = urls;
     this.options = options;
     this.report = report;
@@ -66,7 +68,7 @@ export class LanguageDesk {
     const source = local ? ownFiles(local.load) : { id, version };
     const wish = runtime === "onnx" ? { threads: pickThreads(threads), dtype } : { threads: threads === "auto" ? undefined : pickThreads(threads) };
     const load = { ...source, ...wish, context: local ? undefined : context }; // a model of the user's own was compiled for the context already
-    /** @type {Model} */ const model = { runtime, manifest, load, adapters: new AdapterDesk(manifest, this.python), live: null, connection: null, info: null };
+    /** @type {Model} */ const model = { runtime, manifest, load, adapters: new AdapterDesk(manifest, this.python), training: new TrainingDesk(manifest, this.python, this.kept), live: null, connection: null, info: null };
     this.#models.set(session, model);
     try {
       await this.#live(model, options);
@@ -84,6 +86,7 @@ export class LanguageDesk {
     if (!model) throw new Disposed("This session is not open. Load the model again.", { session });
     if (model.runtime === "onnx" && kind.startsWith("lm.adapters.")) throw new NotSupported("Adapters run on EdgeNet's own engine alone; this is an ONNX decoder. Load a GGUF file of the model.", { kind });
     const ask = (/** @type {string} */ what, /** @type {any} */ of, /** @type {CallOptions} */ how = {}) => this.#ask(model, what, of, how);
+    if (/^lm\.(train|library)\./.test(kind)) return model.training.call(ask, kind.slice("lm.".length), args, options);
     return this.#own[kind]?.(model.adapters, ask, args, options) ?? ask(kind, args, options);
   }
 

@@ -51,8 +51,8 @@ const STATES = { started: "training", paused: "paused", resumed: "training" };
  * @property {number} step of the last checkpoint @property {number} steps @property {TrainingMetrics} metrics @property {any} lora @property {any} training the options, all of them
  *
  * @typedef {object} TrainedAdapter for `session.adapters.load` and `session.adapters.keep`
- * @property {string} id @property {string} name @property {number} rank @property {string[]} modules @property {number} bytes of its factors @property {TrainingMetrics} metrics
- * @property {Blob} ready as the engine takes it @property {Blob} packed all of it in one file
+ * @property {string} id @property {string} run of the training @property {string} name @property {number} rank @property {string[]} modules @property {number} bytes of its factors
+ * @property {TrainingMetrics} metrics @property {Blob} ready as the engine takes it @property {Blob} packed all of it in one file
  *
  * @typedef {{loss: number, perplexity: number, bitsPerByte: number, tokens: number, bytes: number}} EvaluationResult
  * @typedef {"new" | "training" | "paused" | "stopped" | "done"} TrainerState
@@ -99,7 +99,7 @@ export class LoraTrainer {
       onEvent(event);
     };
     const given = examples ? { data: examples, name: this.name, preset, lora, training } : {};
-    const stop = () => { this.cancel(); };
+    const stop = () => { this.cancel().catch(() => {}); }; // a worker that ended is told by the call under way
     signal?.addEventListener("abort", stop, { once: true });
     try {
       signal?.throwIfAborted();
@@ -116,13 +116,13 @@ export class LoraTrainer {
   }
 
   /** Stops after the run under way, until `resume` or `cancel`. The event `paused` follows. @returns {Promise<void>} */
-  pause() { return this.#ask("pause"); }
+  pause() { return this.#steer("pause"); }
 
   /** @returns {Promise<void>} */
-  resume() { return this.#ask("resume"); }
+  resume() { return this.#steer("resume"); }
 
   /** Ends `train` after the run under way, with a checkpoint of the last whole step. @returns {Promise<void>} */
-  cancel() { return this.#ask("cancel"); }
+  cancel() { return this.#steer("cancel"); }
 
   /** What was learned so far: the parameters with the lowest validation loss, else those of the last checkpoint. @returns {Promise<TrainedAdapter>} @throws NotFound before the first `train` */
   async adapter() {
@@ -142,6 +142,11 @@ export class LoraTrainer {
 
   /** Forgets the training and what it was trained on; what was kept of it stays. @returns {Promise<void>} */
   discard() { return this.#ask("discard"); }
+
+  /** Of a training that is not under way nothing is to be steered. @param {string} kind @returns {Promise<void>} */
+  async #steer(kind) {
+    if (this.#state === "training" || this.#state === "paused") await this.#ask(kind);
+  }
 
   async #isKept() {
     const runs = await this.#session.askWorker("lm.train.runs").catch(() => []);

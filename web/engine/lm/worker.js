@@ -4,6 +4,7 @@
  */
 import { InvalidOption, NoModel, NotSupported, WorkerDied } from "../../sdk/errors.js";
 import { serve, transferring } from "../../workers/rpc.js";
+import { tokenizeChat } from "../../text/chat.js";
 import { TextTokenizer } from "../../text/tokenizer.js";
 import { embed } from "./embed.js";
 import { evaluate } from "./evaluate.js";
@@ -14,6 +15,8 @@ import { trainKinds } from "./train.js";
 
 /** @type {any} */ let config = null;
 /** @type {{model: Model, tokenizer: TextTokenizer, generation: any} | null} */ let loaded = null;
+/** Between signs of life, in ms: far less than anybody's patience. */
+const BEAT = 1000;
 let [loading, ending] = [false, false];
 /** What happens outside of one call's own work is said in the latest call that is under way. @type {Set<(event: any) => void>} */
 const listeners = new Set();
@@ -80,6 +83,7 @@ const handlers = {
     return { ...(await readSources(files.sources, ranges)), capacity: engine.program.capacity };
   },
   ...trainKinds(() => current().model),
+  "lm.serve": ({ port }, context) => lend(port, context),
   "lm.memory": () => current().model.memory(),
   "lm.clear"() {
     current().model.pages?.clear();
@@ -90,6 +94,28 @@ const handlers = {
     loaded = null;
   },
 };
+
+/** What Python may ask while it trains, on a port of its own. @type {Record<string, import("../../workers/rpc.js").Handler>} */
+const lent = {
+  ...Object.fromEntries(["lm.add", "lm.drop", "lm.write", "lm.read", "lm.run", "lm.encode", "lm.source"].map((kind) => [kind, handlers[kind]])),
+  "lm.chat": ({ chat }) => ({ tokens: tokenizeChat(current().tokenizer, current().generation, JSON.parse(chat)) }),
+  "lm.generation": () => JSON.stringify(current().generation), // as text: Python's None is no null
+};
+
+/**
+ * Serves them until it is cancelled. It is under way all the while, and a sign of life in every beat: who runs nothing for long is no dead engine.
+ * @param {MessagePort} port @param {import("../../workers/rpc.js").Context} context
+ */
+function lend(port, { signal, emit: say }) {
+  const served = serve(port, Object.fromEntries(Object.entries(lent).map(([kind, handler]) => [kind, alive(handler)])));
+  const beat = setInterval(() => say({ status: "alive" }), BEAT);
+  return new Promise((resolve) => signal.addEventListener("abort", () => {
+    clearInterval(beat);
+    served.close();
+    port.close();
+    resolve(undefined);
+  }, { once: true }));
+}
 
 /** @param {any} args of `lm.load` @param {AbortSignal} signal */
 async function load({ threads, without, context, ...which }, signal) {
@@ -122,12 +148,17 @@ function checkContext({ program: { capacity } }, context) {
   throw new InvalidOption(`The model was compiled for a context of ${capacity?.context} tokens; ${context} were asked for. Leave the option out, or compile its file anew with that context.`, { option: "context", context });
 }
 
+/** Refused once this worker ends. @param {import("../../workers/rpc.js").Handler} handler @returns {import("../../workers/rpc.js").Handler} */
+const alive = (handler) => (args, context) => {
+  if (ending) throw new WorkerDied("The engine of this worker broke and it is ending. Call again: the model is loaded in a new one.", {});
+  return handler(args, context);
+};
+
 /** Every handler's events, also for what it did not start itself. @param {import("../../workers/rpc.js").Handler} handler @returns {import("../../workers/rpc.js").Handler} */
 const heard = (handler) => async (args, context) => {
-  if (ending) throw new WorkerDied("The engine of this worker broke and it is ending. Call again: the model is loaded in a new one.", {});
   listeners.add(context.emit);
   try {
-    return await handler(args, context);
+    return await alive(handler)(args, context);
   } finally {
     listeners.delete(context.emit);
   }

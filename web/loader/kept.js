@@ -1,0 +1,55 @@
+/**
+ * Trainings and adapters that this origin keeps, as Python wrote them: who only lists or loads needs no Python. Page, frame and worker.
+ *
+ *   library/<id>.json, library/<id>.safetensors    an adapter (pysrc/edgenet/lora/pool.py)      ready/<id>    the same as an engine takes it
+ *   runs/<id>.json, .tokens, .checkpoint           a training (host/browser_runs.py)            bases/<id>@<version>    the base of a model
+ */
+import { get, getMany, keys } from "idb-keyval";
+import { durableStore } from "./durable.js";
+
+/** @typedef {ReturnType<typeof durableStore>} Store */
+
+/** Of the database, and of the lock of who changes the library. */
+export const ADAPTERS = "edgenet-adapters-v1";
+
+/** @param {string} [owner] the origin around a frame: pages that use one frame's origin see nothing of each other's @returns {Store} */
+export const keptStore = (owner) => durableStore(owner ? `${ADAPTERS}:${owner}` : ADAPTERS, "kept");
+
+const text = (/** @type {Uint8Array} */ bytes) => new TextDecoder().decode(bytes);
+
+/** Every record of a folder; one that cannot be read is left out, Python tells why. @param {Store} store @param {string} folder @returns {Promise<any[]>} each with its id */
+async function records(store, folder) {
+  const names = (await keys(store)).map(String).filter((key) => key.startsWith(`${folder}/`) && key.endsWith(".json"));
+  const found = await getMany(names, store);
+  return found.flatMap((bytes, i) => {
+    try {
+      return [{ id: names[i].slice(folder.length + 1, -5), ...JSON.parse(text(bytes)) }];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** @param {Store} store @param {string} model its id and version @returns {Promise<import("../sdk/trainer.js").UnfinishedTraining[]>} */
+export async function keptRuns(store, model) {
+  const found = (await records(store, "runs")).filter((run) => run.model === model);
+  return found.sort((a, b) => b.created.localeCompare(a.created)).map(({ model: _, ...run }) => run);
+}
+
+/** @param {Store} store @param {string} base the `base_id` of the model @returns {Promise<import("../sdk/adapters.js").SavedAdapter[]>} the latest first */
+export async function keptAdapters(store, base) {
+  const found = (await records(store, "library")).filter(({ base_id }) => base_id === base);
+  return found.sort((a, b) => b.turn - a.turn).map(({ id, name, rank, modules, bytes, base_id, family, created, metrics }) => ({ id, name, rank, modules, bytes, baseId: base_id, family, created, metrics }));
+}
+
+/** Whether anything is kept that `keptAdapters` could list. @param {Store} store */
+export const hasAdapters = async (store) => (await keys(store)).some((key) => String(key).startsWith("library/"));
+
+/** @param {Store} store @param {string} model @returns {Promise<string | undefined>} its `base_id`, where Python has seen it */
+export async function knownBase(store, model) {
+  const bytes = await get(`bases/${model}`, store);
+  return bytes && text(bytes);
+}
+
+/** @param {Store} store @param {string} id of an adapter @returns {Promise<Uint8Array | undefined>} */
+export const readyBytes = (store, id) => get(`ready/${id}`, store);

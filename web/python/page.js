@@ -1,0 +1,78 @@
+/**
+ * What Python may ask of the page while it works on a call: the language worker of its line, and this origin's storage. Python worker.
+ */
+import { del, get, keys, set } from "idb-keyval";
+import { ADAPTERS } from "../loader/kept.js";
+import { withLock } from "../loader/locks.js";
+import { InvalidOption, WorkerDied, fromData, toData } from "../sdk/errors.js";
+import { connect } from "../workers/rpc.js";
+import { copied } from "./bridge.js";
+
+/** The way to a language worker, which may be replaced: who asks meanwhile waits for the next one. */
+class Line {
+  /** @type {import("../workers/rpc.js").Connection | null} */ #connection = null;
+  /** @type {Error | null} */ #ended = null;
+  /** @type {(() => void)[]} */ #waiting = [];
+
+  /** @param {{port?: MessagePort, error?: any}} given a new way, or why there is none any more */
+  replace({ port, error }) {
+    this.#connection?.close(new WorkerDied("The language worker was replaced.", {}));
+    this.#connection = port ? connect(port, "language worker") : null;
+    this.#ended = error ? fromData(error) : null;
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  /** @param {string} kind @param {any} args @param {Transferable[]} transfer */
+  async call(kind, args, transfer) {
+    while (!this.#ended && this.#connection?.closed !== false) await new Promise((resolve) => { this.#waiting.push(() => resolve(undefined)); });
+    if (this.#ended) throw this.#ended;
+    return /** @type {import("../workers/rpc.js").Connection} */ (this.#connection).call(kind, args, { transfer });
+  }
+}
+
+/** @type {Map<string, Line>} */
+const lines = new Map();
+
+/** @param {string} name */
+function lineOf(name) {
+  if (!lines.has(name)) lines.set(name, new Line());
+  return /** @type {Line} */ (lines.get(name));
+}
+
+/** @param {{line: string, port?: MessagePort, error?: any}} given */
+export const setLine = ({ line, ...given }) => lineOf(line).replace(given);
+
+/** kind → storage's answer. @param {import("../loader/kept.js").Store} store @returns {Record<string, (args: any) => Promise<any>>} */
+const storeKinds = (store) => ({
+  "store.list": async ({ prefix }) => (await keys(store)).filter((key) => String(key).startsWith(prefix)),
+  "store.get": ({ key }) => get(key, store),
+  "store.put": ({ key, data }) => set(key, data, store),
+  "store.delete": ({ key }) => del(key, store),
+});
+
+/**
+ * `Page` of Python's browser_page.py. @param {any} pyodide @param {string} line @param {import("../loader/kept.js").Store} store @param {(event: any) => void} emit
+ * @returns {[ask: Function, emit: Function]}
+ */
+export function pageOf(pyodide, line, store, emit) {
+  const kinds = storeKinds(store);
+  const work = async (/** @type {string} */ kind, /** @type {any} */ args, /** @type {ArrayBuffer[]} */ buffers) => {
+    if (Object.hasOwn(kinds, kind)) return kinds[kind](args);
+    return lineOf(line).call(kind, args, buffers);
+  };
+  const ask = (/** @type {string} */ kind, /** @type {any} */ given) => {
+    const { result: args, buffers } = copied(given); // at once: Python's own values live no longer than this call
+    return work(kind, args, buffers).then((result) => ({ result }), (error) => ({ error: JSON.stringify(toData(error)) })).then((answer) => pyodide.toPy(answer));
+  };
+  return [ask, (/** @type {string} */ text) => emit(JSON.parse(text))];
+}
+
+/** Whoever changes the library does so alone, in all tabs; a training runs in one. @param {string} kind @param {string} json of the call's arguments @param {() => Promise<any>} work */
+export async function alone(kind, json, work) {
+  if (kind.startsWith("library.")) return withLock(ADAPTERS, {}, work);
+  if (kind !== "train.start") return work();
+  const { id } = JSON.parse(json);
+  const answer = await withLock(`edgenet-train:${id}`, { ifAvailable: true }, async () => ({ done: await work() }));
+  if (!answer) throw new InvalidOption("This training is under way in another tab. Cancel it there first.", { option: "id" });
+  return answer.done;
+}

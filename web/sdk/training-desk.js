@@ -1,0 +1,110 @@
+/**
+ * The Hub's desk for training one model: lends Python a way to the model's worker while it is asked something, and another when that worker was
+ * replaced. What is kept is listed without Python. Page and frame.
+ */
+import { hasAdapters, keptAdapters, keptRuns, knownBase, readyBytes } from "../loader/kept.js";
+import { AdapterNotFound, Disposed, WorkerDied, toData } from "./errors.js";
+
+/** @typedef {import("../workers/rpc.js").CallOptions} CallOptions @typedef {import("./adapter-desk.js").Ask} Ask */
+
+/** Workers that may end while one is lent, before it is given up. */
+const PATIENCE = 8;
+
+export class TrainingDesk {
+  #line = crypto.randomUUID();
+  #users = 0;
+  /** @type {AbortController | null} */ #lent = null;
+
+  /** @param {any} manifest of the model @param {Ask} python @param {import("../loader/kept.js").Store} store */
+  constructor(manifest, python, store) {
+    this.python = python;
+    this.store = store;
+    const { id, version, artifacts = {} } = manifest;
+    const filenames = Object.fromEntries(Object.entries(artifacts).map(([name, { filename }]) => [name, filename]));
+    this.model = { key: `${id}@${version}`, filenames, sha256: artifacts.model?.sha256 ?? "" };
+  }
+
+  /** kind → what needs no Python. @type {Record<string, (ask: Ask, args: any, options: CallOptions) => Promise<any>>} */
+  #own = {
+    "train.runs": () => keptRuns(this.store, this.model.key),
+    "library.list": async (ask, _args, options) => ((await hasAdapters(this.store)) ? keptAdapters(this.store, await this.#base(ask, options)) : []),
+    "library.ready": async (ask, { id }, options) => {
+      const [bytes, { name }] = [await readyBytes(this.store, id), await this.#saved(ask, id, options)];
+      return bytes ? { name, bytes } : this.#asked(ask, "library.ready", { id }, options);
+    },
+  };
+
+  /** @param {Ask} ask the model's worker @param {string} kind `train.…` or `library.…` @param {any} args @param {CallOptions} options */
+  async call(ask, kind, args, options) {
+    if (Object.hasOwn(this.#own, kind)) return this.#own[kind](ask, args, options);
+    const answer = await this.#asked(ask, kind, args, options);
+    return LISTED.has(kind) ? this.#saved(ask, answer.id, options) : answer;
+  }
+
+  /** Everything but bytes crosses to Python as text, for its None is no null. @param {Ask} ask @param {string} kind @param {any} args @param {CallOptions} options */
+  async #asked(ask, kind, { packed, files, ...args }, { onEvent, signal } = {}) {
+    const release = this.#lend(ask);
+    const binary = Object.fromEntries(Object.entries({ packed, files }).filter(([, value]) => value !== undefined));
+    try {
+      const { json, ...more } = await this.python(kind, { line: this.#line, json: JSON.stringify({ model: this.model, ...args }), binary }, { onEvent, signal });
+      return { ...JSON.parse(json), ...more };
+    } finally {
+      release();
+    }
+  }
+
+  /** @param {Ask} ask @param {string} id @param {CallOptions} options @returns {Promise<import("./adapters.js").SavedAdapter>} */
+  async #saved(ask, id, options) {
+    const all = await this.#own["library.list"](ask, {}, options);
+    const found = all.find((/** @type {any} */ one) => one.id === id);
+    if (!found) throw new AdapterNotFound(`No adapter "${String(id).slice(0, 100)}" of this model is kept here. Look at saved().`, { id });
+    return found;
+  }
+
+  /** @param {Ask} ask @param {CallOptions} options */
+  async #base(ask, options) {
+    return (await knownBase(this.store, this.model.key)) ?? (await this.#asked(ask, "library.base", {}, options)).base;
+  }
+
+  /** Lends the worker to Python until the last who needs it is served. @param {Ask} ask @returns {() => void} */
+  #lend(ask) {
+    this.#users++;
+    this.#lent ??= this.#start(ask);
+    return () => {
+      if (--this.#users) return;
+      this.#lent?.abort();
+      this.#lent = null;
+    };
+  }
+
+  /** @param {Ask} ask */
+  #start(ask) {
+    const lent = new AbortController();
+    this.#serve(ask, lent.signal).catch((error) => this.#tell({ error: toData(error) })).catch(() => {}); // Python that ended tells its callers itself
+    return lent;
+  }
+
+  /** @param {Ask} ask @param {AbortSignal} signal */
+  async #serve(ask, signal) {
+    for (let ended = 0; ; ended++) {
+      const { port1, port2 } = new MessageChannel();
+      const served = ask("lm.serve", { port: port1 }, { transfer: [port1], signal });
+      served.catch(() => {}); // told below
+      await this.#tell({ port: port2 });
+      const error = await served.catch((/** @type {any} */ reason) => reason);
+      if (signal.aborted) return;
+      if (error instanceof Disposed || !isEnd(error) || ended === PATIENCE) throw error;
+    }
+  }
+
+  /** @param {{port?: MessagePort, error?: any}} what */
+  #tell({ port, error }) {
+    return this.python("train.line", { line: this.#line, port, error }, port ? { transfer: [port] } : {});
+  }
+}
+
+/** Kinds whose answer is the adapter as it is kept now. */
+const LISTED = new Set(["library.keep", "library.import", "library.rename", "library.merge"]);
+
+/** Whether the worker ended, and another may be started. @param {any} error */
+const isEnd = (error) => error instanceof WorkerDied || error?.code === "engine_deadline";
