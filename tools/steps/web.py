@@ -1,4 +1,4 @@
-"""Bundles of the site's JavaScript (esbuild), and its static files."""
+"""Bundles of the site's JavaScript and style sheet (esbuild), and its static files."""
 
 import shutil
 
@@ -13,6 +13,7 @@ BUNDLES = {
     "web/sdk/index.js": [("edgenet.js", "esm"), ("edgenet.global.js", "iife")],
     "web/engine/learning/index.js": [("learning.js", "esm")],
     "web/app/main.js": [("app.js", "esm")],
+    "web/app/app.css": [("app.css", "esm")],
     "web/app/embed.js": [("embed.js", "esm")],
     "web/loader/worker.js": [("workers/loader.js", "esm")],
     "web/engine/worker.js": [("workers/engine.js", "esm")],
@@ -26,7 +27,6 @@ BUNDLES = {
 STATIC = {
     "web/index.html": "index.html",
     "web/embed.html": "embed.html",
-    "web/app/app.css": "app.css",
     "web/app/icon.svg": "icon.svg",
     "web/app/manifest.webmanifest": "manifest.webmanifest",
 }

@@ -16,6 +16,10 @@ import { LibraryView } from "./library/view.js";
 import { Worklist } from "./library/worklist.js";
 import { ModelsView, PHASES } from "./models/view.js";
 import { observable } from "./observable.js";
+import { Course } from "./personalise/course.js";
+import { Material } from "./personalise/material.js";
+import { AdapterShelf } from "./personalise/shelf.js";
+import { PersonaliseView } from "./personalise/view.js";
 import { SearchView } from "./search/view.js";
 import { Searcher } from "./search/searcher.js";
 import { Shelf } from "./search/shelf.js";
@@ -58,6 +62,7 @@ class App {
       teaching: new TeachView(this),
       complete: new CompleteView(this),
       chat: new ChatView(this),
+      personalise: new PersonaliseView(this),
       models: new ModelsView(this),
     };
     await Promise.all([this.views.complete.restore(), this.views.chat.restore()]);
@@ -80,6 +85,9 @@ class App {
     this.completer = new Completer(this.language);
     this.conversations = await new Conversations(this.chats, { channel: new BroadcastChannel(CHATS) }).open();
     this.chat = new Chat(this.language, this.conversations);
+    this.adapters = new AdapterShelf({ language: this.language, db: this.chats, onError: (error) => this.toasts.error(error) });
+    this.course = new Course({ language: this.language, shelf: this.adapters, db: this.chats });
+    this.material = await new Material(this.chats).open();
   }
 
   /** Before the first answer: marks of earlier visits known, all ready documents in the index. */
@@ -97,7 +105,7 @@ class App {
     this.searcher.again().catch(() => {}); // the next key asks anew
   }
 
-  /** @param {"search"|"library"|"teaching"|"complete"|"chat"|"models"} tab */
+  /** @param {"search"|"library"|"teaching"|"complete"|"chat"|"personalise"|"models"} tab */
   go(tab) {
     if (this.tab === tab) return false;
     this.tab = tab;
@@ -110,7 +118,7 @@ class App {
   giveModel(files) {
     return this.attempt(async () => {
       const { facts } = await this.language.give(files);
-      this.go(facts.chat ? "chat" : "complete");
+      if (this.tab !== "personalise") this.go(facts.chat ? "chat" : "complete");
       this.language.ready().catch(() => {}); // the model bar shows it
     });
   }
@@ -231,7 +239,7 @@ function followWork(app) {
         },
   );
   app.activity.follow(app.language.phase, ({ name, step, part }) =>
-    name !== "loading" || app.tab === "complete" || app.tab === "chat" // there the model bar tells it
+    name !== "loading" || ["complete", "chat", "personalise"].includes(app.tab) // there the model bar tells it
       ? null
       : {
           title: "Loading the language model",

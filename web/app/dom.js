@@ -31,7 +31,7 @@ function setProp(element, name, value) {
   if (value === null || value === undefined || value === false) return;
   if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
   else if (name === "data") Object.assign(element.dataset, value);
-  else if (name === "value" || name === "hidden" || name === "checked") element[name] = value;
+  else if (name === "value" || name === "hidden" || name === "checked" || name === "selected") element[name] = value;
   else element.setAttribute(name, value === true ? "" : value);
 }
 
@@ -63,6 +63,8 @@ const PATHS = {
   save: "M12 4v11m-5-5 5 5 5-5M5 20h14",
   restore: "M12 15V4m-5 5 5-5 5 5M5 20h14",
   stop: "M7 7h10v10H7z",
+  pause: "M9 6v12M15 6v12",
+  play: "M8 5.5v13l11-6.5z",
   copy: "M9 9h10v11H9zM15 9V4H5v11h4",
   again: "M19 12a7 7 0 1 1-2-5l2 2m0-5v5h-5",
   gear: "M4 7h9m4 0h3M4 17h3m4 0h9M13 7a2 2 0 1 0 4 0 2 2 0 0 0-4 0ZM7 17a2 2 0 1 0 4 0 2 2 0 0 0-4 0Z",

@@ -6,9 +6,10 @@ import { dialog } from "../ui/dialog.js";
 import { plain } from "../ui/plain.js";
 import { explanation } from "../ui/status.js";
 import { factsOf, memoryOf, partOf, runningOf } from "./report.js";
+import { adapterPicker } from "./worn.js";
 
-/** @param {any} app @returns {HTMLElement} */
-export function modelBar(app) {
+/** @param {any} app @param {{adapters?: boolean}} [options] `adapters`: with a choice of which is on @returns {HTMLElement} */
+export function modelBar(app, { adapters = true } = {}) {
   const { language } = app;
   const pick = picker(app);
   const facts = h("p.facts");
@@ -27,7 +28,7 @@ export function modelBar(app) {
     },
   });
   const choose = h("button", { type: "button", "aria-label": "Choose a GGUF file", onclick: () => file.click() }, icon("folder"), "GGUF", h("span", {}, "file\u2026"));
-  const element = h("section.modelbar", { "aria-label": "Model" }, h("div.line", {}, pick, choose, file, state), facts, problem);
+  const element = h("section.modelbar", { "aria-label": "Model" }, h("div.line", {}, pick, choose, file, state), facts, adapters && adapterPicker(app), problem);
   const draw = () => {
     const { value: phase } = language.phase;
     fill(facts, language.chosen.value ? factsOf(language.chosen.value).join(" \u00b7 ") : nobody(language));

@@ -49,7 +49,7 @@ export class Course {
   #trainer = null;
   #controller = null;
 
-  /** @param {{language: import("../language/models.js").LanguageModels, shelf: import("./shelf.js").Shelf, db: any}} parts `shelf`: where adapters are kept */
+  /** @param {{language: import("../language/models.js").LanguageModels, shelf: import("./shelf.js").AdapterShelf, db: any}} parts `shelf`: where adapters are kept */
   constructor(parts) {
     Object.assign(this, parts);
   }

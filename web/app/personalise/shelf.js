@@ -8,7 +8,7 @@ const USED = "personalise.used"; // settings row: model's key → what is on in 
 
 /** @typedef {import("../../sdk/adapters.js").SavedAdapter} Saved @typedef {{id: string, scale: number}} Use */
 
-export class Shelf {
+export class AdapterShelf {
   /** @type {import("../observable.js").observable<Saved[]>} */ saved = observable([]);
   /** @type {import("../observable.js").observable<Use[]>} */ used = observable([]);
   #queue = Promise.resolve();

@@ -2,7 +2,7 @@
 import { fill, h, s } from "../dom.js";
 import { statusLine } from "./status.js";
 
-const TABS = { search: "Search", library: "Library", teaching: "Teaching", complete: "Complete", chat: "Chat", models: "Models" };
+const TABS = { search: "Search", library: "Library", teaching: "Teaching", complete: "Complete", chat: "Chat", personalise: "Personalise", models: "Models" };
 
 const logo = () =>
   s(

@@ -1,0 +1,145 @@
+/** The adapters of the chosen model as cards: what each is worth, on or off and how much, name, export, deletion; import and merging. Runs in the page. */
+import { fill, h, icon } from "../dom.js";
+import { bytes, count, day } from "../format.js";
+import { download } from "../library/adding.js";
+import { mergeDialog } from "./merging.js";
+import { change } from "./running.js";
+
+const FORMATS = { peft: "PEFT (zip)", json: "EdgeNet (JSON)", gguf: "GGUF (llama.cpp)" };
+const FILES = ".zip,.json,.gguf,.safetensors";
+
+export class AdapterCards {
+  /** @param {any} app */
+  constructor(app) {
+    this.app = app;
+    this.list = h("ul.adapters", { "aria-label": "Adapters" });
+    this.empty = h("p.quiet.nothing");
+    this.actions = h("div.actions");
+    this.element = h("section.shelf", { "aria-label": "Adapters of this model" }, h("header", {}, h("h2", {}, "What it has learned"), this.actions), this.empty, this.list);
+    app.adapters.saved.watch(() => this.#draw());
+    app.adapters.used.watch(() => this.#mark());
+    app.language.phase.watch(() => this.#draw());
+  }
+
+  /** @param {File[]} files of one adapter */
+  import(files) {
+    return this.app.attempt(async () => {
+      const { name } = await this.app.adapters.import(files);
+      this.app.toasts.say(`\u201c${name}\u201d is here. Turn it on to use it.`);
+    });
+  }
+
+  #draw() {
+    const { adapters: shelf, language } = this.app;
+    const saved = shelf.saved.value;
+    const loaded = language.phase.value.name === "ready";
+    this.empty.hidden = saved.length > 0;
+    fill(this.empty, loaded ? "Nothing yet. Teach it something above, or import an adapter that was made for this model: a zip or the files of a PEFT folder, JSON, or GGUF. Drop it here." : "Load the model to see its adapters.");
+    fill(this.actions, loaded && this.#ways(saved));
+    const focused = this.list.contains(document.activeElement) && document.activeElement.closest("[data-id]")?.dataset.id;
+    fill(this.list, saved.map((one) => this.#card(one)));
+    this.#mark();
+    if (focused) this.list.querySelector(`[data-id="${CSS.escape(focused)}"] input`)?.focus();
+  }
+
+  #ways(saved) {
+    const file = h("input", {
+      type: "file",
+      accept: FILES,
+      multiple: true,
+      hidden: true,
+      "aria-label": "Choose an adapter",
+      data: { pick: "adapter" },
+      onchange: ({ target }) => {
+        const files = [...target.files];
+        target.value = "";
+        if (files.length) this.import(files);
+      },
+    });
+    return [
+      h("button", { type: "button", onclick: () => file.click() }, icon("restore"), "Import"),
+      file,
+      saved.length > 1 && h("button", { type: "button", onclick: () => mergeDialog(this.app) }, icon("plus"), "Merge"),
+    ];
+  }
+
+  #card(one) {
+    const { id, name } = one;
+    const { adapters: shelf } = this.app;
+    const scale = h("input", { type: "range", min: 0, max: 2, step: 0.05, value: 1, "aria-label": `How much of ${name}`, onchange: ({ target }) => this.app.attempt(() => shelf.use(id, target.valueAsNumber)), oninput: ({ target }) => fill(share, target.value) });
+    const share = h("output", {}, "1");
+    const on = h("input", { type: "checkbox", onchange: ({ target }) => this.app.attempt(() => shelf.use(id, target.checked ? scale.valueAsNumber : null)).then(() => this.#mark()) });
+    const title = h("h3", {}, name);
+    return h(
+      "li.adapter",
+      { data: { id } },
+      h("header", {}, title, h("div.tools", {}, tool(`Rename ${name}`, "pen", () => this.#rename(title, one)), tool(`Delete ${name}`, "trash", () => this.#delete(one)))),
+      h("p.facts", {}, factsOf(one).join(" \u00b7 ")),
+      worthOf(one.metrics).map((line) => h("p.worth", {}, line)),
+      h("div.line", {}, h("label.check", {}, on, "Use it in Complete and Chat"), h("span.scale", {}, scale, share)),
+      h("div.line", {}, h("span.quiet", {}, "Export as"), Object.entries(FORMATS).map(([format, words]) => h("button.link", { type: "button", "aria-label": `Export ${name} as ${words}`, onclick: () => this.#export(id, format) }, words))),
+    );
+  }
+
+  /** What is on, in the cards that stand there. */
+  #mark() {
+    for (const card of this.list.children) {
+      const scale = this.app.adapters.scaleOf(card.dataset.id);
+      const [box, slider] = card.querySelectorAll("input[type=checkbox], input[type=range]");
+      box.checked = scale !== null;
+      slider.disabled = scale === null;
+      if (scale !== null) slider.value = scale;
+      fill(card.querySelector("output"), slider.value);
+      card.classList.toggle("on", scale !== null);
+    }
+  }
+
+  #rename(title, { id, name }) {
+    let settled = false;
+    const settle = (now) => {
+      if (settled) return;
+      settled = true;
+      this.app.attempt(() => this.app.adapters.rename(id, now)).then(() => this.#draw());
+    };
+    const keys = { Enter: () => settle(input.value), Escape: () => settle(name) };
+    const input = h("input", {
+      type: "text",
+      value: name,
+      maxlength: 80,
+      "aria-label": "New name",
+      onblur: () => settle(input.value),
+      onkeydown: (event) => {
+        event.stopPropagation();
+        keys[event.key]?.();
+      },
+    });
+    fill(title, input);
+    input.select();
+    input.focus();
+  }
+
+  #delete({ id, name }) {
+    return this.app.attempt(async () => {
+      const back = await this.app.adapters.delete(id);
+      this.app.toasts.say(`\u201c${name}\u201d deleted.`, { label: "Undo", run: () => this.app.attempt(back) });
+    });
+  }
+
+  #export(id, format) {
+    return this.app.attempt(async () => {
+      const file = await this.app.adapters.export(id, format);
+      download(file, file.name);
+    });
+  }
+}
+
+const tool = (label, name, run) => h("button.quiet", { type: "button", "aria-label": label, title: label.split(" ")[0], onclick: run }, icon(name));
+
+/** @param {import("./shelf.js").Saved} one */
+const factsOf = ({ rank, modules, bytes: size, created }) => [`rank ${rank}`, count(new Set(modules.map((path) => path.split(".").at(-1))).size, "kind of matrix", "kinds of matrices"), bytes(size), created && day(new Date(created).getTime())].filter(Boolean);
+
+/** What it is worth, as far as it was measured. @param {any} metrics @returns {string[]} */
+const worthOf = (metrics = {}) => [metrics?.bits && bitsOf(metrics.bits), metrics?.steps > 0 && coursesOf(metrics), metrics?.merge && mergeOf(metrics.merge)].filter(Boolean);
+const bitsOf = (bits) => `Bits per byte of text it had not seen: ${bits.before.toFixed(2)} before, ${bits.after.toFixed(2)} after (${change(bits)}).`;
+const coursesOf = ({ steps, lossBefore, lossAfter }) => `${count(steps, "step")}${Number.isFinite(lossBefore) && Number.isFinite(lossAfter) ? `, loss ${lossBefore.toFixed(2)} to ${lossAfter.toFixed(2)}` : ""}.`;
+const mergeOf = ({ strategy, error }) => `Merged (${strategy.replaceAll("_", " ")})${Number.isFinite(error) ? `; the refit leaves out ${(100 * error).toFixed(1)} %` : ""}.`;
