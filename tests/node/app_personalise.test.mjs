@@ -7,7 +7,7 @@ import { curve } from "../../web/app/personalise/curve.js";
 import { estimate, paceOf } from "../../web/app/personalise/estimate.js";
 import { Material, parted, readLines, trials } from "../../web/app/personalise/material.js";
 import { ADVANCED, complete, configOf, COURSES, PRESETS } from "../../web/app/personalise/presets.js";
-import { Shelf } from "../../web/app/personalise/shelf.js";
+import { AdapterShelf } from "../../web/app/personalise/shelf.js";
 import { span } from "../../web/app/format.js";
 import { observable } from "../../web/app/observable.js";
 import { MemoryDatabase } from "./memory_db.mjs";
@@ -21,7 +21,7 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 async function desk({ session = new PlayedSession(), db = new MemoryDatabase() } = {}) {
   const language = { session, chosen: observable({ key: "m" }), phase: observable({ name: "loading" }), ready: async () => session };
   const errors = [];
-  const shelf = new Shelf({ language, db, onError: (error) => errors.push(error) });
+  const shelf = new AdapterShelf({ language, db, onError: (error) => errors.push(error) });
   const course = new Course({ language, shelf, db });
   const material = await new Material(db).open();
   await material.add(named(new File([TEXT], "mine.txt")));
