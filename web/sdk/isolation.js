@@ -49,8 +49,8 @@ async function reloadOnce(registration, reload, storage) {
   return { isolated: false, reloading: true, registration, notice };
 }
 
-/** True once this page is controlled; false if the installation failed. */
-function controlled(registration) {
+/** True once this page is controlled; false if the installation failed. @param {ServiceWorkerRegistration} registration @returns {Promise<boolean>} */
+export function controlled(registration) {
   const { serviceWorker } = navigator;
   if (serviceWorker.controller) return Promise.resolve(true);
   return new Promise((resolve) => {
