@@ -34,8 +34,8 @@ const working = (kind) => async (/** @type {any} */ args, /** @type {any} */ con
   return transferring(result, buffers);
 };
 
-const TRAINING = [...["start", "pause", "resume", "cancel", "adapter", "evaluate", "discard"].map((kind) => `train.${kind}`),
-  ...["base", "keep", "import", "rename", "remove", "ready", "export", "merge"].map((kind) => `library.${kind}`)];
+const TRAINING = [...["start", "pause", "resume", "cancel", "adapter", "evaluate", "keep", "discard"].map((kind) => `train.${kind}`),
+  ...["base", "import", "rename", "remove", "ready", "export", "merge"].map((kind) => `library.${kind}`)];
 const TEACHING = ["open", "mark", "undo", "reset", "forget", "state", "export", "import"];
 
 serve(/** @type {any} */ (self), {

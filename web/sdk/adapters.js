@@ -81,12 +81,12 @@ export class SessionAdapters {
   saved() { return this.#library("list"); }
 
   /**
-   * Keeps an adapter in this origin's storage; one that does the same is replaced, and the training that a trainer's came of is discarded. @param {import("./trainer.js").TrainedAdapter | AdapterFiles} source
+   * Keeps an adapter in this origin's storage; one that does the same is replaced, and a training that is done is discarded. @param {import("./trainer.js").TrainedAdapter | AdapterFiles} source
    * @param {{name?: string, metrics?: any, signal?: AbortSignal}} [options] `metrics`: else those of the training @returns {Promise<SavedAdapter>}
    * @throws AdapterExists (another has the name), AdapterMismatch, InvalidAdapter, StorageError
    */
   async keep(source, { name, metrics, signal } = {}) {
-    if (isTrained(source)) return this.#library("keep", { packed: await bytesOf(source.packed), name, metrics: metrics ?? source.metrics, run: source.run }, { signal });
+    if (isTrained(source)) return this.#session.askWorker("lm.train.keep", { packed: await bytesOf(source.packed), name, metrics: metrics ?? source.metrics, run: source.run }, { signal });
     const files = await filesOf(source, signal, () => {});
     const bytes = await Promise.all(Object.entries(files).map(async ([path, blob]) => [path, await bytesOf(blob)]));
     return this.#library("import", { files: Object.fromEntries(bytes), name, metrics }, { signal });

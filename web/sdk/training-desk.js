@@ -104,7 +104,7 @@ export class TrainingDesk {
 }
 
 /** Kinds whose answer is the adapter as it is kept now. */
-const LISTED = new Set(["library.keep", "library.import", "library.rename", "library.merge"]);
+const LISTED = new Set(["train.keep", "library.import", "library.rename", "library.merge"]);
 
 /** Whether the worker ended, and another may be started. @param {any} error */
 const isEnd = (error) => error instanceof WorkerDied || error?.code === "engine_deadline";

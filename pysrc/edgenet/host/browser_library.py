@@ -20,7 +20,6 @@ from ..lora.reading import read_adapter
 from ..lora.strategies import MergeOptions
 from .browser_lm import PageModel, open_model
 from .browser_page import Page
-from .browser_runs import Runs
 
 
 async def opened(page: Page) -> Pool:
@@ -58,13 +57,10 @@ async def base(page: Page, model: dict) -> dict:
     return {"base": (await _model(page, model)).base}
 
 
-async def keep(page: Page, model: dict, packed, name=None, metrics=None, run=None) -> dict:
-    """What a training ended with; the training itself is forgotten then."""
+async def keep(page: Page, model: dict, packed, name=None, metrics=None) -> dict:
+    """One that Python packed."""
     found = await _model(page, model)
-    made = await _kept(page, peft.unpacked(bytes(packed), name or "adapter"), found.header, name, metrics)
-    if run:
-        await Runs(page.storage("runs")).remove(run)
-    return made
+    return await _kept(page, peft.unpacked(bytes(packed), name or "adapter"), found.header, name, metrics)
 
 
 async def import_(page: Page, model: dict, files: Mapping, name=None, metrics=None) -> dict:
@@ -128,4 +124,4 @@ FORMATS = {
     "json": (".json", "application/json", lambda adapter, header: document.write(adapter)),
     "gguf": (".gguf", "application/octet-stream", lambda adapter, header: b"".join(gguf.write(adapter, header))),
 }
-KINDS = {f.__name__.strip("_"): f for f in (base, keep, import_, rename, remove, ready, export, merge)}
+KINDS = {f.__name__.strip("_"): f for f in (base, import_, rename, remove, ready, export, merge)}

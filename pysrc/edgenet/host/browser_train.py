@@ -40,6 +40,7 @@ class Course:
     trainer: Trainer | None = None
     page: Page | None = None  # who hears of it; None: it does not run
     cancelled: bool = False
+    over: bool = False  # its adapter is kept, and it is in storage no more
 
     async def train(self) -> dict:
         """Until it ends. Raises what the Trainer raises; an engine that broke and was replaced is gone on with from the checkpoint."""
@@ -122,6 +123,8 @@ async def start(page: Page, model: dict, id: str, data=None, **chosen) -> dict:
     """Train on data, or go on without."""
     if _running(id) or id in WISHES:
         raise InvalidOption("This training is under way. Cancel it first.", option="id")
+    if data is None and id in LIVE and LIVE[id].over:
+        raise NotFound("This training is over and its adapter is kept. Begin another one.", id=id)
     WISHES[id] = []
     try:
         course = await (_course(page, model, id) if data is None else _begun(page, model, id, data, **chosen))
@@ -232,6 +235,16 @@ async def evaluate(page: Page, model: dict, data: list, id: str = "", adapter: M
         return (await evaluator.evaluate(tokens, used, show)).to_data()
 
 
+async def keep(page: Page, model: dict, run: str = "", **more) -> dict:
+    """As `library.keep`; a training of which all steps are taken is forgotten with that."""
+    made = await library.keep(page, model, **more)
+    course = LIVE.get(run)
+    if course and course.run.state == "done" and not course.page:
+        course.over = True
+        await course.runs.remove(run)
+    return made
+
+
 async def discard(page: Page, model: dict, id: str) -> None:
     """Raises InvalidOption while it runs."""
     if _running(id):
@@ -240,4 +253,4 @@ async def discard(page: Page, model: dict, id: str) -> None:
     await Runs(page.storage("runs")).remove(id)
 
 
-KINDS = {f.__name__: f for f in (start, pause, resume, cancel, adapter, evaluate, discard)}
+KINDS = {f.__name__: f for f in (start, pause, resume, cancel, adapter, evaluate, keep, discard)}
