@@ -28,7 +28,7 @@ from ..text.encode import TextTokenizer
 from .browser import BrowserHost
 from .browser_compile import Files, Wanted
 
-_OPEN: set = set()  # sessions of the SDK that nobody disposed of yet
+_OPEN: dict = {}  # sessions of the SDK that nobody disposed of yet, by their handles
 
 
 async def answered(call: Callable):
@@ -168,7 +168,7 @@ async def open_here(name: str, context: int):
     session = await answered(
         lambda signal: edgenet_js.InferenceSession.create(_plain(source), _plain({**wish, "signal": signal}))
     )
-    _OPEN.add(session)
+    _OPEN[session.handle] = session
     try:
         return await _language(session) if session.type == "text-generation" else PageVectors(session)
     except BaseException:
@@ -178,13 +178,13 @@ async def open_here(name: str, context: int):
 
 async def close_all() -> None:
     """Dispose of every model that is open: a script has ended."""
-    for session in list(_OPEN):
+    for session in list(_OPEN.values()):
         with suppress(JsException):
             await _end(session)
 
 
 async def _end(session) -> None:
-    _OPEN.discard(session)
+    _OPEN.pop(session.handle, None)
     await session.dispose()
 
 
