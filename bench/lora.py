@@ -1,7 +1,8 @@
-"""`bench lora`: one optimiser step of LoRA (1 x 128 tokens, rank 4 on q, k, v, o, AdamW) in Chromium beside native PyTorch in F32.
+"""`bench lora`: one optimiser step of LoRA (1 x 128 tokens, rank 4 on q, k, v, o, AdamW) in Chromium beside native PyTorch in F32; and
+what the completion model learns in a tab from one part of a package that it never saw.
 
-Weights are random; ours are quantised, as people have them, PyTorch's F32. `f32` expands weights as it multiplies; `int8` quantises
-activations and gradients too. Both sides use two threads.
+Weights of the steps are random; ours are quantised, as people have them, PyTorch's F32. `f32` expands weights as it multiplies; `int8`
+quantises activations and gradients too. Both sides use two threads.
 """
 
 import json
@@ -17,6 +18,7 @@ from bench.common import LEAST_SAMPLES, claim, interleave, result
 from bench.llm import on_page, profile, resident, shown
 from bench.peers.lora.prepare import DOTS, MODELS, RANK, ROWS, file_of, prepare, shape_json
 from bench.peers.torch import install
+from tools.codemodel import corpus, personal
 from tools.paths import ROOT
 from tools.serve import server
 
@@ -24,6 +26,8 @@ THREADS = 2
 # (model, dots) → the least ratio promised
 TARGETS = {("small", "f32"): 0.5, ("0.5b", "f32"): 0.3, ("0.5b", "int8"): 0.6}
 MEMORY = 3.0
+PERSONAL = "python-completion-7m-q8"
+GAIN, LOSS, MINUTES = 0.08, 0.03, 5  # bits per byte saved on the other part, lost on unrelated text; time of a course
 
 
 def run(quick: bool = False) -> dict:
@@ -33,6 +37,7 @@ def run(quick: bool = False) -> dict:
     with served() as base, sync_playwright() as playwright:
         for name in MODELS:
             claims += shown(stepping(playwright, base, name, repeats, about))
+        claims += shown(learning(playwright, base, about))
     return result(claims, **about)
 
 
@@ -128,3 +133,39 @@ def held(playwright, base, options):
 def ours(page, dots, seeds):
     """Seconds of one step."""
     return page.evaluate("(o) => bench.step(o)", {"programs": dots, "seed": next(seeds)})["s"]
+
+
+def learning(playwright, base, about):
+    """Bits per byte of the package's other part and of unrelated modules, before and after; a control learns from shuffled characters."""
+    split = corpus.split(corpus.read_archive(personal.ARCHIVE))
+    unrelated = personal.unrelated(split["held-out"])
+    with profile(playwright) as context:
+        for package in corpus.PERSONAL:
+            learn, other = personal.parts(package, split["personal"])
+            asked = {"measured": {"other": other, "unrelated": unrelated}, "seed": 0}
+
+            def course(page, texts, asked=asked):
+                about["tab"] = page.evaluate("(o) => bench.open(o)", {"site": "site/", "id": PERSONAL})
+                return page.evaluate("(o) => bench.course(o)", {**asked, "learn": texts})
+
+            own, control = (
+                on_page(context, base, "learns", partial(course, texts=t)) for t in (learn, personal.shuffled(learn))
+            )
+            about[package] = {"own": own, "shuffled": control}
+            print(f"  {package}: {about[package]}", flush=True)
+            yield from outcomes(package, own, control)
+
+
+def outcomes(package, own, control):
+    """Claims whose peer is the model as it was."""
+    over = partial(claim, peer="the model as it was", version="", unit="bits/byte", better="lower")
+    rows = (
+        ("learns", own, "other", 1 / (1 - GAIN)),
+        ("keeps", own, "unrelated", 1 / (1 + LOSS)),
+        ("control", control, "other", None),
+    )
+    for name, found, part, target in rows:
+        bits = {"ours": [found["after"][part]], "theirs": [found["before"][part]]}
+        yield over(f"lora.{name}_{package}", config=f"{found['steps']} steps, {part} text", target=target, **bits)
+    limit = (f"{MINUTES} minutes", "", "in the tab", [60 * MINUTES])
+    yield claim(f"lora.course_{package}", "s", "lower", [own["seconds"]], *limit, 1.0)

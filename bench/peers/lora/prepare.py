@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 HOME = WORK / "peers" / "lora"
 ROWS, RANK = 128, 4
 DOTS = ("f32", "int8")
+PAGES = ("ours", "learns")
 SMALL = Shape(layers=8, hidden=512, heads=8, kv_heads=8, ffn=1408, vocab=4096)
 # name → (shape, type of its matrices)
 MODELS = {"small": (SMALL, "q8_0"), "0.5b": (QWEN05, "q4_0")}
@@ -27,9 +28,10 @@ MODELS = {"small": (SMALL, "q8_0"), "0.5b": (QWEN05, "q4_0")}
 def prepare() -> Path:
     """The folder to serve. Models are made once, the rest every time."""
     HOME.mkdir(parents=True, exist_ok=True)
-    esbuild(HERE / "ours.js", "--bundle", "--format=esm", "--log-level=error", f"--outfile={HOME / 'ours.js'}")
     page = (HERE.parent / "llm" / "page.html").read_text()
-    (HOME / "ours.html").write_text(page.replace("PAGE", "ours"))
+    for name in PAGES:
+        esbuild(HERE / f"{name}.js", "--bundle", "--format=esm", "--log-level=error", f"--outfile={HOME / name}.js")
+        (HOME / f"{name}.html").write_text(page.replace("PAGE", name))
     for name, (shape, kind) in MODELS.items():
         path = file_of(name)
         if not path.exists():
