@@ -136,7 +136,10 @@ export class AdapterCards {
 const tool = (label, name, run) => h("button.quiet", { type: "button", "aria-label": label, title: label.split(" ")[0], onclick: run }, icon(name));
 
 /** @param {import("./shelf.js").Saved} one */
-const factsOf = ({ rank, modules, bytes: size, created }) => [`rank ${rank}`, count(new Set(modules.map((path) => path.split(".").at(-1))).size, "kind of matrix", "kinds of matrices"), bytes(size), created && day(new Date(created).getTime())].filter(Boolean);
+const factsOf = ({ rank, modules, bytes: size, created }) => [`rank ${rank}`, modulesOf(modules), bytes(size), created && day(new Date(created).getTime())].filter(Boolean);
+
+/** (["model.layers.0.self_attn.q_proj", …]) → "q, k". @param {string[]} modules */
+const modulesOf = (modules) => [...new Set(modules.map((path) => path.split(".").at(-1).replace(/_proj$/, "")))].join(", ");
 
 /** What it is worth, as far as it was measured. @param {any} metrics @returns {string[]} */
 const worthOf = (metrics = {}) => [metrics?.bits && bitsOf(metrics.bits), metrics?.steps > 0 && coursesOf(metrics), metrics?.merge && mergeOf(metrics.merge)].filter(Boolean);

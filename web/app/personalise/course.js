@@ -26,7 +26,7 @@ export const FRESH = { phase: "idle", step: 0, of: 0, train: [], validation: [],
 export const BUSY = new Set(["starting", "training", "paused", "stopping", "closing"]);
 
 const ABOUT = "personalise.course."; // settings rows: training's id → what was held back of it, and how the model was before
-const ANSWER = { maxTokens: 48, temperature: 0, stopSequences: ["\n\n"] };
+const ANSWER = { maxTokens: 48, temperature: 0 };
 
 /** Kind of event → what it changes. @type {Record<string, (now: Now, event: any) => Partial<Now>>} */
 const EVENTS = {

@@ -2,12 +2,15 @@
 import { h, s } from "../dom.js";
 import { curve } from "./curve.js";
 
-const SIZE = { width: 560, height: 220 };
+/** The letters keep their size, so a narrow window has a drawing of its own. */
+const SIZES = { wide: { width: 720, height: 240 }, narrow: { width: 340, height: 200 } };
+const size = () => SIZES[matchMedia("(max-width: 620px)").matches ? "narrow" : "wide"];
 const NAMES = { train: "training", validation: "validation" };
 
 /** @param {import("./course.js").Now} now @returns {HTMLElement} */
 export function lossFigure(now) {
-  const { lines, dots, xTicks, yTicks, rows } = curve(now, SIZE);
+  const { width, height } = size();
+  const { lines, dots, xTicks, yTicks, rows } = curve(now, { width, height });
   const last = rows.at(-1);
   const told = last ? `Loss at step ${last.step}: training ${number(last.train)}, validation ${number(last.validation)}.` : "No step yet.";
   return h(
@@ -15,9 +18,9 @@ export function lossFigure(now) {
     {},
     s(
       "svg",
-      { viewBox: `0 0 ${SIZE.width} ${SIZE.height}`, role: "img", "aria-label": told },
-      yTicks.map(({ value, at }) => [s("path.grid", { d: `M40 ${at}H${SIZE.width - 10}` }), s("text", { x: 34, y: at + 4, "text-anchor": "end" }, value)]),
-      xTicks.map(({ value, at }) => s("text", { x: at, y: SIZE.height - 6, "text-anchor": "middle" }, value)),
+      { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": told },
+      yTicks.map(({ value, at }) => [s("path.grid", { d: `M40 ${at}H${width - 10}` }), s("text", { x: 34, y: at + 4, "text-anchor": "end" }, value)]),
+      xTicks.map(({ value, at }) => s("text", { x: at, y: height - 6, "text-anchor": "middle" }, value)),
       lines.map(({ kind, path }) => s(`path.${kind}`, { d: path })),
       dots.map(({ x, y }) => s("circle.validation", { cx: x, cy: y, r: 3 })),
     ),
@@ -27,6 +30,6 @@ export function lossFigure(now) {
 
 /** The table beside the figure. @param {import("./course.js").Now} now @returns {HTMLElement[]} rows */
 export const lossRows = (now) =>
-  curve(now, SIZE).rows.map(({ step, train, validation }) => h("tr", {}, h("th", { scope: "row" }, step), h("td", {}, number(train)), h("td", {}, number(validation))));
+  curve(now, SIZES.wide).rows.map(({ step, train, validation }) => h("tr", {}, h("th", { scope: "row" }, step), h("td", {}, number(train)), h("td", {}, number(validation))));
 
 const number = (loss) => (loss === null ? "\u2013" : loss.toFixed(3));

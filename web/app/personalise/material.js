@@ -12,7 +12,8 @@ const PAIRS = /\.(jsonl|ndjson)$/i;
 const HELD = 0.1;
 /** Characters of a text too short to hold anything back of. */
 const SHORT = 400;
-const PROMPTS = 3, LEAST = 12; // lines offered to try it with, and how long one must be
+const PROMPTS = 3, LEAST = 12; // beginnings offered to try it with, and how long their last line must be
+const AROUND = 3; // lines of a beginning, and of what stood there
 
 /** @typedef {string | {input: string, output: string}} Example @typedef {{name: string, size: number, examples: Example[], notes: string[]}} Piece */
 /** @typedef {{prompt: string, truth: string}} Trial what to go on with, and what stood there */
@@ -127,7 +128,12 @@ export function trials(held) {
   return Array.from({ length: Math.min(PROMPTS, all.length) }, (_, i) => all[Math.floor(i * step)]);
 }
 
+/** A line with the two before it, and the lines that stood after it. */
 function linesOf(text) {
-  const lines = text.split("\n").filter((line) => line.trim().length >= LEAST);
-  return lines.map((prompt, i) => ({ prompt, truth: lines[i + 1] ?? "" })).filter(({ truth }) => truth);
+  const lines = text.split("\n");
+  const joined = (from, to) => lines.slice(Math.max(0, from), to).join("\n");
+  return lines
+    .map((line, i) => ({ whole: line.trim().length >= LEAST && lines[i + 1]?.trim(), prompt: `${joined(i - AROUND + 1, i + 1).trimStart()}\n`, truth: joined(i + 1, i + 1 + AROUND).trimEnd() }))
+    .filter(({ whole }) => whole)
+    .map(({ prompt, truth }) => ({ prompt, truth }));
 }

@@ -24,7 +24,7 @@ export class RunningView {
     this.notices = h("div");
     this.trouble = h("div.trouble");
     this.samples = h("div");
-    this.element = h("section.running", { "aria-label": "The course" }, h("header", {}, this.title, this.buttons), this.bar, this.facts, this.notices, this.trouble, this.figure, this.table, this.samples);
+    this.element = h("section.underway", { "aria-label": "The course" }, h("header", {}, this.title, this.buttons), this.bar, this.facts, this.notices, this.trouble, this.figure, this.table, this.samples);
     this.table.addEventListener("toggle", () => this.#tabulate());
     app.course.now.watch(() => this.#soon());
   }
@@ -77,9 +77,16 @@ const CONTROLS = {
   starting: (app) => [stop(app)],
   training: (app) => [["Pause", "pause", () => app.course.pause()], stop(app)],
   paused: (app) => [["Go on", "play", () => app.course.resume()], stop(app)],
-  done: (app) => [["Teach again", "back", () => app.course.clear()]],
+  done: (app) => [["Use it", "yes", () => use(app)], ["Teach again", "back", () => app.course.clear()]],
   failed: (app) => [["Back", "back", () => app.course.clear()]],
 };
+
+/** What was learned, from now on. */
+async function use({ adapters, course, toasts }) {
+  const { id, name } = course.now.value.adapter;
+  await adapters.use(id, 1);
+  toasts.say(`\u201c${name}\u201d is on, in Complete and Chat.`);
+}
 
 function factsOf({ phase, step, of, tokensPerSecond, etaSeconds, bits, reason }) {
   const going = phase === "training" || phase === "paused";

@@ -29,6 +29,7 @@ export function frame(app, theme, update) {
     links.forEach((link) =>
       link.dataset.tab === app.tab ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current"),
     );
+    links.find(({ dataset }) => dataset.tab === app.tab)?.scrollIntoView({ block: "nearest", inline: "nearest" }); // on a phone they scroll
     fill(main, app.views[app.tab].element);
     document.title = app.tab === "search" ? "EdgeNet: search your notes by meaning" : `${TABS[app.tab]} \u00b7 EdgeNet`;
     if (location.hash.slice(1) !== app.tab) history.replaceState(null, "", `#${app.tab}`);
