@@ -16,7 +16,7 @@ from .errors import InvalidOption
 
 # (name, SVG text) -> shown, in place of the one of that name; whoever runs a script sets it
 DISPLAY: ContextVar[Callable[[str, str], None]] = ContextVar("display")
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 320, 58, 16, 40, 46
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 480, 280, 58, 16, 42, 46
 COLOURS = ("#128a83", "#d2691e", "#7a5cc7", "#c0392b", "#4a7fb5", "#8a7a12")  # to be told apart on light and on dark
 Series = Sequence[float] | Sequence[tuple[float, float]]
 
@@ -98,8 +98,8 @@ def _frame(title: str, x: str, y: str) -> str:
     """The beginning, with the texts. Colours follow the page's own."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title or "chart")}" '
-        f'font-family="system-ui, sans-serif" font-size="12" fill="currentColor">\n'
-        f'<text x="{LEFT}" y="18" font-size="14" font-weight="600">{escape(title)}</text>\n'
+        f'font-family="system-ui, sans-serif" font-size="13" fill="currentColor">\n'
+        f'<text x="{LEFT}" y="18" font-size="15" font-weight="600">{escape(title)}</text>\n'
         f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end">{escape(x)}</text>\n'
         f'<text x="{LEFT - 48}" y="{TOP - 8}">{escape(y)}</text>'
     )

@@ -6,7 +6,7 @@ TEXTS = {
     "boat": 'def boat_sail(boat):\n    """Sail of a boat."""\n    return boat.mast.hoist(canvas="main", knots=12)\n',
 }
 LORA = LoraConfig(r=4, lora_alpha=8, target_modules=("q", "k", "v", "o"))
-TRAINING = TrainingConfig(max_steps=16, max_length=48, learning_rate=8e-3, warmup_steps=2, validation=0)
+TRAINING = TrainingConfig(max_steps=30, max_length=48, learning_rate=5e-3, warmup_steps=3, validation=0)
 
 model = await open_model("python-completion-7m-q8")
 adapters = []

@@ -1,6 +1,6 @@
 # Texts become vectors; near in meaning is near in direction.
 import numpy as np
-from edgenet import open_model, plot
+from edgenet import open_model
 
 NOTES = [
     "The boiler in the cellar is serviced every October.",
@@ -17,5 +17,4 @@ question = await model.embed(QUESTION)
 scores = notes @ question
 for i in np.argsort(-scores):
     print(f"{scores[i]:.3f}  {NOTES[i]}")
-plot.lines({"likeness": np.sort(scores)[::-1].tolist()}, title=QUESTION, x="rank").show("likeness")
 await model.dispose()
