@@ -191,10 +191,23 @@ class Failing(NumpyEngine):
         return found * np.float32("nan") if (name, program, self.at) == ("losses", "train", 0) else found
 
 
-def test_a_loss_that_is_no_number_stops_training_and_names_the_step():
+class Steep(NumpyEngine):
+    """Has a gradient that is no number before its third update."""
+
+    left = 3
+
+    async def run(self, program=None, **slots):
+        self.left -= program == "update"
+        if program == "update" and self.left == 0:
+            await self.write("gradients", np.full(1, np.nan, np.float32), program="update")
+        await super().run(program, **slots)
+
+
+@pytest.mark.parametrize("engine", [Failing, Steep], ids=["a loss", "a gradient"])
+def test_what_is_no_number_stops_training_and_the_step_is_named(engine):
     async def diverge():
         store = Memory()
-        made, seen = make(await loaded(NAME, engine=Failing()), store=store), []
+        made, seen = make(await loaded(NAME, engine=engine()), store=store), []
         with pytest.raises(TrainingDiverged, match="step 3") as caught:
             async for event in made:
                 seen.append(event)

@@ -261,8 +261,8 @@ class Preset:
     tags: tuple[str, ...]
 
 
-# Tried on packages that the Python completion model never saw (docs/training.md): hot, for 300 small steps, and half of it used.
-_PERSONAL = TrainingConfig(learning_rate=3e-3, max_steps=300, max_length=256, strength=0.5)
+# Tried on packages that the Python completion model never saw (`python -m tools.codemodel.personal`): hot, and less than half of it used.
+_PERSONAL = TrainingConfig(learning_rate=5e-3, max_steps=300, max_length=256, strength=0.45)
 _KINDS = (
     # name, rank, alpha, dropout, modules, training, tags
     ("personal", 4, 8, 0.0, "q k v o gate up down", _PERSONAL, "own-texts, own-code"),

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import InvalidOption, NoMaskToken, TrainingDiverged
+from ..errors import InvalidOption, KernelTrap, NoMaskToken, TrainingDiverged
+from ..kernels.codes import INVALID_INPUT
 from ..models.training import STATES, TrainingPrograms, training_programs
 from ..run import Engine
 from . import draws
@@ -177,17 +178,24 @@ class Trainer:
     async def _update(self, step: int, loss: float, counted: float) -> None:
         self._require_finite(step, loss)
         await self._engine.write("hyper", hyper(self._config, step, counted), program="update")
-        await self._engine.run(program="update")
-        self._require_finite(step, await self._engine.read("norm", program="update"))
+        try:
+            await self._engine.run(program="update")
+        except KernelTrap as trap:  # gradients that are not finite change nothing
+            if trap.details.get("returned") != INVALID_INPUT:
+                raise
+            raise self._diverged(step) from trap
 
     def _require_finite(self, step: int, *found) -> None:
         if not all(np.isfinite(values).all() for values in found):
-            raise TrainingDiverged(
-                f"The loss of step {step} is no number, or its gradients are not. Training stopped; what was learned up to step "
-                f"{self._last.step} is kept. Train with a learning rate below {self._config.learning_rate:g}.",
-                step=step,
-                kept=self._last.step,
-            )
+            raise self._diverged(step)
+
+    def _diverged(self, step: int) -> TrainingDiverged:
+        return TrainingDiverged(
+            f"The loss of step {step} is no number, or its gradients are not. Training stopped; what was learned up to step "
+            f"{self._last.step} is kept. Train with a learning rate below {self._config.learning_rate:g}.",
+            step=step,
+            kept=self._last.step,
+        )
 
     async def _may_go_on(self) -> bool:
         await asyncio.sleep(0)  # an engine of this process never suspends: here whoever wants to stop is heard
