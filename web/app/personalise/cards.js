@@ -3,6 +3,7 @@ import { fill, h, icon } from "../dom.js";
 import { bytes, count, day } from "../format.js";
 import { download } from "../library/adding.js";
 import { mergeDialog } from "./merging.js";
+import { MODULES } from "./presets.js";
 import { change } from "./running.js";
 
 const FORMATS = { peft: "PEFT (zip)", json: "EdgeNet (JSON)", gguf: "GGUF (llama.cpp)" };
@@ -139,7 +140,8 @@ const tool = (label, name, run) => h("button.quiet", { type: "button", "aria-lab
 const factsOf = ({ rank, modules, bytes: size, created }) => [`rank ${rank}`, modulesOf(modules), bytes(size), created && day(new Date(created).getTime())].filter(Boolean);
 
 /** (["model.layers.0.self_attn.q_proj", …]) → "q, k". @param {string[]} modules */
-const modulesOf = (modules) => [...new Set(modules.map((path) => path.split(".").at(-1).replace(/_proj$/, "")))].join(", ");
+const modulesOf = (modules) => [...new Set(modules.map((path) => path.split(".").at(-1).replace(/_proj$/, "")))].sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b)).join(", ");
+const ORDER = Object.keys(MODULES);
 
 /** What it is worth, as far as it was measured. @param {any} metrics @returns {string[]} */
 const worthOf = (metrics = {}) => [metrics?.bits && bitsOf(metrics.bits), metrics?.steps > 0 && coursesOf(metrics), metrics?.merge && mergeOf(metrics.merge)].filter(Boolean);

@@ -123,7 +123,8 @@ function cut(text) {
 
 /** Beginnings to try a model with: lines of what was held back, spread over it. @param {Example[]} held @returns {Trial[]} */
 export function trials(held) {
-  const all = held.flatMap((one) => (typeof one === "string" ? linesOf(one) : [{ prompt: one.input, truth: one.output }]));
+  const found = held.flatMap((one) => (typeof one === "string" ? linesOf(one) : [{ prompt: one.input, truth: one.output }]));
+  const all = [...new Map(found.map((trial) => [trial.prompt, trial])).values()];
   const step = Math.max(1, all.length / PROMPTS);
   return Array.from({ length: Math.min(PROMPTS, all.length) }, (_, i) => all[Math.floor(i * step)]);
 }

@@ -47,6 +47,19 @@ const HEADLINES = {
   chat_template_refused: "The model's chat template was stopped",
   messages_refused: "The model does not take this conversation",
   context_full: "This is longer than the model can read",
+  training_data_too_little: "There is nothing to learn from",
+  example_too_long: "A pair is too long",
+  training_diverged: "Learning went astray",
+  checkpoint_invalid: "The saved training is damaged",
+  checkpoint_mismatch: "The saved training is of other texts or settings",
+  rank_invalid: "This rank cannot be",
+  target_module_unknown: "This model has no such matrices",
+  adapter_invalid: "This file is no sound adapter",
+  adapter_mismatch: "This adapter is for another model",
+  adapter_unsupported: "EdgeNet cannot run this kind of adapter",
+  adapter_exists: "This name is taken",
+  adapter_not_found: "This adapter is gone",
+  adapter_pool_full: "Too many adapters are on",
 };
 
 const STOPPED = "It was stopped, and what was finished is kept. Type again, or press the button once more, to go on.";
