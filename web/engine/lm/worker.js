@@ -103,18 +103,37 @@ const lent = {
 };
 
 /**
- * Serves them until it is cancelled. It is under way all the while, and a sign of life in every beat: who runs nothing for long is no dead engine.
+ * Serves them until it is cancelled; what was added and never dropped, because Python died, goes then. It is under way all the while, and a sign of life
+ * in every beat: who runs nothing for long is no dead engine.
  * @param {MessagePort} port @param {import("../../workers/rpc.js").Context} context
  */
 function lend(port, { signal, emit: say }) {
-  const served = serve(port, Object.fromEntries(Object.entries(lent).map(([kind, handler]) => [kind, alive(handler)])));
+  /** @type {Set<string>} */ const added = new Set();
+  const noting = {
+    ...lent,
+    async "lm.add"(args, context) {
+      await lent["lm.add"](args, context);
+      for (const name of Object.keys(args.programs)) added.add(name);
+    },
+  };
+  const served = serve(port, Object.fromEntries(Object.entries(noting).map(([kind, handler]) => [kind, alive(handler)])));
   const beat = setInterval(() => say({ status: "alive" }), BEAT);
   return new Promise((resolve) => signal.addEventListener("abort", () => {
     clearInterval(beat);
     served.close();
     port.close();
+    for (const name of added) dropped(name);
     resolve(undefined);
   }, { once: true }));
+}
+
+/** @param {string} name of a Program, which may be gone */
+function dropped(name) {
+  try {
+    loaded?.model.engine.drop([name]);
+  } catch (error) {
+    if (/** @type {any} */ (error).code !== "invalid_option") throw error;
+  }
 }
 
 /** @param {any} args of `lm.load` @param {AbortSignal} signal */
