@@ -2,6 +2,7 @@
  * Byte-pair encoding of one word into token ids: the merge of lowest rank first, of equals the leftmost. Runs anywhere.
  * Ours, because the library needs seconds where a SentencePiece model takes a whole text as one word; with a heap it is n log n.
  */
+import { idsOf } from "./decode.js";
 
 const REMEMBERED = 20000; // words whose tokens are kept: most of a text's words return
 const LONGEST_REMEMBERED = 64; // characters
@@ -11,15 +12,12 @@ const PLACES = 2 ** 30; // a heap's entry is rank * PLACES + place, so that numb
 export class Bpe {
   /**
    * @param {any} model `vocab` text → id; `merges`, pairs of texts, the lowest rank first
-   * @param {Iterable<string>} [never] tokens that no text becomes and no merge makes
+   * @param {Iterable<string>} [never] tokens that no text becomes and no merge makes @param {Map<string, number>} [ids] text → id, its own from now on
    */
-  constructor(model, never = []) {
-    this.vocab = new Map();
+  constructor(model, never = [], ids = idsOf(model)) {
+    this.vocab = ids;
     this.base = 1; // above every id
-    for (const text in model.vocab) {
-      this.vocab.set(text, model.vocab[text]);
-      this.base = Math.max(this.base, model.vocab[text] + 1);
-    }
+    for (const id of ids.values()) if (id >= this.base) this.base = id + 1;
     this.ignoreMerges = model.ignore_merges ?? false;
     this.unknown = this.vocab.get(model.unk_token);
     this.fuse = model.fuse_unk ?? false;

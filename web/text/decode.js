@@ -17,20 +17,28 @@ export function byteAlphabet() {
   return new Map(bytes.map((b) => [String.fromCodePoint(shown(b) ? b : 0x100 + hidden.indexOf(b)), b]));
 }
 
-function byId(vocab) {
+/** Text → id of a tokenizer.json's `model`, empty where its vocabulary is a list. Made once: 150,000 texts take a while. @param {any} model @returns {Map<string, number>} */
+export function idsOf({ vocab }) {
+  const ids = new Map();
+  if (!Array.isArray(vocab)) for (const text in vocab) ids.set(text, vocab[text]);
+  return ids;
+}
+
+/** @param {Map<string, number>} ids */
+function byId(ids) {
   /** @type {string[]} */
   const texts = [];
-  for (const text in vocab) texts[vocab[text]] = text;
+  for (const [text, id] of ids) texts[id] = text;
   return texts;
 }
 
 /** What a tokenizer.json says of the way back. It never changes; `StreamDecoder` holds what does. */
 export class Decoder {
-  /** @param {any} tokenizerJson */
-  constructor(tokenizerJson) {
+  /** @param {any} tokenizerJson @param {Map<string, number>} ids of its vocabulary */
+  constructor(tokenizerJson, ids = idsOf(tokenizerJson.model)) {
     const { model, added_tokens: added = [] } = tokenizerJson;
     /** By id. @type {string[]} */
-    this.texts = Array.isArray(model.vocab) ? model.vocab.map(([text]) => text) : byId(model.vocab);
+    this.texts = Array.isArray(model.vocab) ? model.vocab.map(([text]) => text) : byId(ids);
     this.added = new Map(added.map((token) => [token.id, utf8.encode(token.content)]));
     this.special = new Set(added.filter((token) => token.special).map((token) => token.id));
     const steps = stepsOf(tokenizerJson.decoder);

@@ -9,7 +9,7 @@ import { prepared } from "../engine/tokenize.js";
 import { Bpe } from "./bpe.js";
 import { precompiled } from "./charsmap.js";
 import { cutter } from "./cut.js";
-import { Decoder, StreamDecoder } from "./decode.js";
+import { Decoder, StreamDecoder, idsOf } from "./decode.js";
 import { addedTokens, plainModel } from "./plain.js";
 
 /** @typedef {import("./cut.js").Word} Word */
@@ -27,8 +27,9 @@ export class TextTokenizer {
       /** Special tokens by their text. @type {Map<string, Word>} */
       this.special = new Map(addedTokens(tokenizerJson, true).map((token) => [token.content, asWord(token)]));
       this.cutSpecial = cutter([...this.special.values()]);
-      this.plain = plainEncoder(tokenizerJson);
-      this.decoder = new Decoder(tokenizerJson);
+      const ids = idsOf(tokenizerJson.model);
+      this.decoder = new Decoder(tokenizerJson, ids);
+      this.plain = plainEncoder(tokenizerJson, ids);
       const [first, last] = around(tokenizerJson);
       /** Ids that the model wants before and after a text. */
       this.first = first;
@@ -65,11 +66,11 @@ export class TextTokenizer {
 
 const asWord = ({ id, content, lstrip = false, rstrip = false }) => ({ id, text: content, lstrip, rstrip });
 
-/** An encoder that no special token can come out of, whatever the text says. @param {any} json @returns {(text: string) => number[]} */
-function plainEncoder(json) {
+/** An encoder that no special token can come out of, whatever the text says. @param {any} json @param {Map<string, number>} ids @returns {(text: string) => number[]} */
+function plainEncoder(json, ids) {
   const special = new Set(addedTokens(json, true).map((token) => token.content));
   const words = addedTokens(json, false);
-  const bpe = json.model.type === "BPE" ? new Bpe(json.model, special) : null;
+  const bpe = json.model.type === "BPE" ? new Bpe(json.model, special, ids) : null;
   const model = bpe ? { type: "BPE", vocab: {}, merges: [] } : plainModel(json.model, special, words);
   const shell = new Tokenizer({ ...json, added_tokens: [], post_processor: null, model }, {});
   const encode = bpe ? (word) => bpe.encode(word) : byLibrary(shell.model);
