@@ -145,6 +145,18 @@ test("an abort ends a run whose states are then as before; somebody else's is ru
   await assert.rejects(ask("run", { program: "sum" }, controller.signal), { name: "AbortError" });
 });
 
+test("a read has all rows of the last run, whatever their number", async () => {
+  const engine = await opened("simd");
+  const rows = 49; // 49 * (1 / 49) is less than 1
+  const wide = { ...sum, capacity: { ...sum.capacity, rows }, slots: { ...sum.slots, n: rows }, regions: { ...sum.regions, arena: 4096 } };
+  wide.buffers = [...sum.buffers, { name: "rows", region: "arena", offset: 1024, dtype: "f32", shape: ["n"] }];
+  await engine.add({ wide });
+  for (let n = 0; n <= rows; n++) {
+    assert.ok(engine.step("wide", { n }));
+    assert.equal(engine.programs.read("rows", "wide").length, n);
+  }
+});
+
 test("a token that is none is refused, and the engine goes on", async () => {
   const engine = await opened("simd");
   const { ask, recovered } = desk(engine);

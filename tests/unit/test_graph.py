@@ -176,6 +176,13 @@ def test_a_weight_asked_for_again_is_the_same_tensor(g):
     assert g.input("x", "i32", ("n",)) is g.input("x", "i32", ("n",))
 
 
+def test_a_part_asked_for_again_is_the_same_tensor(g):
+    state = g.state("p", (8,))
+    first, again = (g.part(state, 4, (2, 2), "q") for _ in range(2))
+    assert again is first
+    g.accumulate(again, g.input("x", "f32", (2, 2)))
+
+
 BAD_CAPACITIES = [
     {"rows": 0}, {"rows": 5000}, {"rows": True}, {"context": 100, "page": 16}, {"kv": "f16"}, {"pages": -1}, {"page": 0}, {"wanted": 1.5},
 ]  # fmt: skip

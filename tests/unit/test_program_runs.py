@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgenet.errors import KernelTrap, WrongLength
-from edgenet.graph import Capacity, compile
+from edgenet.graph import Capacity, Graph, compile
 from edgenet.kernels.lm import table
 from edgenet.run import GraphEngine, NumpyEngine
 from tests.unit.graph_models import FORMS, Form, ask, decoder, encoder, now, tangle, weights
@@ -125,6 +125,36 @@ def test_a_packed_encoder_equals_its_graph(mode, dtype, error):
     rows = {"tokens": rng.integers(0, 50, 15), "positions": positions, "sequences": sequences}
     exact, found = (now(ask(e, "embedding", **rows)) for e in (graph_engine(graph), program_engine(graph)))
     np.testing.assert_allclose(found, exact, atol=error * np.abs(exact).max())
+
+
+def _turned(g, state, x):
+    return g.rope(x, g.input("positions", "i32", (4,)), g.part(state, 0, (16,), "rates"), heads=2, head_dim=32)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda g, state, x: g.matmul(state, g.weight("w", (8, 64), "q8_0")),
+        _turned,
+    ],
+    ids=["quantised rows", "angles"],
+)
+def test_a_state_that_changes_between_two_readers_is_read_twice(read):
+    """What is made once for all readers of a tensor (quantised rows, tables of angles) is made anew for each reader of such a state."""
+    g = Graph()
+    x, state = g.input("x", "f32", (4, 64)), g.state("state", (4, 64))
+    g.output("before", read(g, state, x))
+    g.accumulate(state, x)
+    g.output("after", read(g, state, x))
+    engines = graph_engine(g), program_engine(g)
+    for engine in engines:
+        now(engine.write("x", np.random.default_rng(0).standard_normal((4, 64)).astype(np.float32)))
+        if "positions" in g.leaves:
+            now(engine.write("positions", np.arange(4)))
+        now(engine.run())
+    for name in g.outputs:
+        exact, found = (now(e.read(name)) for e in engines)
+        np.testing.assert_allclose(found, exact, atol=0.02 * max(1, np.abs(exact).max()), err_msg=name)
 
 
 def test_memory_left_by_earlier_runs_changes_nothing():

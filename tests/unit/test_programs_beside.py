@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgenet.errors import InvalidOption, InvalidProgram, ModelTooLarge, ProgramMismatch
+from edgenet.errors import AllocationFailed, InvalidOption, InvalidProgram, ModelTooLarge, ProgramMismatch
 from edgenet.formats.blocks import dequantize
-from edgenet.graph import Capacity, Graph, compile
+from edgenet.graph import Capacity, Graph, Program, compile
 from edgenet.kernels.lm.optimizer import hyper
 from edgenet.run import GraphEngine, NumpyEngine
 from edgenet.run.heap import Heap
@@ -223,6 +223,46 @@ def test_names_are_judged(make):
             now(call)
     with pytest.raises(InvalidProgram):
         now(engine.read("q", "a"))
+
+
+def test_what_is_dropped_together_is_dropped_together_or_not_at_all(make):
+    engine = opened(make())
+    now(engine.add({"a": states("p"), "b": states("p")}))
+    with pytest.raises(InvalidOption):
+        now(engine.drop(["a", "missing"]))
+    assert {"a", "b"} <= set(engine.held)
+    now(engine.drop(["a", "b", "a"]))
+    assert list(engine.held) == [None]
+
+
+def test_a_program_that_touches_nothing_of_a_state_it_has_not_runs(make):
+    """No bytes of a region that is empty: legal, and its address may be anything."""
+    g = Graph()
+    g.output("y", g.scale(g.input("x", "f32", (1, 8)), 2.0))
+    document = compile(g, CAPACITY).to_data()
+    document["code"].append(["accumulate", [["state", 0], ["arena", 0], 0, 8], 1])
+    engine = opened(make())
+    now(engine.add({"empty": Program.from_json(document)}))
+    now(engine.write("x", np.ones((1, 8), np.float32), "empty"))
+    now(engine.run("empty"))
+    assert (now(engine.read("y", "empty")) == 2).all()
+
+
+def test_a_machine_without_memory_left_leaves_an_engine_as_it_was(lm_modules, monkeypatch):
+    from edgenet.host.wasmtime_engine import Instance, WasmtimeRuntime
+    from edgenet.host.wasmtime_lm import WasmtimeLm
+
+    def none_left(self, end):
+        raise AllocationFailed("no memory left")
+
+    with WasmtimeRuntime() as runtime:
+        engine = opened(WasmtimeLm(runtime, lm_modules["simd"]))
+        end = engine._heap.end
+        with monkeypatch.context() as patch, pytest.raises(AllocationFailed):
+            patch.setattr(Instance, "reserve", none_left)
+            now(engine.add({"a": states("p")}))
+        assert list(engine.held) == [None] and engine._heap.end == end
+        now(engine.add({"a": states("p")}))
 
 
 def test_programs_beyond_32_bits_are_refused_and_leave_nothing(lm_modules):

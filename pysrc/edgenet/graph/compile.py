@@ -34,9 +34,10 @@ def compile(graph: Graph, capacity: Capacity | None = None, locate: Locate | Non
     graph.validate()
     kept = {t.name for t in graph.outputs.values()}
     nodes = choose_kernels(graph.order(), capacity.dots)
-    nodes = fuse(nodes, kept, _changed(graph, nodes))
+    changed = _changed(graph, nodes)
+    nodes = fuse(nodes, kept, changed)
     judge_kernels(nodes, capacity.kv)
-    nodes = share_angles(add_quantize(nodes, kept), graph.leaves)
+    nodes = share_angles(add_quantize(nodes, kept, changed), graph.leaves, changed)
     nodes = _with_sampling(graph, spare_inputs(nodes, kept, set(graph.leaves)), capacity)
     program = _Compiler(graph, nodes, capacity, locate or _Packed(graph)).program()
     program.validate()

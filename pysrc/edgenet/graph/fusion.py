@@ -175,8 +175,10 @@ def _reads(node: Node, names: set[str]) -> bool:
     return any(t and t.name in names for t in node.inputs.values())
 
 
-def share_angles(nodes: list[Node], leaves: dict[str, Leaf]) -> list[Node]:
-    """One `rope_table` for each (positions, frequencies by value, magnitude), before everything; ropes read it instead."""
+def share_angles(nodes: list[Node], leaves: dict[str, Leaf], changed: set[str]) -> list[Node]:
+    """One `rope_table` for each (positions, frequencies by value, magnitude), before everything; ropes read it instead. One of a state
+    that some op changes is made for each rope anew.
+    """
     tables: dict[tuple, Node] = {}
     done = []
     for node in nodes:
@@ -184,22 +186,26 @@ def share_angles(nodes: list[Node], leaves: dict[str, Leaf]) -> list[Node]:
             inputs = dict(node.inputs)
             positions, frequencies = inputs["positions"], inputs.pop("frequencies")
             magnitude = node.attributes["magnitude"]
-            key = (positions.name, leaves[frequencies.name].values or frequencies.name, magnitude)
+            own = node.output.name if frequencies.name in changed else ""
+            key = (positions.name, leaves[frequencies.name].values or frequencies.name, magnitude, own)
             if key not in tables:
                 shape = (positions.shape[0], 2, frequencies.shape[0])
                 output = Tensor(f"rope_table.{len(tables)}", shape, "f32")
                 ports = {"positions": positions, "frequencies": frequencies}
                 tables[key] = Node("rope_table", ports, {"magnitude": magnitude}, output, node.where)
+                done += [tables[key]] if own else []
             node = replace(node, inputs={**inputs, "table": tables[key].output})
         done.append(node)
-    return [*tables.values(), *done]
+    return [*(table for key, table in tables.items() if not key[-1]), *done]
 
 
 _NORMS = {"rms_norm": "rms_norm_quantize", "layer_norm": "layer_norm_quantize"}
 
 
-def add_quantize(nodes: list[Node], kept: set[str]) -> list[Node]:
-    """Rows quantised once before the matmuls of quantised weights that read them; a norm that only they read quantises itself."""
+def add_quantize(nodes: list[Node], kept: set[str], changed: set[str]) -> list[Node]:
+    """Rows quantised once before the matmuls of quantised weights that read them, those of a state that some op changes before each; a
+    norm that only they read quantises itself.
+    """
     readers: dict[str, list[Node]] = {}
     for node in nodes:
         for tensor in node.inputs.values():
@@ -210,14 +216,14 @@ def add_quantize(nodes: list[Node], kept: set[str]) -> list[Node]:
     for node in nodes:
         x = node.inputs.get("x")
         if _reads_rows(node):
-            if x.name not in rows:
-                rows[x.name] = _rows_of(x)
+            if x.name not in rows or x.name in changed:
+                rows[x.name] = _rows_of(x, f"{node.output.name}.{x.name}" if x.name in changed else x.name)
                 done.append(Node("quantize", {"x": x}, {}, rows[x.name], node.where))
             node = replace(node, inputs={**node.inputs, "x": rows[x.name]})
         elif node.op in _NORMS and node.attributes.get("heads", 1) == 1 and node.output.name not in kept:
             after = readers.get(node.output.name, ())
             if after and all(_reads_rows(r) and node.output.name not in _others(r) for r in after):
-                rows[node.output.name] = _rows_of(node.output)
+                rows[node.output.name] = _rows_of(node.output, node.output.name)
                 node = replace(node, op=_NORMS[node.op], output=rows[node.output.name])
         done.append(node)
     return done
@@ -231,8 +237,8 @@ def _others(node: Node) -> set[str]:
     return {t.name for port, t in node.inputs.items() if t and port != "x"}
 
 
-def _rows_of(x: Tensor) -> Tensor:
-    return Tensor(f"{x.name}.q8", x.shape, "q8")
+def _rows_of(x: Tensor, name: str) -> Tensor:
+    return Tensor(f"{name}.q8", x.shape, "q8")
 
 
 # Kernels that write over one of their inputs, whose bytes the result takes.

@@ -95,13 +95,13 @@ class Graph(TrainingMethods):
     def part(self, state: Tensor, offset: int, shape: Shape, name: str) -> Tensor:
         """The values of a state from `offset` on, seen as an array of `shape`. What is written to it is written to the state."""
         leaf = Leaf("part", Tensor(name, tuple(shape), "f32"), state=getattr(state, "name", ""), offset=offset)
-        self._leaf(leaf)
+        tensor = self._leaf(leaf)
         whole = self.leaves.get(leaf.state)
         if whole is None or whole.kind != "state" or not 0 <= offset <= prod(whole.tensor.shape) - prod(shape):
             raise InvalidGraph(
                 f"{_builder()}: part {name!r} {tuple(shape)} from value {offset} on does not lie in {state!r}."
             )
-        return leaf.tensor
+        return tensor
 
     # --- rows in, rows out
     def embed(self, table: Tensor, ids: Tensor, scale: float = 1.0) -> Tensor:

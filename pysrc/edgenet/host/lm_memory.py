@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..errors import ModelTooLarge
+from ..errors import EdgeNetError, ModelTooLarge
 from ..graph import Program
 from ..graph.program import Weight
 from ..kernels.lm import layouts
@@ -71,30 +71,41 @@ def plan_memory(program: Program, base: int) -> Places:
 
 @dataclass(frozen=True)
 class Added:
-    """Where an added Program lies: its records, which begin its block, and its regions; "state" is None where it has none."""
+    """Where an added Program lies: its records, which begin its block, and its regions; without a state, that is at 0."""
 
     code: int
-    regions: dict[str, int | None]
+    regions: dict[str, int]
 
 
-def place_beside(programs: Mapping[str, Program], heap: Heap, kv: int) -> dict[str, Added]:
-    """Blocks for Programs added together: one for each, one for the state they share. Raises ModelTooLarge; then nothing is taken."""
+def place_beside(programs: Mapping[str, Program], heap: Heap, kv: int, grow: Callable[[int], None]) -> dict[str, Added]:
+    """Blocks for Programs added together: one for each, one for the state they share, in a memory that `grow` has made long enough.
+
+    Raises ModelTooLarge, and what `grow` raises; then nothing is taken.
+    """
     size = state_bytes(programs.values())
-    state = heap.take(size) if size else None
+    state = heap.take(size) if size else 0
     found = {name: _added(program, heap, kv, state) for name, program in programs.items()}
-    if (needed := heap.end) > LIMIT:
+    try:
+        _require_fit(programs, heap.end)
+        grow(heap.end)
+    except EdgeNetError:
         for block in (*(a.code for a in found.values()), *([state] if size else [])):
             heap.give(block)
+        raise
+    return found
+
+
+def _require_fit(programs: Mapping[str, Program], needed: int) -> None:
+    if needed > LIMIT:
         raise ModelTooLarge(
             f"{', '.join(programs)} need {needed} bytes of engine memory beside the model; WebAssembly has {LIMIT}."
             " Take fewer rows, a smaller rank, or a smaller quantization.",
             needed=needed,
             limit=LIMIT,
         )
-    return found
 
 
-def _added(program: Program, heap: Heap, kv: int, state: int | None) -> Added:
+def _added(program: Program, heap: Heap, kv: int, state: int) -> Added:
     constants = align(code_bytes(program))
     arena = constants + align(program.regions["constants"])
     at = heap.take(arena + program.regions["arena"])

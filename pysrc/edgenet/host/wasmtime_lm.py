@@ -113,13 +113,12 @@ class WasmtimeLm(Hosted):
     async def add(self, programs: Mapping[str, Program]) -> None:
         """Take more Programs, judged first, over the same weights and cache."""
         slices = judge_beside(programs, self.program, self.held)
-        added = place_beside(programs, self._heap, self.places.regions["kv"])
-        self._instance.reserve(self._heap.end)
+        added = place_beside(programs, self._heap, self.places.regions["kv"], self._instance.reserve)
         self.held.update({n: _Held(p.capacity.slots, program=p, at=added[n]) for n, p in programs.items()})
         self._see()
         for name, program in programs.items():
             for region, size in (("arena", program.regions["arena"]), ("state", state_bytes(programs.values()))):
-                first = added[name].regions[region] or 0
+                first = added[name].regions[region]
                 self._memory[first : first + size] = 0
             self._fill(self.held[name], slices[name])
 
@@ -134,7 +133,7 @@ class WasmtimeLm(Hosted):
     def _free(self, held: _Held) -> None:
         self._heap.give(held.at.code)
         state = held.at.regions["state"]
-        if state is not None and sum(h.at.regions["state"] == state for h in self.held.values()) == 1:
+        if state and sum(h.at.regions["state"] == state for h in self.held.values()) == 1:
             self._heap.give(state)
 
     def _see(self) -> None:

@@ -67,11 +67,12 @@ class Hosted:
         return own[tuple(slice(it.sizes.get(s, it.most[s]) if isinstance(s, str) else s) for s in shape)].copy()
 
     async def drop(self, names: Iterable[str]) -> None:
-        """Free added Programs."""
-        for name in list(names):
-            if name is None:
-                raise InvalidOption("The loaded Program goes with the engine: dispose it.")
-            self._free(self._of(name))
+        """Free added Programs, all or none."""
+        going = {name: self._of(name) for name in names}
+        if None in going:
+            raise InvalidOption("The loaded Program goes with the engine: dispose it.")
+        for name, held in going.items():
+            self._free(held)
             del self.held[name]
 
     def _free(self, held: Held) -> None:

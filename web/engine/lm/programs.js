@@ -143,7 +143,8 @@ export class Programs {
     const view = this.view(buffer, name);
     const { program, sizes } = this.of(name);
     const [first] = program.buffers.find((/** @type {any} */ { name: own }) => own === buffer).shape;
-    return view.slice(0, view.length * ((sizes[first] ?? program.slots[first] ?? 1) / (program.slots[first] ?? 1)));
+    const most = program.slots[first] ?? 1;
+    return view.slice(0, (view.length / most) * (sizes[first] ?? most)); // whole rows first: 49 * (1 / 49) is less than 1
   }
 
   /** A Program with the sizes of its next run. @param {string | undefined} name @param {Record<string, number>} slots what is left out is 0 @throws {InvalidOption} */
