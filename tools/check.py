@@ -14,7 +14,7 @@ SOURCES = (".py", ".js", ".mjs", ".c", ".h", ".css", ".html")
 LIMITS = {
     # seven tabs: search and teaching, completing and chatting (47 KB, with the reader of GGUF headers), personalising (29 KB, and the SDK's training)
     "app.js": 264_000,
-    "edgenet.js": 95_000,  # sessions that generate, files of the user's own, and the faces of OpenAI, WebLLM and wllama
+    "edgenet.js": 110_000,  # sessions that generate and learn, files of the user's own, and the faces of OpenAI, WebLLM and wllama
     "service-worker.js": 60_000,
     "workers/loader.js": 80_000,
     "workers/engine.js": 400_000,

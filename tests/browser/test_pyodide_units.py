@@ -55,6 +55,8 @@ FILES = [
     "test_lora_pool",
     "test_lora_routing",
     "test_browser_adapters",
+    "test_browser_train",
+    "test_browser_library",
 ]
 NOT_THERE = {  # test: what a browser lacks for it
     "tests/unit/test_graph.py::test_compiling_imports_no_numpy": "a second process",

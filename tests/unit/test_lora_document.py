@@ -97,6 +97,11 @@ REFUSED = [
     (written(a="AAAA"), InvalidAdapter, "three bytes"),
     (written(a=[1e300] * 6), NotFinite, "beyond f32"),
     (written(a=text([float("nan")] * 6)), NotFinite, "NaN"),
+    (
+        written(weights={key: {"lora_A": A, "lora_B": B} for key in (Q, f"base_model.model.{Q}")}),
+        InvalidAdapter,
+        "one module twice",
+    ),
     (written(ranks={Q: 5}), InvalidAdapter, "a rank that the numbers do not have"),
     (written(scales={Q: "2"}), InvalidAdapter, "a scale that is a text"),
     (written(baseId="x"), InvalidAdapter, "a base that is no hash"),

@@ -122,6 +122,12 @@ def test_the_scale_is_what_the_config_says(more, scale, why):
     assert np.allclose(peft.read(folder(**more), warn=pytest.fail).delta(Q), scale * B @ A, rtol=1e-6)
 
 
+def test_the_first_pattern_that_fits_counts_in_a_file_written_again_too():
+    made = peft.read(folder(alpha_pattern={"self_attn.q_proj": 8, "q_proj": 32}))
+    for again in (peft.read(peft.write(made)), peft.unpacked(peft.packed(made))):
+        assert made.scale(Q) == again.scale(Q) == 4 and again.id == made.id
+
+
 def test_the_name_of_the_base_is_kept():
     found = peft.read(folder(base_model_name_or_path="maker/base"))
     assert found.metadata == {"baseModel": "maker/base"}

@@ -133,6 +133,14 @@ def test_a_record_that_was_damaged_is_made_anew_from_its_adapter():
         assert names(again) == ["a"] and again.find(id).bytes == 1024
 
 
+def test_an_adapter_of_which_nothing_can_be_read_keeps_nobody_from_the_others():
+    pool, storage = filled("a", "b")
+    id = pool.find("a").id
+    again = opened(Memory(storage.data | {id + RECORD: b"{", id + DATA: b"broken"}))
+    assert names(again) == ["b"]
+    assert run(again.add(adapter("a"))).id == id
+
+
 def test_a_damaged_adapter_is_a_named_error_and_can_be_removed():
     pool, storage = filled("a", "b")
     storage.data[pool.find("a").id + DATA] = b"broken"

@@ -1,0 +1,211 @@
+"""Training in the page, by messages, over a played page whose engine is NumpyEngine: what is told, what is kept, what is survived."""
+
+import json
+
+import pytest
+
+from edgenet.errors import EdgeNetError, KernelTrap, NotFound, TooLittleData
+from edgenet.host import browser_lm, browser_runs
+from edgenet.host.browser_page import Page
+from edgenet.lora.examples import Tokens, tokenize
+from tests.unit.lora_runs import run
+from tests.unit.played_page import GENERATION, MODEL, PlayedPage
+
+DATA = ["hello world, this is a text to learn from " * 8, {"input": "ask", "output": "answer"}]
+CHOSEN = {
+    "lora": {"r": 2, "targetModules": ["q", "v"]},
+    "training": {"maxSteps": 6, "maxLength": 32, "checkpointEvery": 2, "evaluateEvery": 2, "dots": "f32"},
+}
+
+
+@pytest.fixture
+def page():
+    return PlayedPage().reloaded()
+
+
+def start(page, id="one", **more):
+    return page.call("train.start", id=id, **({"data": DATA, "name": "mine"} | CHOSEN | more))
+
+
+def learned(page, id="one"):
+    """The id of the adapter: what does the same has the same."""
+    return page.call("train.adapter", id=id)["id"]
+
+
+def whole():
+    page = PlayedPage().reloaded()
+    result = start(page)
+    return [point["loss"] for point in result["metrics"]["losses"]], learned(page)
+
+
+def test_a_training_tells_its_course_and_leaves_the_engine_as_it_was(page):
+    result = start(page)
+    kinds = [event["kind"] for event in page.events]
+    assert (result["reason"], result["step"], kinds[0], kinds[-1]) == ("steps", 6, "started", "done")
+    assert page.added == set() and page.of("started")[0]["parameters"] == 896
+    metrics = result["metrics"]
+    assert [p["step"] for p in metrics["losses"]] == [1, 2, 3, 4, 5, 6]
+    assert metrics["lossBefore"] == metrics["validations"][0]["loss"]
+    assert metrics["lossAfter"] == min(p["loss"] for p in metrics["validations"])
+    record = json.loads(page.kept["runs/one.json"])
+    assert (record["state"], record["step"], record["model"]) == ("done", 6, MODEL["key"])
+
+
+def test_only_the_header_of_the_model_is_read(page):
+    start(page)
+    assert page.asked.count("lm.source") == 2, "its size, and one range"
+
+
+BREAKS = {"in the first step": [0], "after a checkpoint": [3], "twice": [2, 1], "between two": [5]}
+
+
+@pytest.mark.parametrize("when", BREAKS)
+def test_an_engine_that_broke_is_replaced_and_the_end_is_the_same(page, when):
+    page.breaking = list(BREAKS[when])
+    result = start(page)
+    assert len(page.of("notice")) == len(BREAKS[when])
+    assert ([p["loss"] for p in result["metrics"]["losses"]], learned(page)) == whole()
+
+
+def test_an_engine_that_breaks_again_and_again_ends_the_training_which_is_kept(page):
+    page.breaking = [0] * 9
+    with pytest.raises(KernelTrap):
+        start(page)
+    page.breaking = []
+    assert len(page.of("notice")) == 3
+    assert page.call("train.start", id="one")["reason"] == "steps"
+    assert learned(page) == whole()[1]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5])
+def test_a_killed_tab_goes_on_from_its_last_checkpoint_bit_for_bit(page, step):
+    class Killed(BaseException):
+        pass
+
+    def kill(event):
+        if event["kind"] == "step" and event["step"] == step:
+            raise Killed
+
+    page.on_event = kill
+    with pytest.raises(Killed):
+        start(page)
+    after = page.reloaded()
+    result = after.call("train.start", id="one")
+    assert after.of("started")[0]["step"] == (step - 1) // 2 * 2, "no more than `checkpointEvery` steps are lost"
+    assert ([p["loss"] for p in result["metrics"]["losses"]], learned(after)) == whole()
+
+
+def test_a_cancelled_training_goes_on_when_it_is_asked_to(page):
+    page.on_event = lambda e: e.get("step") == 3 and e["kind"] == "step" and page.call("train.cancel", id="one")
+    assert start(page)["reason"] == "cancelled"
+    page.on_event = lambda event: None
+    assert page.call("train.start", id="one")["reason"] == "steps" and learned(page) == whole()[1]
+
+
+def test_a_wish_to_cancel_is_heard_while_data_is_made_ready(page):
+    asked = page.ask
+
+    async def ask(kind, args):
+        if kind == "lm.source":
+            await page.calling("train.cancel", id="one")
+        return await asked(kind, args)
+
+    page.ask = ask
+    assert start(page)["reason"] == "cancelled" and page.of("step") == []
+
+
+def test_full_storage_is_said_and_training_goes_on(page):
+    page.on_event = lambda event: setattr(page, "full", event["kind"] == "started" or page.full)
+    assert start(page)["reason"] == "steps"
+    assert {event["code"] for event in page.of("notice")} == {"quota_exceeded"}
+    assert learned(page) == whole()[1], "what was learned is in memory still"
+
+
+def test_storage_that_was_full_before_is_an_error_by_name_and_nothing_is_kept_half(page):
+    page.full = True
+    with pytest.raises(EdgeNetError) as caught:
+        start(page)
+    assert caught.value.code == "quota_exceeded" and "runs/one.json" not in page.kept
+
+
+def test_evaluation_is_of_the_model_alone_of_a_training_or_of_a_kept_adapter(page):
+    start(page)
+    kept = page.call("train.keep", binary={"packed": page.call("train.adapter", id="one")["packed"]}, name="kept")
+    of = {"alone": None, "run": {"run": "one"}, "kept": {"saved": kept["id"]}}
+    found = {
+        what: page.call("train.evaluate", id="one", data=[DATA[0]], adapter=adapter)["loss"]
+        for what, adapter in of.items()
+    }
+    assert found["run"] == found["kept"] < found["alone"]
+
+
+def test_a_discarded_training_leaves_nothing(page):
+    start(page)
+    page.call("train.discard", id="one")
+    assert [key for key in page.kept if key.startswith("runs/")] == []
+    with pytest.raises(NotFound):
+        page.call("train.start", id="one")
+
+
+def test_a_training_of_another_model_is_not_found(page):
+    start(page)
+    after = page.reloaded()
+    key, MODEL["key"] = MODEL["key"], "other@1"
+    try:
+        with pytest.raises(NotFound):
+            after.call("train.start", id="one")
+    finally:
+        MODEL["key"] = key
+
+
+def test_data_without_a_character_is_refused_and_nothing_is_kept(page):
+    with pytest.raises(TooLittleData):
+        start(page, data=["  "])
+    assert page.kept == {}
+
+
+# --- tokens
+class Bytes:
+    """The tokenizer that the played worker has."""
+
+    special: dict = {}
+
+    def encode(self, text):
+        return [100 + b for b in text.encode()]
+
+    def chat(self, messages, waits):
+        text = "".join(f"<{m['role']}>{m['content']}" for m in messages) + ("<assistant>" if waits else "")
+        return self.encode(text)
+
+
+EXAMPLES = {
+    "a text": "hello",
+    "a pair": {"input": "a", "output": "b"},
+    "lines of a file": {"name": "x.jsonl", "text": '"one"\n{"input": "a", "output": "b"}\n'},
+    "a file": {"name": "x.txt", "text": "one\ntwo"},
+}
+
+
+@pytest.mark.parametrize("what", EXAMPLES)
+@pytest.mark.parametrize("template", [None, "{{ messages }}"])
+def test_the_workers_tokenizer_gives_what_one_here_would(page, what, template):
+    async def chat(chat):
+        told = json.loads(chat)
+        return {"tokens": Bytes().chat(told["messages"], told["addGenerationPrompt"])}
+
+    page.lm_chat = chat
+    example, generation = EXAMPLES[what], GENERATION | {"chatTemplate": template}
+    found = run(browser_lm.tokenized(Page(page.ask, page.hear), [example], generation))
+    given = {"lines of a file": ["one", {"input": "a", "output": "b"}], "a file": ["one\ntwo"]}.get(what, [example])
+    assert same(found, tokenize(given, Bytes(), generation))
+
+
+def test_kept_tokens_are_read_as_they_were():
+    tokens = tokenize(["one", {"input": "a", "output": "b"}], Bytes(), GENERATION)
+    assert same(browser_runs.tokens_from_bytes(browser_runs.tokens_to_bytes(tokens)), tokens)
+
+
+def same(a: list[Tokens], b: list[Tokens]) -> bool:
+    return [(t.ids.tolist(), t.counts.tolist(), t.size, t.pair) for t in a] == [
+        (t.ids.tolist(), t.counts.tolist(), t.size, t.pair) for t in b
+    ]
