@@ -121,6 +121,36 @@ async def ask(session, kind: str, **arguments):
     return await answered(lambda signal: session.askWorker(f"lm.{kind}", given, _plain({"signal": signal})))
 
 
+class PageLanguage(Language):
+    """A Language whose chats are made into tokens by the model's worker: the page's Python has no jinja2."""
+
+    def __init__(self, session, opened: Opened):
+        super().__init__(opened)
+        self._session = session
+
+    async def chat(self, messages, **options) -> str:
+        """As in CPython."""
+        return await self.generate(messages, **options)
+
+    async def stream(self, prompt, **options):
+        """As in CPython."""
+        if not isinstance(prompt, str) and prompt and isinstance(prompt[0], Mapping):
+            self._open()
+            asked = json.dumps({"messages": list(prompt)})
+            prompt = (await ask(self._session, "chat", chat=asked)).tokens.to_py()
+        async for piece in super().stream(prompt, **options):
+            yield piece
+
+    def create_trainer(self, examples, lora=None, training=None, *, store=None):
+        """As in CPython, but a model with a chat template learns from texts only."""
+        examples = examples if isinstance(examples, (str, Mapping)) else list(examples)
+        if self.generation.get("chatTemplate") and any(isinstance(example, Mapping) for example in examples):
+            raise NotSupported(
+                "In a page, Python has no chat templates to train on pairs with. Give texts, or train in the app's Personalise tab."
+            )
+        return super().create_trainer(examples, lora, training, store=store)
+
+
 class PageVectors(InferenceSession):
     """An InferenceSession whose texts become vectors in the SDK's worker. `split` and `count_tokens` are not there."""
 
@@ -192,18 +222,15 @@ async def _language(session) -> Language:
     header, values, capacity = await _read(session)
     made = compile_gguf(header, capacity, values)
     sha256 = getattr(session.manifest.artifacts.model, "sha256", "")
-    return Language(
-        Opened(
-            SessionEngine(session, made.program),
-            header,
-            made,
-            TextTokenizer(made.tokenizer, _plain_encoder),
-            values,
-            lambda: int.from_bytes(BrowserHost().random_bytes(4)),
-            sha256=sha256 or "",
-            most_rank=MOST_RANK_IN_TAB,
-        )
+    tokenizer = TextTokenizer(made.tokenizer, _plain_encoder)
+    opened = Opened(
+        SessionEngine(session, made.program), header, made, tokenizer, values, _seed, sha256 or "", most_rank=MOST_RANK_IN_TAB
     )
+    return PageLanguage(session, opened)
+
+
+def _seed() -> int:
+    return int.from_bytes(BrowserHost().random_bytes(4))
 
 
 async def _read(session):
