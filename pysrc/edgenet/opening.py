@@ -47,9 +47,7 @@ class Language(LanguageSession):
     def __init__(self, opened: Opened):
         self._opened, program = opened, opened.made.program
         adapters = EngineAdapters(opened.engine, opened.header, program.capacity, opened.values)
-        super().__init__(
-            opened.engine, program, opened.tokenizer, opened.made.generation, opened.random_seed, adapters
-        )
+        super().__init__(opened.engine, program, opened.tokenizer, opened.made.generation, opened.random_seed, adapters)
 
     def create_trainer(
         self,
@@ -65,7 +63,9 @@ class Language(LanguageSession):
         texts that are not in a list, InvalidRank, TooLittleData, and what `prepare` and `training_programs` raise.
         """
         if isinstance(examples, (str, Mapping)):
-            raise InvalidOption(f"create_trainer takes a list of examples, found one {type(examples).__name__}. Write [it].")
+            raise InvalidOption(
+                f"create_trainer takes a list of examples, found one {type(examples).__name__}. Write [it]."
+            )
         it, preset = self._opened, PRESETS[DEFAULT_PRESET]
         lora, training = (lora or preset.lora).check_rank(it.most_rank), training or preset.training
         data = prepare(tokenize(examples, self.tokenizer, self.generation), training)
@@ -73,7 +73,15 @@ class Language(LanguageSession):
             warnings.warn(notice, stacklevel=2)
         mask = mask_token(self.tokenizer) if training.objective == "masked" else None
         return Trainer(
-            self._open(), it.header, data, lora, training, store=store, values=it.values, mask=mask, base_sha256=it.sha256
+            self._open(),
+            it.header,
+            data,
+            lora,
+            training,
+            store=store,
+            values=it.values,
+            mask=mask,
+            base_sha256=it.sha256,
         )
 
     async def dispose(self) -> None:

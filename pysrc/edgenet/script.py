@@ -34,7 +34,11 @@ _ADVICE = {
     "AttributeError": "Calls of a model answer later: write `(await call()).name`.",
     "MemoryError": "Dispose models that are not needed any more, or take a smaller one.",
 }
-_FORGOTTEN = ("coroutine", "async_generator", "'Task' object")  # what a TypeError speaks of where an `await` was left out
+_FORGOTTEN = (
+    "coroutine",
+    "async_generator",
+    "'Task' object",
+)  # what a TypeError speaks of where an `await` was left out
 _NEEDS_AWAIT = {"TypeError", "AttributeError"}
 
 

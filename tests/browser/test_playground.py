@@ -12,7 +12,9 @@ from tools.paths import ROOT
 from tools.serve import server as static_server
 
 pytestmark = pytest.mark.browser
-EXAMPLES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "web/playground/examples").glob("*.py"))}
+EXAMPLES = {
+    path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "web/playground/examples").glob("*.py"))
+}
 DOCS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/playground.md").read_text(encoding="utf-8"), re.S)
 SCRIPTS = EXAMPLES | {f"docs {i}": code for i, code in enumerate(DOCS, 1)}
 MODELS = ["python-completion-7m-q8", "minilm-l6-v2-q8"]
@@ -26,7 +28,10 @@ class Play:
     def __init__(self, page, url, hash=""):
         self.page, self.violations = page, []
         page.set_default_timeout(90_000)
-        page.on("console", lambda message: "Content Security Policy" in message.text and self.violations.append(message.text))
+        page.on(
+            "console",
+            lambda message: "Content Security Policy" in message.text and self.violations.append(message.text),
+        )
         page.goto(f"{url}playground.html{hash}")
         self.ready()
 
@@ -120,7 +125,11 @@ def test_a_training_draws_its_loss_live_in_one_chart_and_stop_ends_it(shared_pag
         ("x = 1\ny = x +", 2, "SyntaxError"),
         ("def f():\n    return nope\n\nf()", 2, "NameError"),
         ("from edgenet import open_model\n\nawait open_model('no-such-model')", 3, "[model_not_found]"),
-        ("from edgenet import open_model\nm = await open_model('python-completion-7m-q8')\nawait m.generate('x', top_k=-1)", 3, "[invalid_option]"),
+        (
+            "from edgenet import open_model\nm = await open_model('python-completion-7m-q8')\nawait m.generate('x', top_k=-1)",
+            3,
+            "[invalid_option]",
+        ),
         ("from edgenet import open_model\nm = open_model('minilm-l6-v2-q8')\nm + 'x'", 3, "await"),
         ("import asyncio\nwhile True:\n    pass", None, "[script_held_page]"),
     ],
@@ -161,7 +170,9 @@ def test_a_links_code_is_shown_and_not_run(page, site):
     page.goto("about:blank")
     play = Play(page, url, hash)
     assert page.input_value(".code") == "print('from a friend ä')"
-    assert page.inner_text(".log") == "" and page.locator("[role=tab][aria-selected=true]").inner_text() == "From the link"
+    assert (
+        page.inner_text(".log") == "" and page.locator("[role=tab][aria-selected=true]").inner_text() == "From the link"
+    )
     page.click(".run")
     assert play.ended() == ("Done", "from a friend ä\n")
 
@@ -194,5 +205,8 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(chromium, site, sche
     play = Play(page, site())
     play.run("from edgenet import plot\nprint('x' * 300)\nplot.lines({'a': [1, 2, 3]}).show()\n1 / 0")
     assert page.evaluate("document.documentElement.scrollWidth") == 360
-    assert all(box["x"] >= 0 and box["x"] + box["width"] <= 360 for box in (page.locator(s).bounding_box() for s in (".run", ".script", ".log", ".chart svg", ".failure")))
+    assert all(
+        box["x"] >= 0 and box["x"] + box["width"] <= 360
+        for box in (page.locator(s).bounding_box() for s in (".run", ".script", ".log", ".chart svg", ".failure"))
+    )
     context.close()

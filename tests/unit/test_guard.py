@@ -10,7 +10,9 @@ from edgenet.errors import ScriptHeldPage
 from edgenet.guard import Guard
 from edgenet.script import compile_script, run_script
 
-pytestmark = pytest.mark.skipif(not hasattr(sys, "monitoring"), reason="sys.monitoring came with Python 3.12; Pyodide has it")
+pytestmark = pytest.mark.skipif(
+    not hasattr(sys, "monitoring"), reason="sys.monitoring came with Python 3.12; Pyodide has it"
+)
 
 
 def run(source, longest):
@@ -23,7 +25,11 @@ def run(source, longest):
 
 @pytest.mark.parametrize(
     "source",
-    ["while True: pass", "def f():\n    for i in range(10**9): pass\nf()", "async def f():\n    while True: pass\nawait f()"],
+    [
+        "while True: pass",
+        "def f():\n    for i in range(10**9): pass\nf()",
+        "async def f():\n    while True: pass\nawait f()",
+    ],
     ids=["at the top", "in a function", "in a coroutine"],
 )
 def test_a_loop_without_await_is_ended(source):

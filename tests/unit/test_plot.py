@@ -14,7 +14,10 @@ SVG = "{http://www.w3.org/2000/svg}"
 def paths(chart):
     """Of the series: (points of each piece) from the drawing itself."""
     found = [p for p in ET.fromstring(chart.svg).iter(f"{SVG}path") if p.get("fill") == "none"]
-    return [[[tuple(map(float, q.split())) for q in piece.split("L")] for piece in p.get("d")[1:-2].split("M")] for p in found]
+    return [
+        [[tuple(map(float, q.split())) for q in piece.split("L")] for piece in p.get("d")[1:-2].split("M")]
+        for p in found
+    ]
 
 
 def test_a_higher_value_stands_higher_and_a_later_one_further_right():

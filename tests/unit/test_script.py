@@ -29,7 +29,10 @@ def failure(source):
         ("import asyncio\nx = await asyncio.sleep(0, 2)", 2),
         ("async def f():\n    yield 3\nx = [i async for i in f()][0]", 3),
         ("x = __name__", "__main__"),
-        ("import asyncio\nx = []\nasync def f():\n    await asyncio.sleep(0)\n    x.append(4)\nt = asyncio.ensure_future(f())", [4]),
+        (
+            "import asyncio\nx = []\nasync def f():\n    await asyncio.sleep(0)\n    x.append(4)\nt = asyncio.ensure_future(f())",
+            [4],
+        ),
     ],
     ids=["plain", "await", "async comprehension", "main program", "a task left behind"],
 )
@@ -50,7 +53,17 @@ def test_a_script_runs_to_its_end(source, x):
         ("1 + 'a'", 1, "TypeError", ""),
         ("from edgenet import LoraConfig\nLoraConfig(r=0)", 2, "[rank_invalid]", ""),
     ],
-    ids=["syntax", "indent", "name", "in a function", "in a library", "module", "no await", "other type", "EdgeNet's own"],
+    ids=[
+        "syntax",
+        "indent",
+        "name",
+        "in a function",
+        "in a library",
+        "module",
+        "no await",
+        "other type",
+        "EdgeNet's own",
+    ],
 )
 @pytest.mark.filterwarnings("ignore:coroutine")
 def test_an_error_is_told_with_the_scripts_line_and_what_to_do(source, line, text, advice):
@@ -66,7 +79,9 @@ def test_the_line_is_the_scripts_own_where_a_library_raised():
 
 def test_a_cancelled_script_leaves_no_task_behind():
     async def main():
-        code = compile_script("import asyncio\nasyncio.ensure_future(asyncio.sleep(3600))\nawait asyncio.sleep(3600)", NAME)
+        code = compile_script(
+            "import asyncio\nasyncio.ensure_future(asyncio.sleep(3600))\nawait asyncio.sleep(3600)", NAME
+        )
         task = asyncio.ensure_future(run_script(code))
         for _ in range(3):
             await asyncio.sleep(0)

@@ -1,8 +1,9 @@
 """What PyScript runs when the playground opens: Python is handed to the page, which has the editor."""
 
-from edgenet.host.browser_playground import Playground
 from pyodide.ffi import to_js
 from pyscript import window
+
+from edgenet.host.browser_playground import Playground
 
 playground = Playground()
 

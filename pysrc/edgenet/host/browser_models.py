@@ -86,7 +86,9 @@ class SessionEngine:
         """As `Engine` says, but what is wrong is told by the next `run` or `read`."""
         given = np.ascontiguousarray(array)
         first *= prod(given.shape[1:])
-        self._sent.append(asyncio.ensure_future(self._post("write", program, name=name, array=given.ravel(), first=first)))
+        self._sent.append(
+            asyncio.ensure_future(self._post("write", program, name=name, array=given.ravel(), first=first))
+        )
 
     async def run(self, program: str | None = None, **slots: int) -> None:
         """As `Engine` says."""
@@ -224,7 +226,14 @@ async def _language(session) -> Language:
     sha256 = getattr(session.manifest.artifacts.model, "sha256", "")
     tokenizer = TextTokenizer(made.tokenizer, _plain_encoder)
     opened = Opened(
-        SessionEngine(session, made.program), header, made, tokenizer, values, _seed, sha256 or "", most_rank=MOST_RANK_IN_TAB
+        SessionEngine(session, made.program),
+        header,
+        made,
+        tokenizer,
+        values,
+        _seed,
+        sha256 or "",
+        most_rank=MOST_RANK_IN_TAB,
     )
     return PageLanguage(session, opened)
 

@@ -22,7 +22,7 @@ export function frame(app, theme, update) {
     "header.top",
     {},
     h("a.brand", { href: "#search", "aria-label": "EdgeNet, search" }, logo(), h("span", {}, "EdgeNet")),
-    h("nav", { "aria-label": "Main" }, links),
+    h("nav", { "aria-label": "Main" }, links, h("a", { href: "playground.html", title: "Python playground: scripts that run in this tab" }, "Python")),
     theme,
   );
   app.show = () => {

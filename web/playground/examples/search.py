@@ -1,5 +1,6 @@
 # Texts become vectors; near in meaning is near in direction.
 import numpy as np
+
 from edgenet import open_model
 
 NOTES = [
