@@ -303,6 +303,8 @@ def test_the_status_line_shows_all_of_its_rows_on_a_phone(page, site):
     page.locator(".status .item", has_text="language model ready").wait_for()
     line, button = (page.locator(s).bounding_box() for s in (".status", ".status button"))
     assert line["y"] <= button["y"] and button["y"] + button["height"] <= line["y"] + line["height"]
-    assert page.evaluate("(() => { const b = document.querySelector('.status button'); return b.scrollHeight <= b.clientHeight + 1; })()")
+    assert page.evaluate(
+        "(() => { const b = document.querySelector('.status button'); return b.scrollHeight <= b.clientHeight + 1; })()"
+    )
     for box in [item.bounding_box() for item in page.locator(".status .item").all()]:
         assert box["y"] >= button["y"] and box["y"] + box["height"] <= button["y"] + button["height"]

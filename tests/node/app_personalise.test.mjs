@@ -79,8 +79,8 @@ test("what it is tried with are lines of what was held back, and what stood ther
   const { held } = parted([TEXT]);
   const found = trials(held);
   assert.equal(found.length, 3);
-  for (const { prompt, truth } of found) assert.ok(held[0].includes(`${prompt}\n${truth}`));
-  assert.deepEqual(trials([{ input: "q", output: "a" }]), [{ prompt: "q", truth: "a" }]);
+  for (const { prompt, truth } of found) assert.ok(prompt.endsWith("\n") && held[0].includes(prompt + truth));
+  assert.deepEqual(trials([{ input: "q", output: "a" }]), [{ prompt: "q", truth: "a", asked: true }]);
   assert.deepEqual(trials([]), []);
 });
 
@@ -145,6 +145,15 @@ test("options reach the trainer as it takes them", async () => {
   assert.deepEqual(run.options.lora, { r: 16, loraAlpha: 32, loraDropout: 0.05, targetModules: ["q", "k", "v", "o"] });
   assert.deepEqual([run.options.training.maxSteps, run.options.training.dots, run.options.name], [7, "int8", "n"]);
   assert.deepEqual(session.asked, ["complete def f("], "one's own prompts take the place of lines of the text");
+});
+
+test("pairs are tried through the chat's template where the model has one", async () => {
+  const { session, course, material, started } = await desk();
+  await material.remove("mine.txt");
+  await material.add(named(new File([Array.from({ length: 4 }, (_, i) => JSON.stringify({ input: `q${i}`, output: "a" })).join("\n")], "p.jsonl")));
+  course.start(configOf("personal", "quick"), material, { name: "n" });
+  await started();
+  assert.deepEqual(session.asked, ["ask q3"]);
 });
 
 test("stopping keeps the best there is", async () => {
@@ -276,7 +285,10 @@ test("two become one with its error, and files come in under a name of their own
   const parts = [{ id: "id-a", weight: 1 }, { id: "id-b", weight: 2 }];
   const made = await shelf.merge(parts, { strategy: "ties", density: 0.3 });
   assert.deepEqual([made.name, made.metrics.merge], ["a + b", { strategy: "ties", parts, error: 0.25 }]);
-  assert.equal((await shelf.import([new File(["x"], "a.gguf")])).name, "a 2");
+  const file = (name, own) => Object.assign(new File(["x"], name), { own });
+  assert.equal((await shelf.import([file("x.zip", "own")])).name, "own");
+  assert.equal((await shelf.import([Object.assign(file("x.zip", "a"), { content: "other" })])).name, "x", "its own name is another's");
+  assert.equal((await shelf.import([file("adapter_config.json"), file("adapter_model.safetensors")])).name, "imported");
 });
 
 // --- the curve

@@ -17,10 +17,10 @@ export class PlayedSession {
   getMemoryInfo = () => ({ modelBytes: 7e6, kvCacheBytes: 1e6, arenaBytes: 1e6 });
   encode = async (text) => [...text].map((c) => c.charCodeAt(0));
 
-  async complete({ prompt, tokens }, { adapters = [] }) {
+  async complete({ prompt, tokens, messages }, { adapters = [] }) {
     const missing = adapters.find(({ id }) => !this.loaded.has(id));
     if (missing) throw new AdapterNotFound(missing.id);
-    this.asked.push(tokens ? "read" : `complete ${prompt}`);
+    this.asked.push(tokens ? "read" : messages ? `ask ${messages[0].content}` : `complete ${prompt}`);
     return { text: `${prompt}|${adapters.map(({ id }) => id)}`, timings: { prefillMs: 100 }, usage: { prompt: tokens?.length ?? 3, cached: 0 } };
   }
 
@@ -34,7 +34,10 @@ export class PlayedSession {
       if (this.full) throw new StorageError("no room");
       return this.#put(source.id, name, metrics);
     },
-    import: async (source, { name, metrics }) => this.#put((source.file ?? source).content ?? idOf(name), name, metrics),
+    import: async (source, { name, metrics }) => {
+      const { content, own } = source.file ?? source;
+      return this.#put(content ?? idOf(name ?? own), name ?? own ?? "nameless", metrics);
+    },
     load: async ({ saved }) => {
       this.asked.push(`load ${saved}`);
       this.loaded.add(saved);

@@ -16,7 +16,7 @@ import { LibraryView } from "./library/view.js";
 import { Worklist } from "./library/worklist.js";
 import { ModelsView, PHASES } from "./models/view.js";
 import { observable } from "./observable.js";
-import { Course } from "./personalise/course.js";
+import { BUSY, Course } from "./personalise/course.js";
 import { Material } from "./personalise/material.js";
 import { AdapterShelf } from "./personalise/shelf.js";
 import { PersonaliseView } from "./personalise/view.js";
@@ -247,6 +247,11 @@ function followWork(app) {
           cancel: () => app.language.cancel(),
           text: `${PHASES[step] ?? ""} ${partOf(part)}`,
         },
+  );
+  app.activity.follow(app.course.now, ({ phase, step, of }) =>
+    !BUSY.has(phase) || app.tab === "personalise"
+      ? null
+      : { title: "Learning from your texts", percent: of ? (100 * step) / of : null, cancel: () => app.course.stop(), text: of ? `step ${step} of ${of}` : "" },
   );
   app.engine.phase.watch(({ name, error }) => {
     if (name === "failed")

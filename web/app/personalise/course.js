@@ -149,8 +149,9 @@ export class Course {
 
   /** What the model makes of the prompts, with these adapters. */
   async #try(session, when, adapters, signal) {
-    for (const [i, { prompt }] of this.now.value.samples.entries()) {
-      const { text } = await session.complete({ prompt }, { ...ANSWER, adapters }, { signal });
+    for (const [i, { prompt, asked }] of this.now.value.samples.entries()) {
+      const input = asked && session.info.chat ? { messages: [{ role: "user", content: prompt }] } : { prompt }; // pairs are learned through the template
+      const { text } = await session.complete(input, { ...ANSWER, adapters }, { signal });
       this.now.patch({ samples: this.now.value.samples.map((sample, k) => (k === i ? { ...sample, [when]: text } : sample)) });
     }
   }

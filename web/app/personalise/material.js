@@ -16,7 +16,7 @@ const PROMPTS = 3, LEAST = 12; // beginnings offered to try it with, and how lon
 const AROUND = 3; // lines of a beginning, and of what stood there
 
 /** @typedef {string | {input: string, output: string}} Example @typedef {{name: string, size: number, examples: Example[], notes: string[]}} Piece */
-/** @typedef {{prompt: string, truth: string}} Trial what to go on with, and what stood there */
+/** @typedef {{prompt: string, truth: string, asked?: boolean}} Trial what to go on with, and what stood there; `asked`: of a pair, a question to answer */
 
 export class Material {
   /** @type {import("../observable.js").observable<Piece[]>} */ pieces = observable([]);
@@ -123,7 +123,7 @@ function cut(text) {
 
 /** Beginnings to try a model with: lines of what was held back, spread over it. @param {Example[]} held @returns {Trial[]} */
 export function trials(held) {
-  const found = held.flatMap((one) => (typeof one === "string" ? linesOf(one) : [{ prompt: one.input, truth: one.output }]));
+  const found = held.flatMap((one) => (typeof one === "string" ? linesOf(one) : [{ prompt: one.input, truth: one.output, asked: true }]));
   const all = [...new Map(found.map((trial) => [trial.prompt, trial])).values()];
   const step = Math.max(1, all.length / PROMPTS);
   return Array.from({ length: Math.min(PROMPTS, all.length) }, (_, i) => all[Math.floor(i * step)]);

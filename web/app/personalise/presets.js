@@ -2,7 +2,7 @@
 
 /** Names and values are those of `pysrc/edgenet/lora/config.py`; a test compares them. */
 export const PRESETS = {
-  personal: { label: "Like me", help: "Notes, letters, your own code: how you write. Small, and touches everything a little.", r: 4, loraAlpha: 8, loraDropout: 0, targetModules: ["q", "k", "v", "o", "gate", "up", "down"], learningRate: 3e-3, maxSteps: 300, maxLength: 256, strength: 0.5 },
+  personal: { label: "Like me", help: "Notes, letters, your own code: how you write. Small, and touches everything a little.", r: 4, loraAlpha: 8, loraDropout: 0, targetModules: ["q", "k", "v", "o", "gate", "up", "down"], learningRate: 5e-3, maxSteps: 300, maxLength: 256, strength: 0.45 },
   coder: { label: "Coder", help: "A package or a language: names, idioms, syntax. Learns the most in attention.", r: 16, loraAlpha: 32, loraDropout: 0.05, targetModules: ["q", "k", "v", "o"] },
   researcher: { label: "Researcher", help: "Papers, reports, analyses. Forgets little of what the model knew.", r: 8, loraAlpha: 16, loraDropout: 0.1, targetModules: ["q", "k", "v"] },
   security: { label: "Security", help: "Audits and findings: everything, strongly.", r: 16, loraAlpha: 32, loraDropout: 0.05, targetModules: ["q", "k", "v", "o", "gate", "up", "down"] },

@@ -105,11 +105,14 @@ export class AdapterShelf {
     return this.#next(({ adapters }) => adapters.export(id, format));
   }
 
-  /** An adapter's files: one, or those of a PEFT folder. @param {File[]} files @returns {Promise<Saved>} */
+  /** An adapter's files: one, or those of a PEFT folder. It keeps its own name where that is free. @param {File[]} files @returns {Promise<Saved>} */
   import(files) {
     return this.#next(async ({ adapters }) => {
-      const name = this.#free(files[0].name.replace(/\.\w+$/, ""));
-      const made = await adapters.import(files.length > 1 ? { files } : { file: files[0] }, { name });
+      const [source, own] = files.length > 1 ? [{ files }, this.#free("imported")] : [{ file: files[0] }, undefined];
+      const made = await adapters.import(source, { name: own }).catch((error) => {
+        if (error?.code !== "adapter_exists") throw error;
+        return adapters.import(source, { name: this.#free(stem(files[0].name)) });
+      });
       await this.#list(adapters);
       return made;
     });
@@ -165,3 +168,6 @@ export class AdapterShelf {
     return result;
   }
 }
+
+/** ("mine.zip") → "mine". @param {string} name */
+const stem = (name) => name.replace(/\.\w+$/, "");
