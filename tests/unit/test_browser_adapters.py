@@ -1,6 +1,7 @@
 """Adapters for the page, by messages: what the engine needs to take them, and files of every format made ready. CPython."""
 
 import io
+import random
 import zipfile
 from dataclasses import replace
 
@@ -54,6 +55,8 @@ FORMATS = {
     "a folder in a folder": {f"mine/{name}": data for name, data in PEFT.items()},
     "a zip": {"mine.zip": zipped(PEFT)},
     "a zip of a folder": {"mine.zip": zipped(PEFT, "mine/")},
+    "a folder with a checkpoint's folder in it": {f"mine/{name}": data for name, data in PEFT.items()}
+    | {f"mine/checkpoint-5/{name}": data for name, data in small_adapters.files("phi2").items()},
     "GGUF": {"mine.gguf": b"".join(gguf.write(ADAPTER, HEADER))},
     "JSON": {"mine.json": document.write(ADAPTER)},
 }
@@ -93,13 +96,16 @@ def test_what_cannot_be_merged_is_named(title):
     assert found["error"]["code"] == code
 
 
-WEIGHTS = "adapter_model.safetensors"
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BAD = {
     "no file": ({}, "adapter_invalid"),
     "the weights alone": ({WEIGHTS: PEFT[WEIGHTS]}, "adapter_invalid"),
+    "the config alone": ({CONFIG: PEFT[CONFIG]}, "adapter_invalid"),
+    "two adapters": ({f"{at}/{name}": data for at in "ab" for name, data in PEFT.items()}, "adapter_invalid"),
     "a text": ({"a.txt": b"hello"}, "adapter_invalid"),
     "a damaged zip": ({"a.zip": zipped(PEFT)[:-100]}, "adapter_invalid"),
     "a zip with a damaged file": ({"a.zip": zipped(PEFT)[:3000] + bytes(64) + zipped(PEFT)[3064:]}, "adapter_invalid"),
+    "a zip of a zip under an adapter's name": ({"a.zip": zipped({CONFIG: zipped(PEFT)})}, "adapter_invalid"),
     "a zip of nothing": ({"a.zip": b"PK\x03\x04" + bytes(40)}, "adapter_invalid"),
     "a zip of a zip": ({"a.zip": zipped({"b.zip": zipped(PEFT)})}, "adapter_invalid"),
     "weights that were cut short": (PEFT | {WEIGHTS: PEFT[WEIGHTS][:-1]}, "adapter_invalid"),
@@ -114,6 +120,19 @@ BAD = {
 def test_what_is_no_adapter_of_this_model_is_refused_by_name(title):
     files, code = BAD[title]
     assert talk("bind", adapter=files)[0]["error"]["code"] == code
+
+
+def test_a_broken_zip_is_read_or_refused_by_name_and_never_anything_else():
+    draw, whole, codes = random.Random(5), zipped(PEFT), set()
+    for _ in range(400):
+        data, at = bytearray(whole), draw.randrange(len(whole)) if draw.random() < 0.5 else -draw.randrange(1, 400)
+        data[at] = draw.randrange(256)
+        codes.add(talk("bind", adapter={"a.zip": bytes(data)})[0].get("error", {}).get("code"))
+    assert {None, "adapter_invalid"} <= codes
+
+
+def test_a_config_that_stands_alone_is_told_what_it_lacks():
+    assert "lacks adapter_model.safetensors" in talk("bind", adapter={CONFIG: PEFT[CONFIG]})[0]["error"]["message"]
 
 
 def test_a_zip_that_would_unpack_to_too_much_is_refused_before_it_is(monkeypatch):

@@ -7,10 +7,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from edgenet.cli.adapter_files import write_adapter
+from edgenet.errors import QuotaExceeded
+from edgenet.host.files import Disk
 from edgenet.lora import document, gguf, peft
 from edgenet.lora.adapter import base_id
 from tests.unit.cli_site import Cli
@@ -144,6 +148,25 @@ def test_what_cannot_be_is_refused_by_name_and_changes_nothing(cli, work, args, 
     assert [row["name"] for row in cli("list")["adapters"]] == ["kept", "second"]
 
 
+def test_a_full_disk_leaves_no_half_of_an_adapter(tmp_path):
+    class Full(Disk):
+        def write(self, path, data, mode=0o644):
+            if path.name == peft.CONFIG:
+                raise QuotaExceeded("full")
+            super().write(path, data, mode)
+
+    with pytest.raises(QuotaExceeded):
+        write_adapter(SimpleNamespace(disk=Full()), adapter("llama"), tmp_path / "new")
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_what_a_config_says_in_vain_is_told_as_a_notice(work):
+    config = json.loads((work / "poems" / peft.CONFIG).read_text())
+    (work / "poems" / peft.CONFIG).write_text(json.dumps(config | {"of_tomorrow": 1}))
+    ran = Cli(work / "home")("adapters", "info", "./poems")
+    assert ran.code == 0 and "notice: " in ran.err and "of_tomorrow" in ran.err and "Warning" not in ran.err
+
+
 # --- signatures
 @pytest.fixture
 def signed(cli, work):
@@ -177,6 +200,12 @@ def test_a_revoked_key_and_one_that_may_not_sign_adapters_are_refused(cli, work,
     cli.keys("revoke", key)
     assert cli("info", signed, code=4)["error"]["code"] == "key_revoked"
     assert cli("list")["adapters"] == []
+
+
+def test_an_adapter_that_named_no_base_when_it_was_signed_names_one_without_the_signature(cli, work, signed):
+    trust(cli, work)
+    assert cli("import", signed, "--base", "base.gguf")["signature"]["state"] == "unsigned"
+    assert cli("info", "poems", "--base", "base.gguf")["signature"]["state"] == "unsigned"
 
 
 def test_an_adapter_that_was_changed_after_signing_is_refused(cli, work, signed):

@@ -6,16 +6,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgenet.errors import AdapterMismatch, EdgeNetError, HashMismatch, InvalidAdapter, InvalidGguf, UnsupportedAdapter
+from edgenet.errors import (
+    AdapterMismatch,
+    EdgeNetError,
+    HashMismatch,
+    InvalidAdapter,
+    InvalidGguf,
+    NotFinite,
+    UnsupportedAdapter,
+)
 from edgenet.formats.blocks import quantize
 from edgenet.formats.gguf import read_header
 from edgenet.formats.gguf_write import Tensor, pieces
 from edgenet.lora import LoraConfig, gguf
-from edgenet.lora.adapter import Adapter, base_id
+from edgenet.lora.adapter import Adapter, base_id, for_base
+from edgenet.lora.bound import bind
 from tests.unit.small_adapters import NAMES, adapter, header
 from tools.oracles.small_adapters import CASES
 
 MUTATIONS = 1500
+V = "model.layers.0.self_attn.v_proj"
 KEYS = {"general.architecture": "llama", "general.type": "adapter", "adapter.type": "lora", "adapter.lora.alpha": 4.0}
 A, B = np.float32(np.arange(128).reshape(2, 64)), np.float32(np.ones((64, 2)))
 
@@ -49,6 +59,31 @@ def test_an_adapter_written_and_read_again_does_the_same(name):
 def test_factors_that_need_no_folding_keep_their_checksum():
     for name in ("llama", "phi3"):
         assert gguf.read(written(adapter(name), name), header(name)).checksum == adapter(name).checksum
+
+
+@pytest.mark.parametrize("more", [{"use_rslora": True}, {"lora_alpha": 5.3}, {"lora_alpha": 0.1}], ids=str)
+def test_what_the_file_says_is_the_very_adapter_or_does_not_vouch_for_it(more):
+    made = adapter("llama")
+    ranks = {path: len(factors[0]) for path, factors in made.tensors.items()}
+    shaped = replace(made.config, **more, rank_pattern=ranks, alpha_pattern={})
+    made = for_base(replace(made, config=shaped), header("llama"))
+    again = gguf.read(written(made, "llama"), header("llama"))
+    assert again.id == made.id or again.checksum != made.checksum
+    for module in made.tensors:
+        assert np.allclose(again.delta(module), made.delta(module), rtol=1e-6, atol=1e-9), module
+
+
+def test_one_scale_of_all_needs_no_folding():
+    made = for_base(Adapter(LoraConfig(2, 4, use_rslora=True), {V: (A, B[:32])}), header("llama"))
+    assert gguf.read(written(made, "llama"), header("llama")).id == made.id
+
+
+def test_a_scale_that_makes_a_factor_too_large_is_refused():
+    tensors = {path: (A, np.full((rows, 2), 3e38, np.float32)) for path, rows in ((V, 32), (V.replace("v_", "k_"), 32))}
+    made = Adapter(LoraConfig(2, 4, target_modules=("k_proj", "v_proj"), alpha_pattern={"k_proj": 1}), tensors)
+    for use in (written, lambda made, model: bind(made, header(model))):
+        with pytest.raises(NotFinite, match="_proj"):
+            use(made, "llama")
 
 
 def test_modules_that_a_file_joins_are_joined_and_come_apart_again():

@@ -1,5 +1,6 @@
 """Adapters among this machine's files: read in any format, written as PEFT does. CPython."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import AdapterExists, AdapterNotFound, InvalidOption
@@ -20,15 +21,29 @@ def read_adapter(shell, path: str, header=None):
         raise AdapterNotFound(f"There is no adapter at {path}. Give a folder of PEFT, or an adapter's file.", path=path)
     if header is None and any(data.startswith(MAGIC) for data in files.values()):
         raise InvalidOption(
-            f"{path} is a GGUF adapter, whose rows only its base can tell; give that too: --base, in a merge --into."
+            f"{path} is a GGUF file. What an adapter in one adapts only its base's file can tell; give that too: --base, in a merge "
+            "--into.",
+            option="base",
         )
-    return read(files, header, place.resolve().name)
+    return read(files, header, place.resolve().name, lambda text: shell.say(f"notice: {text}"))
 
 
 def write_adapter(shell, adapter, folder: Path) -> None:
     """Write PEFT's folder."""
-    for name, content in peft.write(adapter).items():
-        shell.disk.write(folder / name, content)
+    write_files(shell, {folder / name: content for name, content in peft.write(adapter).items()})
+
+
+def write_files(shell, files: Mapping[Path, bytes]) -> None:
+    """Write all or none: where one fails, those before it go."""
+    written = []
+    try:
+        for path, content in files.items():
+            shell.disk.write(path, content)
+            written.append(path)
+    except BaseException:
+        for path in written:
+            shell.disk.remove(path)
+        raise
 
 
 def require_free(shell, folder: Path) -> None:

@@ -1,11 +1,10 @@
 """The adapters that the user keeps, below the configuration's folder; what an adapter is and who vouches for it, for people. CPython."""
 
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from ..errors import AdapterMismatch, AdapterNotFound, EdgeNetError, KeyUntrusted
-from ..lora.adapter import Adapter, base_id, differences, other_file, require_base
+from ..lora.adapter import Adapter, differences, other_file, require_base
 from ..lora.pool import Pool
 from .text import megabytes
 
@@ -49,12 +48,6 @@ def base_header(base: str | None):
     from .gguf_info import header_of_file
 
     return header_of_file(base) if base else None
-
-
-def for_base(adapter: Adapter, header) -> Adapter:
-    """The adapter, naming that base if it named none. Raises AdapterMismatch if it does not fit."""
-    require_base(adapter, header)
-    return adapter if adapter.base_id else replace(adapter, base_id=base_id(header), family=header.architecture)
 
 
 def fit(adapter: Adapter, base: str, header) -> tuple[dict, EdgeNetError | None]:

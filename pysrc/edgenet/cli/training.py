@@ -14,6 +14,7 @@ from ..lora.data import prepare
 from ..lora.evaluate import Evaluator
 from ..lora.examples import mask_token, read_examples, tokenize
 from ..lora.trainer import Trainer
+from .adapter_files import require_free, write_adapter
 from .language import open_engine
 from .progress import progress
 from .shell import Result
@@ -55,18 +56,14 @@ def _finished(shell, model: str, folder: Path, name: str, trainer: Trainer, repo
         text = f"Stopped after step {report.step}; a checkpoint is kept in {folder}. Run the same command with --resume to go on."
         return Result(data, error=AbortError(text, step=report.step))
     adapter = trainer.adapter(name, {"baseModel": Path(model).name})  # not where it lies on this machine
-    for file, content in peft.write(adapter).items():
-        shell.disk.write(folder / file, content)
+    write_adapter(shell, adapter, folder)
     shell.disk.remove(folder / CHECKPOINT)  # what it was for is done
     data |= {"name": name, "parameters": trainer.programs.parameters, "bytes": adapter.bytes, "id": adapter.id}
     return Result(data, f"{report.summary()}\nThe adapter {name} ({counted(adapter.bytes, 'byte')}) is in {folder}.")
 
 
 def _require_free(shell, folder: Path, resume: bool) -> None:
-    if shell.disk.read(folder / peft.CONFIG) is not None:
-        raise AdapterExists(
-            f"{folder} holds an adapter already. Choose another --output, or remove it first.", path=str(folder)
-        )
+    require_free(shell, folder)
     if not resume and shell.disk.size(folder / CHECKPOINT):
         raise AdapterExists(
             f"{folder} holds the checkpoint of a training that was stopped. Go on with --resume, or choose another --output.",

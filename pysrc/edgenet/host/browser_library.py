@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import replace
 from io import BytesIO
 
 from ..errors import AdapterNotFound, InvalidOption
 from ..lora import document, gguf, peft
-from ..lora.adapter import Adapter, require_base
+from ..lora.adapter import Adapter, for_base
 from ..lora.bound import engine_bytes
 from ..lora.merge import merge as merged
 from ..lora.pool import Entry, Pool
@@ -45,7 +44,7 @@ async def _model(page: Page, model: Mapping) -> PageModel:
 
 async def _kept(page: Page, adapter: Adapter, header, name: str | None, metrics: Mapping | None) -> dict:
     adapter = adapter.renamed(name) if name else adapter
-    require_base(adapter, header)
+    adapter = for_base(adapter, header)
     entry: Entry = await (await opened(page)).add(adapter, metrics)
     await page.storage("ready").put(entry.id, engine_bytes(adapter, header))
     return {"id": entry.id}
@@ -67,7 +66,7 @@ async def import_(page: Page, model: dict, files: Mapping, name=None, metrics=No
     """Files of any format."""
     found = await _model(page, model)
     adapter = read_adapter({path: bytes(data) for path, data in files.items()}, found.header)
-    return await _kept(page, replace(adapter, base_id=adapter.base_id or found.base), found.header, name, metrics)
+    return await _kept(page, adapter, found.header, name, metrics)
 
 
 async def rename(page: Page, model: dict, id: str, name: str) -> dict:

@@ -78,6 +78,18 @@ class Adapter:
         """What B A is multiplied by at a module's path."""
         return self.config.scale_of(module)
 
+    def scaled(self, values: np.ndarray, module: str, factor: float) -> np.ndarray:
+        """A factor of the module, f32, times a number. Raises NotFinite for what is beyond f32."""
+        with np.errstate(over="ignore"):
+            made = np.float32(factor) * values
+        if not np.isfinite(made).all():
+            raise NotFinite(
+                f"{module}: the factors of {self.name!r} times their scale, {factor:g}, are beyond f32. Train it anew, with a lower "
+                "learning rate.",
+                module=module,
+            )
+        return made
+
     def delta(self, module: str) -> np.ndarray:
         """f32 (out, in): what it adds to the module's weight, rows in Hugging Face's order."""
         A, B = self.tensors[module]
@@ -198,6 +210,17 @@ def require_base(adapter: Adapter, header) -> None:
         found=found,
         differences=told[:20],
     )
+
+
+def for_base(adapter: Adapter, header) -> Adapter:
+    """The adapter, naming a GGUF header's model if it named none. A signature goes then: it is not over that base.
+
+    Raises AdapterMismatch.
+    """
+    require_base(adapter, header)
+    if adapter.base_id:
+        return adapter
+    return replace(adapter, base_id=base_id(header), family=header.architecture, signature=None)
 
 
 def differences(adapter: Adapter, header) -> list[str]:

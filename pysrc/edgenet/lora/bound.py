@@ -18,7 +18,7 @@ def bind(adapter: Adapter, header) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """[(site, A, B)] of a GGUF header: a site is a weight's name in a Program less `.weight`, rows are the file's, the scale is in B.
 
     Layer by layer in the header's order. Of a module whose rows lie apart, each part has the directions that its rows use; one
-    that uses none is left out. Raises AdapterMismatch.
+    that uses none is left out. Raises AdapterMismatch, or NotFinite where a scale makes B too large.
     """
     require_base(adapter, header)
     bound = []
@@ -27,7 +27,7 @@ def bind(adapter: Adapter, header) -> list[tuple[str, np.ndarray, np.ndarray]]:
             continue
         A, B = adapter.tensors[module]
         for part in parts:
-            rows = np.float32(adapter.scale(module)) * part.to_file(B)
+            rows = adapter.scaled(part.to_file(B), module, adapter.scale(module))
             part_A, part_B = (A, rows) if len(parts) == 1 else used(A, rows)
             if len(part_A):
                 bound.append((part.site, part_A, np.ascontiguousarray(part_B)))

@@ -96,12 +96,13 @@ class LoraConfig:
         return replace(self, lora_alpha=self.lora_alpha * strength, alpha_pattern=alphas)
 
     def to_json(self, base_model_name_or_path: str | None = None) -> str:
-        """The text of PEFT's adapter_config.json, keys sorted."""
+        """The text of PEFT's adapter_config.json, keys sorted, but for those of patterns: the first that fits a module counts."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
         data |= {"target_modules": sorted(self.target_modules), "rank_pattern": dict(self.rank_pattern)}
         data |= {"alpha_pattern": dict(self.alpha_pattern), "base_model_name_or_path": base_model_name_or_path}
         data |= {"peft_type": "LORA", "task_type": "CAUSAL_LM", "fan_in_fan_out": False, "inference_mode": True}
-        return json.dumps(data | {"init_lora_weights": True}, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        data |= {"init_lora_weights": True}
+        return json.dumps(dict(sorted(data.items())), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, warn: Callable[[str], None] = warnings.warn) -> LoraConfig:

@@ -78,7 +78,8 @@ def read(data: bytes, what: str = "adapter") -> Adapter:
     check_fields(document, _FIELDS, what, InvalidAdapter)
     tensors, scales = {}, {}
     for key, pair in document["weights"].items():
-        path = module_path(key)
+        if (path := module_path(key)) in tensors:
+            raise InvalidAdapter(f"{what}: two of its weights are of the module {path[:80]!r}.", module=path)
         tensors[path] = _factors(
             pair, _number(document, "ranks", key, document["rank"], what), f"{what}: weights[{key[:80]!r}]"
         )

@@ -4,8 +4,7 @@ Source: llama.cpp's llama-adapter.cpp. Tensors are `<weight>.lora_a` (r, in) and
 the scale is `adapter.lora.alpha` / r, so what else scales is folded into lora_b. To read one, the base's header is needed.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from ..formats.blocks import dequantize
 from ..formats.gguf import Header, read_header
 from ..formats.gguf_write import Tensor, pieces
 from . import about
-from .adapter import NAME, Adapter, base_id, config_of, require_base
+from .adapter import NAME, Adapter, config_of, for_base, require_base
 from .bound import Factors, used
 from .names import Place, places
 
@@ -24,24 +23,28 @@ ALPHA = "adapter.lora.alpha"
 
 
 def write(adapter: Adapter, header: Header) -> Iterator[bytes]:
-    """The bytes of a GGUF adapter, f32, for the model of a GGUF header. Raises AdapterMismatch.
+    """The bytes of a GGUF adapter, f32, for the model of a GGUF header. Raises AdapterMismatch, or NotFinite where a
+    scale makes lora_b too large.
 
     A file whose lora_b had to be scaled, or joined, no longer holds the factors that were signed: checksum and signature stay out.
     """
     require_base(adapter, header)
     held = _by_tensor(adapter, header)
+    alpha = _alpha(adapter, held.values())
     plain = all(
-        len(modules) == 1 and _factor(adapter, module, modules) == 1 for modules in held.values() for module in modules
+        len(modules) == 1 and _factor(adapter, module, modules, alpha) == 1
+        for modules in held.values()
+        for module in modules
     )
     metadata = {
         "general.architecture": header.architecture,
         "general.type": "adapter",
         "general.name": adapter.name,
         "adapter.type": "lora",
-        ALPHA: float(adapter.config.lora_alpha),
+        ALPHA: alpha,
         OWN: about.text(adapter, vouched=plain),
     }
-    joined = ((tensor, _joined(adapter, modules)) for tensor, modules in held.items())
+    joined = ((tensor, _joined(adapter, modules, alpha)) for tensor, modules in held.items())
     rows = [(tensor + ENDS[factor], array) for tensor, pair in joined for factor, array in zip("AB", pair, strict=True)]
     return pieces(
         metadata,
@@ -58,22 +61,31 @@ def _by_tensor(adapter: Adapter, header: Header) -> dict[str, dict[str, list[Pla
     return held
 
 
-def _factor(adapter: Adapter, module: str, beside) -> float:
+def _alpha(adapter: Adapter, tensors: Iterable[Iterable[str]]) -> float:
+    """That with which most modules need no factor, as the file holds it: an f32."""
+    made = [float(np.float32(adapter.scale(name) * _rank(adapter, beside))) for beside in tensors for name in beside]
+    return max(dict.fromkeys(made), key=made.count)
+
+
+def _rank(adapter: Adapter, beside: Iterable[str]) -> int:
+    return sum(len(adapter.tensors[name][0]) for name in beside)
+
+
+def _factor(adapter: Adapter, module: str, beside: Iterable[str], alpha: float) -> float:
     """What a module's B is multiplied by, so that alpha / (rank of the whole tensor) makes its scale."""
-    rank = sum(len(adapter.tensors[name][0]) for name in beside)
-    return adapter.scale(module) * rank / adapter.config.lora_alpha
+    rank, scale = _rank(adapter, beside), adapter.scale(module)
+    return 1.0 if np.float32(alpha / rank) == np.float32(scale) else scale * rank / alpha
 
 
-def _joined(adapter: Adapter, modules: dict[str, list[Place]]) -> Factors:
+def _joined(adapter: Adapter, modules: dict[str, list[Place]], alpha: float) -> Factors:
     """One A and B of a tensor: each module's directions side by side, in its rows."""
     rows, at = next(iter(modules.values()))[0].rows, 0
     B = np.zeros((rows, sum(len(adapter.tensors[module][0]) for module in modules)), np.float32)
     for module, parts in modules.items():
         A, values = adapter.tensors[module]
         for part in parts:
-            B[part.first : part.last, at : at + len(A)] = np.float32(_factor(adapter, module, modules)) * part.to_file(
-                values
-            )
+            rows = adapter.scaled(part.to_file(values), module, _factor(adapter, module, modules, alpha))
+            B[part.first : part.last, at : at + len(A)] = rows
         at += len(A)
     return np.concatenate([adapter.tensors[module][0] for module in modules]), B
 
@@ -101,11 +113,8 @@ def read(data: bytes, base: Header, what: str = "adapter") -> Adapter:
     if not tensors:
         raise InvalidAdapter(f"{what} changes nothing: it has no factors that are not zero.")
     config = config_of({path: len(A) for path, (A, _) in tensors.items()}, scales)
-    adapter = about.restored(
-        Adapter(config, tensors, name=_name(header, what), family=base.architecture), header.get(OWN, str, None), what
-    )
-    require_base(adapter, base)
-    return adapter if adapter.base_id else replace(adapter, base_id=base_id(base))
+    adapter = Adapter(config, tensors, name=_name(header, what))
+    return for_base(about.restored(adapter, header.get(OWN, str, None), what), base)
 
 
 def _name(header: Header, what: str) -> str:

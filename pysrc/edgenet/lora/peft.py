@@ -62,8 +62,9 @@ def read(files: Mapping[str, bytes], what: str = "adapter", warn: Callable[[str]
 
 
 def write(adapter: Adapter, dtype: str = "F32") -> dict[str, bytes]:
-    """{file name: bytes} of PEFT's folder. `dtype`: F32, F16 or BF16; what 16 bits round has another checksum and no signature.
+    """{file name: bytes} of PEFT's folder, that last by which readers know it.
 
+    `dtype`: F32, F16 or BF16; what 16 bits round has another checksum and no signature.
     `baseModel` of the adapter's metadata is what PEFT calls `base_model_name_or_path`.
     """
     if dtype != "F32":
@@ -71,7 +72,7 @@ def write(adapter: Adapter, dtype: str = "F32") -> dict[str, bytes]:
             path: tuple(safetensors.rounded(array, dtype) for array in pair) for path, pair in adapter.tensors.items()
         }
         adapter = replace(adapter, tensors=rounded, signature=None)
-    return {CONFIG: _config_text(adapter).encode(), WEIGHTS: _weights(adapter, dtype)}
+    return {WEIGHTS: _weights(adapter, dtype), CONFIG: _config_text(adapter).encode()}
 
 
 def packed(adapter: Adapter) -> bytes:

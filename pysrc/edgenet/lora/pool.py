@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from ..errors import AdapterExists, AdapterNotFound, InvalidAdapter
+from ..errors import AdapterExists, AdapterNotFound, EdgeNetError, InvalidAdapter
 from ..fields import BOOL, COUNT, OBJECT, TEXT, TIME, Check, Field, check_fields, list_of, load_object, time_text
 from . import peft, routing
 from .adapter import NAME, Adapter
@@ -83,7 +83,9 @@ class Pool:
         self._entries: dict[str, Entry] = {}
 
     async def open(self) -> "Pool":
-        """Read what is kept; adapters that lay in slots lie there again. A record that cannot be read is made anew from its adapter."""
+        """Read what is kept; adapters that lay in slots lie there again. A record that cannot be read is made anew from its adapter;
+        where that cannot be read either, there is none.
+        """
         for name in await self._storage.list():
             if name.endswith(RECORD) and (entry := await self._opened(name.removesuffix(RECORD))):
                 self._entries[entry.id] = entry
@@ -97,7 +99,10 @@ class Pool:
             return Entry.from_bytes(id, await self._storage.get(id + RECORD) or b"")
         except InvalidAdapter:
             data = await self._storage.get(id + DATA)
+        try:
             return self._entry(peft.unpacked(data, id), id) if data else None
+        except EdgeNetError:  # of the others nothing is damaged
+            return None
 
     @property
     def entries(self) -> list[Entry]:
@@ -111,8 +116,10 @@ class Pool:
         if len(found) == 1:
             return found[0]
         there = ", ".join(sorted(entry.name for entry in self._entries.values())) or "none"
-        what = f"{len(found)} adapters begin" if found else "no adapter is called or begins"
-        raise AdapterNotFound(f"{what} with {ref[:80]!r}; kept are: {there}.", adapter=ref[:200])
+        what = f"{len(found)} adapters are called or begin" if found else "No adapter is called or begins"
+        raise AdapterNotFound(
+            f"{what} with {ref[:80]!r}; kept are: {there}. Name one of them, or import it first.", adapter=ref[:200]
+        )
 
     async def get(self, ref: str) -> Adapter:
         """The adapter, under the name it has here. Raises AdapterNotFound, or InvalidAdapter or HashMismatch for a damaged file."""

@@ -106,8 +106,9 @@ async def import_(
     as_json: Json = False,
 ):
     """Keep a copy of an adapter. A signature that does not fit is refused."""
+    from ...lora.adapter import for_base
     from ..adapter_files import read_adapter
-    from ..adapter_pool import base_header, changing, for_base, told, vouched
+    from ..adapter_pool import base_header, changing, told, vouched
 
     shell, header = ctx.obj, base_header(base)
     found = read_adapter(shell, source, header)
@@ -116,6 +117,7 @@ async def import_(
         raise error
     if header:
         found = for_base(found, header)
+        signature, _ = await vouched(shell, found)
     if name is not None:
         found = found.renamed(name)
     async with changing(shell) as pool:
@@ -140,6 +142,7 @@ async def export(
 ):
     """Write a kept adapter for others: PEFT's folder, one JSON document, or a GGUF adapter for llama.cpp."""
     from ...lora.signature import sign as signed
+    from ..adapter_files import write_files
     from ..adapter_pool import base_header, opened
 
     shell, path, header = ctx.obj, Path(output), base_header(base)
@@ -150,8 +153,7 @@ async def export(
     if sign:
         found = await signed(found, shell.signer(key), shell.host)
     files = _written(found, kind, header)
-    for name, content in files.items():
-        shell.disk.write(path / name if name else path, content)
+    write_files(shell, {path / name: content for name, content in files.items()})
     data = {
         "path": output,
         "format": kind,
