@@ -1,6 +1,7 @@
 /** Played loader, Python and language workers: the protocol of docs/engine.md without a model. A language worker answers with the prompt's words, one at a time. */
 import { AdapterMismatch, AdapterNotFound, ProgramTooLarge, toData } from "../../web/sdk/errors.js";
 import { ModelLoader } from "../../web/sdk/loader.js";
+import { connect, serve } from "../../web/workers/rpc.js";
 import { PlayedIndexedDB } from "./played_idb.mjs";
 
 export const MANIFEST = { id: "m", name: "M", version: "1", type: "text-generation", artifacts: { model: { filename: "m.gguf" }, program: { filename: "program.json" } } };
@@ -19,6 +20,9 @@ export class Stage {
   most = 0;
   /** @type {any[]} */ compiles = [];
   /** What Python was asked about adapters. @type {string[]} */ python = [];
+  /** What Python was asked about training, and how it trains. @type {any[]} */ trained = [];
+  course = async (/** @type {any} */ _python, /** @type {any} */ _context) => {};
+  /** @type {((python: any) => void) | null} Python was told of a way */ onLine = null;
   /** @type {string[]} */ said = [];
   manifest = MANIFEST;
   compiled = COMPILED;
@@ -66,7 +70,7 @@ class Played extends EventTarget {
     this.stage = stage;
   }
 
-  async postMessage({ id, kind, args, cancel }) {
+  async postMessage({ id, kind, args, cancel }, transfer = []) {
     if (cancel) return this.calls.get(id)?.abort();
     if (kind === "alive" || kind === "rpc.alive") return;
     const controller = new AbortController();
@@ -74,7 +78,7 @@ class Played extends EventTarget {
     let answer;
     try {
       const emit = (event) => this.#send({ id, event });
-      answer = { id, result: (await this[kind]?.(structuredClone(args), { signal: controller.signal, emit })) ?? null };
+      answer = { id, result: (await this[kind]?.(structuredClone(args, { transfer }), { signal: controller.signal, emit })) ?? null };
     } catch (error) {
       answer = { id, error: toData(error) };
     }
@@ -113,6 +117,21 @@ class PythonWorker extends Played {
     return range ? { bytes: ready(Object.keys(adapter).join("+")) } : { wanted: [name, 2, 3] };
   }
 }
+
+/** What the Python worker answers about trainings and kept adapters; its way to the language worker is the one it was told last. */
+for (const kind of ["start", "pause", "resume", "cancel", "adapter", "keep", "discard", "evaluate"]) {
+  PythonWorker.prototype[`train.${kind}`] = async function answer({ json, line, binary }, context) {
+    const { model, ...args } = JSON.parse(json);
+    this.stage.trained.push([kind, args, { model, line, binary }]);
+    return { json: JSON.stringify((kind === "start" && (await this.stage.course(this, context))) || null) };
+  };
+}
+PythonWorker.prototype["train.line"] = function line({ port, error }) {
+  this.lent?.close();
+  this.lent = port && connect(port);
+  this.stage.trained.push(["line", error?.code ?? "given"]);
+  this.stage.onLine?.(this);
+};
 
 /** Adapters of Python: it wants the beginning of the model's file first, and ends with its name. */
 const ready = (name) => {
@@ -188,6 +207,13 @@ class LanguageWorker extends Played {
   "lm.source" = ({ ranges = [] }) => ({ sizes: { model: 9 }, capacity: { rows: 32 }, parts: ranges.map(([, , length]) => new Uint8Array(length)) });
   "lm.encode" = ({ text }) => ({ tokens: [...text].map((c) => c.charCodeAt(0)) });
   "lm.decode" = ({ tokens }) => ({ text: String.fromCharCode(...tokens) });
+  /** Lends itself until it is cancelled. */
+  "lm.serve"({ port }, { signal }) {
+    const served = serve(port, { "lm.encode": this["lm.encode"] });
+    this.lent = (this.lent ?? 0) + 1;
+    return new Promise((resolve) => { signal.addEventListener("abort", () => { served.close(); port.close(); this.lent--; resolve(null); }); });
+  }
+
   "lm.memory" = () => MEMORY;
   "lm.clear" = () => { this.cleared = true; };
 }

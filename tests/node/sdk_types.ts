@@ -19,6 +19,12 @@ const engine = await CreateMLCEngine("x", { initProgressCallback: ({ progress })
 await engine.chat.completions.create({ messages: [] });
 await new Wllama({ default: "" }).loadModelFromUrl("x");
 await openAI(() => session).completions.create({ prompt: "x" });
+const trainer = session.createTrainer({ preset: "personal", lora: { r: 4 }, training: { maxSteps: 9 }, name: "mine" });
+const { metrics } = await trainer.train(["x", { input: "a", output: "b" }, new Blob()], { onEvent: (event) => { if (event.kind === "step") event.etaSeconds.toFixed(); } });
+const saved = await session.adapters.keep(await trainer.adapter(), { metrics });
+await session.adapters.load({ saved: saved.id });
+// @ts-expect-error a preset that is none
+session.createTrainer({ preset: "best" });
 // @ts-expect-error an option of another library
 await session.generate("x", { max_tokens: 4 });
 // @ts-expect-error a prompt that is no text

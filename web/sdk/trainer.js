@@ -101,18 +101,19 @@ export class LoraTrainer {
     const given = examples ? { data: examples, name: this.name, preset, lora, training } : {};
     const stop = () => { this.cancel().catch(() => {}); }; // a worker that ended is told by the call under way
     signal?.addEventListener("abort", stop, { once: true });
+    /** @type {TrainingResult} */ let result;
     try {
       signal?.throwIfAborted();
-      const result = await this.#ask("start", given, { onEvent: heard });
+      result = await this.#ask("start", given, { onEvent: heard });
       this.#state = result.reason === "cancelled" ? "stopped" : "done";
-      signal?.throwIfAborted();
-      return result;
     } catch (error) {
-      this.#state = before === "new" && !(await this.#isKept()) ? "new" : this.#state === "done" ? "done" : "stopped";
+      this.#state = before === "new" && !(await this.#isKept()) ? "new" : "stopped";
       throw error;
     } finally {
       signal?.removeEventListener("abort", stop);
     }
+    if (this.#state === "stopped") signal?.throwIfAborted();
+    return result;
   }
 
   /** Stops after the run under way, until `resume` or `cancel`. The event `paused` follows. @returns {Promise<void>} */

@@ -1,0 +1,114 @@
+/** `session.createTrainer` over played workers: what crosses to Python, who is lent to it and for how long, what is listed without it. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { set } from "idb-keyval";
+import { keptStore } from "../../web/loader/kept.js";
+import { Stage } from "./played_lm.mjs";
+
+const DONE = { reason: "steps", step: 2, metrics: { steps: 2 } };
+
+async function opened(t) {
+  const stage = new Stage(t);
+  return { stage, session: await stage.loader.load("m"), get worker() { return stage.workers.at(-1); } };
+}
+
+/** The next way that Python is given. @param {Stage} stage */
+const line = (stage) => new Promise((resolve) => { stage.onLine = resolve; });
+const bytes = (value) => new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value));
+
+test("training: data, options and name cross; events and the result come back", async (t) => {
+  const { session, stage, worker } = await opened(t);
+  stage.course = async (python, { emit }) => {
+    const asked = await python.lent.call("lm.encode", { text: "ab" });
+    emit({ kind: "step", step: 1, loss: 2, tokens: asked.tokens });
+    return DONE;
+  };
+  const trainer = session.createTrainer({ name: "mine", preset: "coder", lora: { r: 2 }, training: { maxSteps: 2 } });
+  const events = [];
+  const data = ["one", { input: "a", output: "b", more: 1 }, new File(["\r\ntwo"], "x.txt")];
+  assert.deepEqual(await trainer.train(data, { onEvent: (event) => events.push(event) }), DONE);
+  const [, [kind, args, { model }]] = stage.trained.toSorted(([a]) => (a === "line" ? -1 : 1));
+  assert.deepEqual([kind, args], ["start", { id: trainer.id, data: ["one", { input: "a", output: "b" }, { name: "x.txt", text: "\ntwo" }], name: "mine", preset: "coder", lora: { r: 2 }, training: { maxSteps: 2 } }]);
+  assert.deepEqual(model, { key: "m@1", filenames: { model: "m.gguf", program: "program.json" }, sha256: "" });
+  assert.deepEqual([events, trainer.state], [[{ kind: "step", step: 1, loss: 2, tokens: [97, 98] }], "done"]);
+  await new Promise((resolve) => { setTimeout(resolve); });
+  assert.equal(worker.lent, 0, "nobody is lent for longer than it is needed");
+});
+
+/** @type {[string, any, string][]} */
+const WRONG = [["nothing", undefined, "invalid_option"], ["a number", [7], "not_text"], ["half a pair", [{ input: "a" }], "not_text"], ["a binary file", new Blob([new Uint8Array([1, 0])]), "not_text"]];
+for (const [what, data, code] of WRONG) {
+  test(`training: ${what} is refused before anybody is asked`, async (t) => {
+    const { session, stage } = await opened(t);
+    const trainer = session.createTrainer();
+    await assert.rejects(trainer.train(data), { code });
+    assert.deepEqual([stage.trained, trainer.state], [[], "new"]);
+  });
+}
+
+test("training: it is steered while it is under way, and not else", async (t) => {
+  const { session, stage } = await opened(t);
+  const trainer = session.createTrainer();
+  await trainer.pause();
+  assert.deepEqual(stage.trained, []);
+  /** @type {any} */ let end;
+  const begun = new Promise((resolve) => {
+    stage.course = (_python, { emit }) => new Promise((done) => { end = done; resolve(emit); });
+  });
+  const training = trainer.train("x");
+  const emit = await begun;
+  await assert.rejects(trainer.train("x"), { code: "invalid_option" });
+  emit({ kind: "paused" });
+  await trainer.resume();
+  await trainer.cancel();
+  end({ ...DONE, reason: "cancelled" });
+  assert.equal((await training).reason, "cancelled");
+  assert.deepEqual([stage.trained.map(([kind]) => kind).filter((kind) => kind !== "line"), trainer.state], [["start", "resume", "cancel"], "stopped"]);
+});
+
+test("training: a signal cancels it, and the call rejects with its reason", async (t) => {
+  const { session, stage } = await opened(t);
+  const stop = new AbortController();
+  stage.course = async () => {
+    stop.abort(new RangeError("enough"));
+    return { ...DONE, reason: "cancelled" };
+  };
+  const trainer = session.createTrainer();
+  await assert.rejects(trainer.train("x", { signal: stop.signal }), { message: "enough" });
+  assert.equal(trainer.state, "stopped");
+});
+
+test("training: a worker that died is started again and lent anew; a disposed session is told", async (t) => {
+  const { session, stage } = await opened(t);
+  const again = line(stage);
+  stage.course = async (python) => {
+    const next = line(stage);
+    stage.workers.at(-1).die();
+    await next;
+    const asked = await python.lent.call("lm.encode", { text: "c" });
+    const told = line(stage);
+    session.dispose();
+    await told;
+    return { ...DONE, tokens: asked.tokens };
+  };
+  const result = await session.createTrainer().train("x").catch((error) => error.code);
+  await again;
+  assert.deepEqual([stage.trained.filter(([kind]) => kind === "line").map(([, what]) => what), stage.workers.length], [["given", "given", "disposed"], 2]);
+  assert.equal(result.tokens?.[0], 99);
+});
+
+test("training: what is kept is listed without Python, of this model alone, the latest first", async (t) => {
+  const { session, stage } = await opened(t);
+  const store = keptStore();
+  const run = (id, more) => set(`runs/${id}.json`, bytes({ id, model: "m@1", created: id, state: "stopped", step: 1, ...more }), store);
+  await Promise.all([run("1", {}), run("2", {}), run("3", { model: "other@1" }), set("runs/4.json", bytes("{"), store)]);
+  assert.deepEqual(await session.trainers(), ["2", "1"].map((id) => ({ id, created: id, state: "stopped", step: 1 })));
+  assert.equal((await session.resumeTrainer("1")).state, "stopped");
+  await assert.rejects(session.resumeTrainer("3"), { code: "not_found" });
+  assert.deepEqual(await session.adapters.saved(), []);
+  const adapter = (id, turn, base_id) => set(`library/${id}.json`, bytes({ name: id, base_id, turn, rank: 2, modules: [], bytes: 8, family: "f", created: "c", metrics: {} }), store);
+  await Promise.all([adapter("a", 1, "base"), adapter("b", 2, "base"), adapter("c", 3, "another"), set("bases/m@1", bytes("base"), store), set("ready/a", bytes("x"), store)]);
+  assert.deepEqual((await session.adapters.saved()).map(({ id, baseId }) => [id, baseId]), [["b", "base"], ["a", "base"]]);
+  await assert.rejects(session.adapters.load({ saved: "c" }), { code: "adapter_not_found" });
+  assert.deepEqual(stage.trained, []);
+});
