@@ -134,3 +134,20 @@ def test_nothing_answers_before_load_or_after_dispose(make):
         asyncio.run(engine.dispose())
     with pytest.raises(errors.Disposed):
         asyncio.run(engine.read("logits"))
+
+
+def test_a_load_that_fails_leaves_the_model_before_it_or_none(make):
+    """A Program that has no room takes nothing away; one whose weights are wrong leaves an engine that says it is empty."""
+    graph = decoder(FORMS["llama"])
+    engine = loaded(make(), graph)
+    before, program = logits(engine), compile(graph, CAPACITY)
+    rest = sum(w.bytes for w in program.weights) + sum(program.regions.values())  # with the module's own data it is too much
+    huge = replace(program, regions=program.regions | {"arena": (1 << 32) - 4096 - rest})
+    with pytest.raises(errors.ModelTooLarge):
+        asyncio.run(engine.load(huge, weights(graph)))
+    assert (logits(engine) == before).all()
+    with pytest.raises(errors.WrongLength):
+        asyncio.run(engine.load(program, lambda name: ("f32", b"")))
+    with pytest.raises(errors.NoModel):
+        logits(engine)
+    assert (logits(loaded(engine, graph)) == before).all()

@@ -96,14 +96,25 @@ class WasmtimeLm(Hosted):
         return self._instance.bytes if self._instance else 0
 
     async def load(self, program: Program, weights: Weights) -> None:
-        """Take a Program, judged first, and its weights. Raises InvalidProgram, ModelTooLarge, WrongLength, ModelInvalid."""
+        """Take a Program, judged first, and its weights. Raises InvalidProgram, ModelTooLarge; WrongLength, ModelInvalid and what
+        `weights` raises, after which the engine holds none.
+        """
         program.validate()
-        pages = LIMIT // PAGE
-        it = self._instance = Instance(self._runtime, self._module, "The engine module", pages, self._budget)
-        at = self.places = plan_memory(program, it.heap_base)
-        it.reserve(at.end)
+        it = Instance(self._runtime, self._module, "The engine module", LIMIT // PAGE, self._budget)
+        at = plan_memory(program, it.heap_base)
+        self._lose()
+        self._instance, self.places, self._heap = it, at, Heap(at.end)
+        try:
+            self._pour(program, weights)
+        except BaseException:
+            self._lose()
+            raise
+
+    def _pour(self, program: Program, weights: Weights) -> None:
+        """The first Program and its weights, where they lie."""
+        at = self.places
+        self._instance.reserve(at.end)
         self.held = {None: _Held(program.capacity.slots, program=program, at=Added(at.program, at.regions))}
-        self._heap = Heap(at.end)
         self._see()
         for weight, address, form in zip(program.weights, at.weights, at.layouts, strict=True):
             self._repack(weight, address, form, *weights(weight.name))
