@@ -197,7 +197,7 @@ def test_a_damaged_file_is_named_and_nothing_else_changes(page, site, why, data,
     toast = page.locator(".toast.bad")
     toast.wait_for()
     assert headline in toast.inner_text() and "broken.gguf" in toast.inner_text()
-    assert "Python completion" in page.locator("#chat select").inner_text()
+    assert "Python completion" in page.locator("#chat .line select").inner_text()
     assert not app.asked(PYTHON), "a file that cannot be is refused before Python is started"
 
 

@@ -189,10 +189,22 @@ def test_an_exported_adapter_comes_back_and_does_the_same(learned, tmp_path, for
     page.locator("input[data-pick=adapter]").set_input_files(path)
     learned.toast("is here").wait_for(timeout=SLOW)
     assert "rank 4" in learned.cards.first.inner_text()
-    if form.startswith("PEFT"):
-        with zipfile.ZipFile(path) as archive:
-            config = next(name for name in archive.namelist() if name.endswith("adapter_config.json"))
-            assert json.loads(archive.read(config))["r"] == 4
+
+
+def test_the_files_of_a_peft_folder_come_in_together(learned, tmp_path):
+    page = learned.page
+    with page.expect_download() as saved:
+        learned.card("mine").get_by_role("button", name="as PEFT").click()
+    with zipfile.ZipFile(saved.value.path()) as archive:
+        archive.extractall(tmp_path)
+    names = ("adapter_config.json", "adapter_model.safetensors")
+    config, weights = (next(tmp_path.rglob(name)) for name in names)
+    assert json.loads(config.read_text())["r"] == 4
+    page.get_by_role("button", name="Delete mine").click()
+    learned.toast("deleted").wait_for()
+    page.locator("input[data-pick=adapter]").set_input_files([config, weights])
+    learned.toast("is here").wait_for(timeout=SLOW)
+    assert learned.card("imported").count() == 1
 
 
 def test_a_deleted_adapter_comes_back_as_it_was_and_another_name_stays(learned):

@@ -174,6 +174,20 @@ test("stopping before the first step leaves nothing behind", async () => {
   assert.deepEqual([course.now.value.phase, shelf.saved.value.length, session.runs.size], ["idle", 0, 0]);
 });
 
+test("stopping while the trainer gets ready leaves nothing of a new course, and all of one that is gone on with", async () => {
+  const { session, course, material, started } = await desk();
+  session.slow = true; // nothing is heard of it before the test says so
+  for (const step of [0, 5]) {
+    const run = { id: "left", name: "n", state: "stopped", step, steps: 9, metrics: {} };
+    session.runs.set("left", run);
+    const whole = step ? course.goOn(run) : course.start(configOf("personal", "quick"), material, { name: "n" });
+    await started();
+    await course.stop();
+    await whole;
+    assert.deepEqual([course.now.value.phase, [...session.runs.keys()]], ["idle", ["left"]]);
+  }
+});
+
 test("a course whose tab was closed is found and goes on with its curve, its prompts and what it was before", async () => {
   const first = await desk();
   first.course.start(configOf("personal", "quick"), first.material, { name: "mine" });

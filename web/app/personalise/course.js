@@ -103,6 +103,7 @@ export class Course {
       if (trainer.state !== "done") await trainer.train(data, { signal, onEvent: (event) => this.#heard(event) });
       await (this.now.value.step ? this.#end(session, trainer, about) : this.#leave(trainer));
     } catch (error) {
+      if (stopped(error) && this.#trainer && !this.now.value.step) await this.#discard(this.#trainer).catch(() => {}); // it may not have begun
       this.now.patch(stopped(error) ? { phase: "idle" } : { phase: "failed", error });
     } finally {
       this.#trainer = this.#controller = null;
