@@ -68,7 +68,10 @@ NOT_THERE = {  # test: what a browser lacks for it
 PURE = ["pytest", "pluggy", "iniconfig", "packaging", "pygments"]  # wheels that pytest itself needs
 HELPERS = [
     *(f"tests/unit/{name}.py" for name in ("conftest", "ordinary", "embedding", "graph_models")),
-    *(f"tests/unit/{name}.py" for name in ("lora_runs", "small_model_runs", "training_runs", "small_adapters", "played_page")),
+    *(
+        f"tests/unit/{name}.py"
+        for name in ("lora_runs", "small_model_runs", "training_runs", "small_adapters", "played_page")
+    ),
     *(f"tools/{name}.py" for name in ("__init__", "gguf_file", "oracles/__init__", "oracles/small_models")),
     *(f"tools/oracles/{name}.py" for name in ("small_blocks", "small_adapters", "lora_batch", "lora_course")),
 ]
