@@ -110,6 +110,8 @@ test("an estimate follows the pace of the model, the length of the course and th
   assert.equal(one.seconds, (300 * 256 * 3) / 1280);
   assert.equal(one.passes, (300 * 256) / 10_000);
   assert.ok(one.bytes > sizes.model);
+  assert.equal(estimate(speed, config, { ...sizes, threads: 2 }).seconds, one.seconds / 2, "training has more threads than reading");
+  assert.equal(estimate(speed, config, { ...sizes, trained: 256 }).seconds, 300, "a course that was, tells best");
   assert.ok(estimate(speed, { ...config, dots: "f32" }, sizes).seconds > one.seconds);
   assert.ok(estimate(speed, { ...config, r: 16 }, sizes).bytes > one.bytes);
   assert.equal(estimate(speed, config, { ...sizes, bytes: 50 }).seconds, (300 * 50 * 3) / 1280, "a row is no longer than all there is");
@@ -135,6 +137,7 @@ test("a course asks the model before and after, draws both curves and keeps what
   assert.deepEqual([phase, reason, train, validation, bits], ["done", "steps", [[1, 2.9], [2, 2.5]], [[0, 3], [2, 2.4]], { before: 2, after: 1.5 }]);
   assert.deepEqual(samples.map(({ prompt, before, after }) => [before, after]), samples.map(({ prompt }) => [`${prompt}|`, `${prompt}|id-mine`]));
   assert.deepEqual([adapter.name, adapter.metrics.bits, shelf.saved.value.length, session.runs.size], ["mine", bits, 1, 0]);
+  assert.equal((await course.estimate(configOf("personal", "quick"), material)).seconds, (60 * 256) / 512, "the next one is estimated by this one's pace");
   assert.deepEqual(shelf.used.value, [], "it is not on before somebody turns it on");
 });
 

@@ -24,7 +24,7 @@ export class PlayedSession {
     return { text: `${prompt}|${adapters.map(({ id }) => id)}`, timings: { prefillMs: 100 }, usage: { prompt: tokens?.length ?? 3, cached: 0 } };
   }
 
-  createTrainer = (options) => new PlayedTrainer(this, { options, id: `run-${this.runs.size}`, state: "new", step: 0, name: options.name, steps: options.training.maxSteps, metrics: { losses: [], validations: [] } });
+  createTrainer = (options) => new PlayedTrainer(this, { options, id: `run-${this.runs.size}`, state: "new", step: 0, name: options.name, steps: options.training.maxSteps, metrics: { tokensPerSecond: 512, losses: [], validations: [] } });
   trainers = async () => [...this.runs.values()];
   resumeTrainer = async (id) => new PlayedTrainer(this, this.runs.get(id));
 

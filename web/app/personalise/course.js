@@ -26,6 +26,8 @@ export const FRESH = { phase: "idle", step: 0, of: 0, train: [], validation: [],
 export const BUSY = new Set(["starting", "training", "paused", "stopping", "closing"]);
 
 const ABOUT = "personalise.course."; // settings rows: training's id → what was held back of it, and how the model was before
+const PACE = "personalise.pace"; // settings row: model and arithmetic → tokens a second of the last course
+const CORES = 8; // threads that an engine has at most
 const ANSWER = { maxTokens: 48, temperature: 0 };
 
 /** Kind of event → what it changes. @type {Record<string, (now: Now, event: any) => Partial<Now>>} */
@@ -51,6 +53,7 @@ export class Course {
 
   /** @param {{language: import("../language/models.js").LanguageModels, shelf: import("./shelf.js").AdapterShelf, db: any}} parts `shelf`: where adapters are kept */
   constructor(parts) {
+    this.cores = Math.min(CORES, globalThis.navigator?.hardwareConcurrency ?? 1);
     Object.assign(this, parts);
   }
 
@@ -63,8 +66,22 @@ export class Course {
     const { learn } = material.split();
     const session = await this.language.ready();
     const { modelBytes, kvCacheBytes, arenaBytes = 0 } = session.getMemoryInfo();
-    const sizes = { bytes: material.bytes, model: modelBytes + kvCacheBytes + arenaBytes, parameters: session.info.parameters };
+    const { parameters, threads, isolated } = session.info;
+    const more = isolated ? Math.max(1, this.cores / threads) : 1; // a step uses all threads, reading as many as were fastest for a single token
+    const trained = (await this.db.read("settings", PACE))?.[this.#paceOf(config)];
+    const sizes = { bytes: material.bytes, model: modelBytes + kvCacheBytes + arenaBytes, parameters, threads: more, trained };
     return estimate(await paceOf(session, textOf(learn)), complete(config), sizes);
+  }
+
+  /** What a pace was measured for. @param {{dots: string}} config */
+  #paceOf({ dots }) {
+    return `${this.language.chosen.value?.key} ${dots}`;
+  }
+
+  /** @param {any} config @param {number} tokensPerSecond */
+  async #pace(config, tokensPerSecond) {
+    const known = await this.db.read("settings", PACE);
+    await this.db.write([{ put: "settings", key: PACE, value: { ...known, [this.#paceOf(config)]: tokensPerSecond } }]);
   }
 
   /**
@@ -75,7 +92,7 @@ export class Course {
     return this.#run(async (session) => {
       const { learn, held } = material.split();
       const samples = prompts.length ? prompts.map((prompt) => ({ prompt, truth: "" })) : trials(held);
-      return { trainer: session.createTrainer({ ...optionsOf(complete(config)), name }), data: learn, about: { held, samples } };
+      return { trainer: session.createTrainer({ ...optionsOf(complete(config)), name }), data: learn, about: { held, samples, dots: config.dots } };
     });
   }
 
@@ -126,7 +143,7 @@ export class Course {
   }
 
   /** What was learned is kept, tried, and the training's own copy given back. */
-  async #end(session, trainer, { held, before }) {
+  async #end(session, trainer, { held, before, dots }) {
     this.now.patch({ phase: "closing" });
     const trained = await trainer.adapter();
     const bits = before === null ? null : { before, after: (await trainer.evaluate(held)).bitsPerByte };
@@ -134,6 +151,7 @@ export class Course {
     this.now.patch({ adapter, bits });
     await this.#try(session, "after", [{ id: adapter.id, scale: 1 }]);
     await this.#discard(trainer);
+    if (trained.metrics.tokensPerSecond > 0) await this.#pace({ dots }, trained.metrics.tokensPerSecond);
     this.now.patch({ phase: "done" });
   }
 
