@@ -7,8 +7,11 @@ import { Worker } from "node:worker_threads";
 import { breather } from "../../web/engine/lm/breath.js";
 import { LanguageEngine } from "../../web/engine/lm/engine.js";
 import { CONTROL, Heap } from "../../web/engine/lm/memory.js";
+import { Model } from "../../web/engine/lm/model.js";
 import { readOptions, rowOf } from "../../web/engine/lm/sampling.js";
+import { Scheduler } from "../../web/engine/lm/scheduler.js";
 import { trainKinds } from "../../web/engine/lm/train.js";
+import { KernelTrap } from "../../web/sdk/errors.js";
 import { bytes } from "./pack-folder.mjs";
 
 const { programs: { loaded, train, update, sum }, file, rows, hyper, start, losses } = JSON.parse(readFileSync(new URL("../vectors/program/beside.json", import.meta.url), "utf8"));
@@ -218,6 +221,19 @@ for (const [what, kind, args, code] of MISUSED) {
     await assert.rejects(async () => ask(kind, args), { code });
   });
 }
+
+test("whoever generates goes on, on the engine that replaces one that a training run broke", async () => {
+  const offer = (name) => ({ name, shared: false, open: async () => ({ name, shared: false, module: await WebAssembly.compile(bytes(`engine.${name}.wasm`)) }) });
+  const files = { program: loaded, sources: { model: { blob: new Blob([raw(file)]) } }, adapted: async () => null, release() {} };
+  const model = new Model(/** @type {any} */ ({ files, urls: {}, threads: 1, emit() {} }), [offer("relaxed"), offer("simd")]);
+  const broken = { capacity: loaded.capacity, vocabulary: 50, wasm: {}, dispose() {}, run() { throw new TypeError("of a disposed engine"); } };
+  model.engine = /** @type {any} */ (broken);
+  model.scheduler = new Scheduler({ engine: /** @type {any} */ (broken), pages: /** @type {any} */ (null), recover: (error) => model.recover(error) });
+  await model.recover(new KernelTrap("of a training run"));
+  engines.push(model.engine);
+  const request = { tokens: [1, 2, 3], options: readOptions({ temperature: 0, maxTokens: 4, seed: 0 }), eos: new Set(), key: "", onToken: () => false };
+  assert.equal((await model.scheduler.generate(request)).usage.completion, 4);
+});
 
 test("a heap takes the lowest place that fits", () => {
   const heap = new Heap(100);

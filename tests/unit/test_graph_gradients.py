@@ -260,6 +260,17 @@ def _unrelated(c):
     return c.loss(c.g.scale(c.x(7), 2.0))
 
 
+def _statistics(c):
+    loss = c.loss(c.g.scale(c.x(7), 2.0))
+    c.wrt.append(next(n.output for n in c.g.nodes if n.op == "token_stats"))
+    return loss
+
+
+def _itself(c):
+    c.wrt.append(c.loss(c.g.scale(c.x(7), 2.0)))
+    return c.wrt[-1]
+
+
 def _made_up_statistics(c):
     stats = c.g.token_stats(c.x(9), c.ids("targets"), 0)
     return c.g.cross_entropy(c.g.add(stats, stats), c.ids("targets"), c.g.input("weights", "f32", ("n",)))
@@ -270,6 +281,8 @@ REFUSED = {  # reason -> the loss, what the message says
     "a frozen weight": (_weight, "matmul has no gradient rule for its w"),
     "frequencies that are no constant": (_input_rates, "must be a constant; found input"),
     "a tensor that the loss does not see": (_unrelated, "does not depend on x0"),
+    "statistics, whose gradient is no tensor": (_statistics, "no tensor: token_stats"),
+    "the loss itself": (_itself, "no tensor: cross_entropy"),
     "statistics that are none": (_made_up_statistics, "reads what token_stats made, found add"),
     "a loss that is none": (lambda c: c.g.scale(c.x(7), 2.0), "begin at the result of a cross_entropy"),
 }

@@ -28,7 +28,7 @@ def grad(graph: Graph, loss: Tensor, wrt: Iterable[Tensor], keep: set[str] | Non
     or results of ops. Only what lies between them and the loss is walked.
 
     With `keep`, names of results, all others that gradients need are computed again just before: the same ops, so the same bits.
-    Raises InvalidGraph for an op without rule, and where the loss does not depend on a tensor.
+    Raises InvalidGraph for an op without rule, where the loss does not depend on a tensor, and for the loss itself and its statistics.
     """
     wrt = list(wrt)
     if loss.name not in (n.output.name for n in graph.nodes if n.op == "cross_entropy"):
@@ -44,6 +44,10 @@ def grad(graph: Graph, loss: Tensor, wrt: Iterable[Tensor], keep: set[str] | Non
             _walk(backward, node, dy, alive, found)
     if lost := wanted - found.keys():
         raise InvalidGraph(f"The loss does not depend on {', '.join(sorted(lost))}.")
+    if bare := [name for name in wanted if not isinstance(found[name], Tensor)]:  # None, or what stands for statistics'
+        raise InvalidGraph(
+            f"These gradients are no tensor: {', '.join(sorted(bare))}. Ask for those of what they are made of."
+        )
     return {t.name: found[t.name] for t in wrt}
 
 

@@ -164,7 +164,9 @@ export class Model {
       this.engine = await this.#next();
       await this.adapters.renew(this.engine);
       this.setting.emit({ status: "recovered", abort: this.engine.abortWord });
-      return this.#parts();
+      const parts = this.#parts();
+      this.scheduler?.renew(parts); // also where somebody else's run, of training, broke the engine
+      return parts;
     } catch (last) {
       if (last instanceof KernelError || last instanceof WorkerDied || !this.engine.wasm) this.setting.lost?.();
       throw last;

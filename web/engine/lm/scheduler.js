@@ -128,7 +128,7 @@ export class Scheduler {
     try {
       while (this.#active.length || this.#waiting.length) {
         await this.breath();
-        await this.#turn().catch((error) => this.#restart(error));
+        await this.#turn().catch(async (error) => this.renew(await this.recover(error)));
       }
     } catch (error) {
       this.close(error);
@@ -137,11 +137,10 @@ export class Scheduler {
     }
   }
 
-  /** Everybody computes its tokens anew on another engine. @param {Error} error */
-  async #restart(error) {
-    const again = await this.recover(error);
-    this.engine = again.engine;
-    this.pages = again.pages;
+  /** Everybody computes its tokens anew on another engine; told again of the same one, nothing happens. @param {{engine: Engine, pages: import("./pages.js").Pages}} another */
+  renew({ engine, pages }) {
+    this.engine = engine;
+    this.pages = pages;
     for (const sequence of this.#active) sequence.lease = null; // its pages went with the engine
     this.#waiting.unshift(...this.#active);
     this.#active = [];
