@@ -235,6 +235,15 @@ test("whoever generates goes on, on the engine that replaces one that a training
   assert.equal((await model.scheduler.generate(request)).usage.completion, 4);
 });
 
+test("a disposed engine holds no memory, whoever holds the engine", async () => {
+  const engine = await opened("simd");
+  const memories = () => [engine, engine.programs].flatMap((owner) => Object.values(owner)).filter((value) => value instanceof WebAssembly.Memory);
+  assert.ok(memories().length);
+  engine.dispose();
+  assert.deepEqual(memories(), []);
+  assert.throws(() => engine.programs.of(), { code: "invalid_option" });
+});
+
 test("a heap takes the lowest place that fits", () => {
   const heap = new Heap(100);
   const [a, b, c] = [heap.take(64), heap.take(1), heap.take(100)];

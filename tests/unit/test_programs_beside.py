@@ -193,6 +193,7 @@ MISMATCHED = [
     ("rows that begin within a group", {"a": by_weight("table[6:10]", (4, 64))}, "weights"),
     ("rows that end within a group", {"a": by_weight("table[4:10]", (6, 64))}, "weights"),
     ("a name that lies about its rows", {"a": by_weight("table[0:8]", (12, 64))}, "weights"),
+    ("a name with a number of any length", {"a": by_weight(f"table[{'1' * 5000}:4]", (4, 64))}, "weights"),
     ("a cache of another length", {"a": compile(whole("q8_0"), replace(CAPACITY, pages=99))}, "cache"),
     ("a cache of other pages", {"a": compile(whole("q8_0"), replace(CAPACITY, page=8, pages=8))}, "cache"),
     ("states in another order", {"a": states("p", "q"), "b": states("q", "p")}, "state"),

@@ -12,7 +12,7 @@ from ..errors import InvalidOption, ProgramMismatch
 from ..graph.program import Buffer, Program, Weight
 from ..kernels.lm import layouts
 
-_RANGE = re.compile(r"(.+)\[(\d+):(\d+)\]")
+_RANGE = re.compile(r"(.+)\[(\d{1,15}):(\d{1,15})\]", re.ASCII | re.DOTALL)
 
 
 class Slice(NamedTuple):

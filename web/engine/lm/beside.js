@@ -75,6 +75,6 @@ function sliceOf(name, weight, loaded, { layouts }) {
 
 /** The name of a range says its rows. @param {any} weight */
 function rowsOf({ name, shape: [rows] }) {
-  const [, tensor, first, last] = /^(.+)\[(\d+):(\d+)\]$/s.exec(name) ?? [];
+  const [, tensor, first, last] = /^(.+)\[(\d{1,15}):(\d{1,15})\]$/s.exec(name) ?? [];
   return tensor && Number(last) - Number(first) === rows ? { tensor, first: Number(first), last: Number(last) } : { tensor: name, first: 0, last: rows };
 }

@@ -94,9 +94,10 @@ export class Programs {
     }
   }
 
-  /** Nothing is held any more. */
+  /** Nothing is held any more, nor the memory. */
   clear() {
     this.#held.clear();
+    this.memory = /** @type {any} */ (null);
   }
 
   /** @param {string | undefined} name @param {any} program @param {{code: number, regions: Regions}} at */
