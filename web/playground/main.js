@@ -29,7 +29,7 @@ const [resetButton, shareButton] = [["Reset", reset, "again"], ["Share", share, 
 
 const closed = gate();
 if (closed) fill(root, closed);
-else open().catch((error) => said(`${error.message}`, true));
+else open().catch((error) => said(`${error.message} Reload the page to try again.`, true));
 
 async function open() {
   draw();
