@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { set } from "idb-keyval";
 import { keptStore } from "../../web/loader/kept.js";
-import { Stage } from "./played_lm.mjs";
+import { MANIFEST, Stage } from "./played_lm.mjs";
 
 const DONE = { reason: "steps", step: 2, metrics: { steps: 2 } };
 
@@ -95,6 +95,24 @@ test("training: a worker that died is started again and lent anew; a disposed se
   await again;
   assert.deepEqual([stage.trained.filter(([kind]) => kind === "line").map(([, what]) => what), stage.workers.length], [["given", "given", "disposed"], 2]);
   assert.equal(result.tokens?.[0], 99);
+});
+
+/** [the browser's error, what it is called here] @type {[string, string][]} */
+const FAILURES = [["QuotaExceededError", "quota_exceeded"], ["UnknownError", "storage"]];
+for (const [name, code] of FAILURES) {
+  test(`training: storage that fails with ${name} is named`, async (t) => {
+    const { session } = await opened(t);
+    const { indexedDB } = /** @type {any} */ (globalThis);
+    indexedDB.fail = new DOMException("no", name);
+    await assert.rejects(session.trainers(), { code });
+  });
+}
+
+test("training: an ONNX decoder says that it is not trained", async (t) => {
+  const stage = new Stage(t);
+  stage.manifest = { ...MANIFEST, artifacts: { model: { filename: "decoder.onnx" } } };
+  const session = await stage.loader.load("m");
+  await assert.rejects(session.createTrainer().train("x"), { code: "not_supported" });
 });
 
 test("training: what is kept is listed without Python, of this model alone, the latest first", async (t) => {

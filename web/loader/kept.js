@@ -5,7 +5,8 @@
  *   runs/<id>.json, .tokens, .checkpoint           a training (host/browser_runs.py)            bases/<id>@<version>    the base of a model
  */
 import { get, getMany, keys } from "idb-keyval";
-import { durableStore } from "./durable.js";
+import { EdgeNetError, QuotaExceeded, StorageError, StorageUnavailable } from "../sdk/errors.js";
+import { durableStore, failedToOpen } from "./durable.js";
 
 /** @typedef {ReturnType<typeof durableStore>} Store */
 
@@ -13,7 +14,18 @@ import { durableStore } from "./durable.js";
 export const ADAPTERS = "edgenet-adapters-v1";
 
 /** @param {string} [owner] the origin around a frame: pages that use one frame's origin see nothing of each other's @returns {Store} */
-export const keptStore = (owner) => durableStore(owner ? `${ADAPTERS}:${owner}` : ADAPTERS, "kept");
+export function keptStore(owner) {
+  const store = durableStore(owner ? `${ADAPTERS}:${owner}` : ADAPTERS, "kept");
+  return (mode, use) => store(mode, use).catch((error) => { throw named(error); });
+}
+
+/** @param {any} error the browser's */
+function named(error) {
+  if (error instanceof EdgeNetError) return error;
+  if (error?.name === "QuotaExceededError") return new QuotaExceeded("This browser's storage for the site is full. Remove adapters or models, or discard trainings.", {});
+  const Class = failedToOpen(error) ? StorageUnavailable : StorageError;
+  return new Class(`This browser's storage for trainings and adapters failed (${error?.message}). Allow the site to store data, and try again.`, { was: error?.name });
+}
 
 const text = (/** @type {Uint8Array} */ bytes) => new TextDecoder().decode(bytes);
 

@@ -226,6 +226,7 @@ export class Hub {
       return answer;
     } finally {
       this.#compiles--;
+      clearTimeout(this.#idle); // another call's, that ended before this one
       const end = () => { if (!this.#compiles && !this.#pythonStays) this.#stop("python"); };
       if (wanted) this.#idle = setTimeout(end, this.options.testing.patience);
       else end();

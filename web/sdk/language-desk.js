@@ -86,7 +86,9 @@ export class LanguageDesk {
     if (!model) throw new Disposed("This session is not open. Load the model again.", { session });
     if (model.runtime === "onnx" && kind.startsWith("lm.adapters.")) throw new NotSupported("Adapters run on EdgeNet's own engine alone; this is an ONNX decoder. Load a GGUF file of the model.", { kind });
     const ask = (/** @type {string} */ what, /** @type {any} */ of, /** @type {CallOptions} */ how = {}) => this.#ask(model, what, of, how);
-    if (/^lm\.(train|library)\./.test(kind)) return model.training.call(ask, kind.slice("lm.".length), args, options);
+    const learns = /^lm\.(train|library)\./.test(kind);
+    if (learns && model.runtime === "onnx") throw new NotSupported("ONNX decoders are not trained. Load a GGUF file of this model.", {});
+    if (learns) return model.training.call(ask, kind.slice("lm.".length), args, options);
     return this.#own[kind]?.(model.adapters, ask, args, options) ?? ask(kind, args, options);
   }
 

@@ -92,6 +92,7 @@ export class TrainingDesk {
       served.catch(() => {}); // told below
       await this.#tell({ port: port2 });
       const error = await served.catch((/** @type {any} */ reason) => reason);
+      port1.close(); // where it did not get as far as the worker
       if (signal.aborted) return;
       if (error instanceof Disposed || !isEnd(error) || ended === PATIENCE) throw error;
     }
