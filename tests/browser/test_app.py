@@ -138,7 +138,7 @@ def test_no_tab_is_wider_than_the_window(chromium, site, width, height):
         app = App(context.new_page(), site())
         app.page.get_by_role("button", name="Try it with sample notes").click()
         app.settled().search("tyres")
-        for tab in ("search", "library", "teaching", "complete", "chat", "models"):
+        for tab in ("search", "library", "teaching", "complete", "chat", "personalise", "models"):
             app.go(tab)
             app.page.locator(f"#{tab}").wait_for()
             assert app.page.evaluate("document.documentElement.scrollWidth") <= width, tab

@@ -7,6 +7,8 @@ import { MODULES } from "./presets.js";
 import { change } from "./running.js";
 
 const FORMATS = { peft: "PEFT (zip)", json: "EdgeNet (JSON)", gguf: "GGUF (llama.cpp)" };
+const EMPTY =
+  "Nothing yet. Teach it something above, or import an adapter that was made for this model: a zip or the files of a PEFT folder, JSON, or GGUF. Drop it here.";
 const FILES = ".zip,.json,.gguf,.safetensors";
 
 export class AdapterCards {
@@ -16,7 +18,8 @@ export class AdapterCards {
     this.list = h("ul.adapters", { "aria-label": "Adapters" });
     this.empty = h("p.quiet.nothing");
     this.actions = h("div.actions");
-    this.element = h("section.shelf", { "aria-label": "Adapters of this model" }, h("header", {}, h("h2", {}, "What it has learned"), this.actions), this.empty, this.list);
+    const head = h("header", {}, h("h2", {}, "What it has learned"), this.actions);
+    this.element = h("section.shelf", { "aria-label": "Adapters of this model" }, head, this.empty, this.list);
     app.adapters.saved.watch(() => this.#draw());
     app.adapters.used.watch(() => this.#mark());
     app.language.phase.watch(() => this.#draw());
@@ -35,7 +38,7 @@ export class AdapterCards {
     const saved = shelf.saved.value;
     const loaded = language.phase.value.name === "ready";
     this.empty.hidden = saved.length > 0;
-    fill(this.empty, loaded ? "Nothing yet. Teach it something above, or import an adapter that was made for this model: a zip or the files of a PEFT folder, JSON, or GGUF. Drop it here." : "Load the model to see its adapters.");
+    fill(this.empty, loaded ? EMPTY : "Load the model to see its adapters.");
     fill(this.actions, loaded && this.#ways(saved));
     const focused = this.list.contains(document.activeElement) && document.activeElement.closest("[data-id]")?.dataset.id;
     fill(this.list, saved.map((one) => this.#card(one)));
@@ -65,21 +68,41 @@ export class AdapterCards {
   }
 
   #card(one) {
-    const { id, name } = one;
-    const { adapters: shelf } = this.app;
-    const scale = h("input", { type: "range", min: 0, max: 2, step: 0.05, value: 1, "aria-label": `How much of ${name}`, onchange: ({ target }) => this.app.attempt(() => shelf.use(id, target.valueAsNumber)), oninput: ({ target }) => fill(share, target.value) });
-    const share = h("output", {}, "1");
-    const on = h("input", { type: "checkbox", onchange: ({ target }) => this.app.attempt(() => shelf.use(id, target.checked ? scale.valueAsNumber : null)).then(() => this.#mark()) });
+    const { id, name, metrics } = one;
     const title = h("h3", {}, name);
+    const tools = h("div.tools", {}, tool(`Rename ${name}`, "pen", () => this.#rename(title, one)), tool(`Delete ${name}`, "trash", () => this.#delete(one)));
     return h(
       "li.adapter",
       { data: { id } },
-      h("header", {}, title, h("div.tools", {}, tool(`Rename ${name}`, "pen", () => this.#rename(title, one)), tool(`Delete ${name}`, "trash", () => this.#delete(one)))),
+      h("header", {}, title, tools),
       h("p.facts", {}, factsOf(one).join(" \u00b7 ")),
-      worthOf(one.metrics).map((line) => h("p.worth", {}, line)),
-      h("div.line", {}, h("label.check", {}, on, "Use it in Complete and Chat"), h("span.scale", {}, scale, share)),
-      h("div.line", {}, h("span.quiet", {}, "Export as"), Object.entries(FORMATS).map(([format, words]) => h("button.link", { type: "button", "aria-label": `Export ${name} as ${words}`, onclick: () => this.#export(id, format) }, words))),
+      worthOf(metrics).map((line) => h("p.worth", {}, line)),
+      this.#use(one),
+      h("div.line", {}, h("span.quiet", {}, "Export as"), Object.keys(FORMATS).map((format) => this.#exporter(one, format))),
     );
+  }
+
+  /** On or off, and how much of it. */
+  #use({ id, name }) {
+    const turn = (scale) => this.app.attempt(() => this.app.adapters.use(id, scale)).then(() => this.#mark());
+    const share = h("output", {}, "1");
+    const scale = h("input", {
+      type: "range",
+      min: 0,
+      max: 2,
+      step: 0.05,
+      value: 1,
+      "aria-label": `How much of ${name}`,
+      oninput: ({ target }) => fill(share, target.value),
+      onchange: ({ target }) => turn(target.valueAsNumber),
+    });
+    const on = h("input", { type: "checkbox", onchange: ({ target }) => turn(target.checked ? scale.valueAsNumber : null) });
+    return h("div.line", {}, h("label.check", {}, on, "Use it in Complete and Chat"), h("span.scale", {}, scale, share));
+  }
+
+  #exporter({ id, name }, format) {
+    const words = FORMATS[format];
+    return h("button.link", { type: "button", "aria-label": `Export ${name} as ${words}`, onclick: () => this.#export(id, format) }, words);
   }
 
   /** What is on, in the cards that stand there. */
@@ -137,14 +160,25 @@ export class AdapterCards {
 const tool = (label, name, run) => h("button.quiet", { type: "button", "aria-label": label, title: label.split(" ")[0], onclick: run }, icon(name));
 
 /** @param {import("./shelf.js").Saved} one */
-const factsOf = ({ rank, modules, bytes: size, created }) => [`rank ${rank}`, modulesOf(modules), bytes(size), created && day(new Date(created).getTime())].filter(Boolean);
+const factsOf = ({ rank, modules, bytes: size, created }) =>
+  [`rank ${rank}`, modulesOf(modules), bytes(size), created && day(new Date(created).getTime())].filter(Boolean);
 
 /** (["model.layers.0.self_attn.q_proj", …]) → "q, k". @param {string[]} modules */
-const modulesOf = (modules) => [...new Set(modules.map((path) => path.split(".").at(-1).replace(/_proj$/, "")))].sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b)).join(", ");
+const modulesOf = (modules) => {
+  const names = new Set(modules.map((path) => path.split(".").at(-1).replace(/_proj$/, "")));
+  return [...names].sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b)).join(", ");
+};
 const ORDER = Object.keys(MODULES);
 
 /** What it is worth, as far as it was measured. @param {any} metrics @returns {string[]} */
-const worthOf = (metrics = {}) => [metrics?.bits && bitsOf(metrics.bits), metrics?.steps > 0 && coursesOf(metrics), metrics?.merge && mergeOf(metrics.merge)].filter(Boolean);
+const worthOf = (metrics) =>
+  [metrics?.bits && bitsOf(metrics.bits), metrics?.steps > 0 && courseOf(metrics), metrics?.merge && mergeOf(metrics.merge)].filter(Boolean);
 const bitsOf = (bits) => `Bits per byte of text it had not seen: ${bits.before.toFixed(2)} before, ${bits.after.toFixed(2)} after (${change(bits)}).`;
-const coursesOf = ({ steps, lossBefore, lossAfter }) => `${count(steps, "step")}${Number.isFinite(lossBefore) && Number.isFinite(lossAfter) ? `, loss ${lossBefore.toFixed(2)} to ${lossAfter.toFixed(2)}` : ""}.`;
-const mergeOf = ({ strategy, error }) => `Merged (${strategy.replaceAll("_", " ")})${Number.isFinite(error) ? `; the refit leaves out ${(100 * error).toFixed(1)} %` : ""}.`;
+const courseOf = ({ steps, lossBefore, lossAfter }) => {
+  const losses = Number.isFinite(lossBefore) && Number.isFinite(lossAfter) ? `, loss ${lossBefore.toFixed(2)} to ${lossAfter.toFixed(2)}` : "";
+  return `${count(steps, "step")}${losses}.`;
+};
+const mergeOf = ({ strategy, error }) => {
+  const refit = Number.isFinite(error) ? `; the refit leaves out ${(100 * error).toFixed(1)} %` : "";
+  return `Merged (${strategy.replaceAll("_", " ")})${refit}.`;
+};

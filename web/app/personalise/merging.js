@@ -7,7 +7,7 @@ import { plain } from "../ui/plain.js";
 export const STRATEGIES = {
   weighted: { label: "Weighted average", help: "Each counts by its share.", takes: ["weights"] },
   average: { label: "Plain average", help: "All count the same.", takes: [] },
-  task_arithmetic: { label: "Sum", help: "Each is added by its weight; below 0 it is unlearned.", takes: ["weights"], signed: true },
+  task_arithmetic: { label: "Sum", help: "Each is added by its weight; below 0 it is unlearned.", takes: ["weights"] },
   slerp: { label: "Along the arc (SLERP)", help: "Between two, turning from one to the other.", takes: ["interpolation"], two: true },
   ties: { label: "TIES", help: "Keeps the largest changes where most agree on the sign.", takes: ["weights", "density"] },
   dare_linear: { label: "DARE", help: "Keeps changes by chance, then averages.", takes: ["weights", "density"] },
@@ -20,44 +20,76 @@ const NUMBERS = {
 
 /** @param {any} app */
 export function mergeDialog(app) {
-  const saved = app.adapters.saved.value;
-  const rows = saved.map(({ id, name }, i) => {
-    const box = h("input", { type: "checkbox", checked: i < 2, onchange: () => judge() });
+  const form = new MergeForm(app.adapters.saved.value, async (parts, how) => {
+    const { name, metrics } = await app.adapters.merge(parts, how);
+    box.close();
+    app.toasts.say(`\u201c${name}\u201d was made. Its rank leaves out ${(100 * metrics.merge.error).toFixed(1)} % of the sum.`);
+  });
+  const box = dialog("Merge adapters", form.element);
+}
+
+class MergeForm {
+  /** @param {import("./shelf.js").Saved[]} saved @param {(parts: {id: string, weight?: number}[], how: object) => Promise<void>} merge */
+  constructor(saved, merge) {
+    this.merge = merge;
+    this.rows = saved.map((one, i) => this.#row(one, i < 2));
+    const options = Object.entries(STRATEGIES).map(([value, { label }]) => h("option", { value }, label));
+    this.strategy = h("select", { "aria-label": "How", onchange: () => this.#judge() }, options);
+    this.help = h("small");
+    this.numbers = Object.entries(NUMBERS).map(([name, { label, ...range }]) => {
+      const input = h("input", { type: "number", required: true, ...range });
+      return { name, input, element: h("label", {}, h("span", {}, label), input) };
+    });
+    this.said = h("p.note", { role: "status" });
+    this.go = h("button.primary", { type: "submit" }, "Merge");
+    this.element = this.#form();
+    this.#judge();
+  }
+
+  #form() {
+    const onsubmit = (event) => {
+      event.preventDefault();
+      this.#submit();
+    };
+    const list = h("ul", {}, this.rows.map(({ element }) => element));
+    const how = h("label", {}, h("span", {}, "How"), this.strategy, this.help);
+    return h("form.merge", { onsubmit }, list, how, this.numbers.map(({ element }) => element), this.said, h("div.actions", {}, this.go));
+  }
+
+  #row({ id, name }, checked) {
+    const box = h("input", { type: "checkbox", checked, onchange: () => this.#judge() });
     const weight = h("input", { type: "number", min: -10, max: 10, step: 0.1, value: 1, required: true, "aria-label": `Weight of ${name}` });
     return { id, box, weight, element: h("li", {}, h("label.check", {}, box, name), weight) };
-  });
-  const strategy = h("select", { "aria-label": "How", onchange: () => judge() }, Object.entries(STRATEGIES).map(([value, { label }]) => h("option", { value }, label)));
-  const help = h("small");
-  const numbers = Object.entries(NUMBERS).map(([name, { label, ...range }]) => ({ name, input: h("input", { type: "number", required: true, ...range }), label }));
-  const fields = numbers.map(({ label, input }) => h("label", {}, h("span", {}, label), input));
-  const said = h("p.note", { role: "status" });
-  const go = h("button.primary", { type: "submit" }, "Merge");
-  const chosen = () => rows.filter(({ box }) => box.checked);
-  const judge = () => {
-    const { takes, two, help: words } = STRATEGIES[strategy.value];
-    fill(help, words);
-    fields.forEach((field, i) => (field.hidden = !takes.includes(numbers[i].name)));
-    rows.forEach(({ weight, box }) => (weight.hidden = !takes.includes("weights") || !box.checked));
-    const count = chosen().length;
-    go.disabled = two ? count !== 2 : count < 2;
-    fill(said, two && count !== 2 ? "This takes exactly two." : count < 2 ? "Choose two or more." : "");
-  };
-  const form = h("form.merge", { onsubmit: (event) => (event.preventDefault(), merge()) }, h("ul", {}, rows.map(({ element }) => element)), h("label", {}, h("span", {}, "How"), strategy, help), fields, said, h("div.actions", {}, go));
-  const merge = async () => {
-    const { takes } = STRATEGIES[strategy.value];
-    const parts = chosen().map(({ id, weight }) => (takes.includes("weights") ? { id, weight: weight.valueAsNumber } : { id }));
-    const more = Object.fromEntries(numbers.filter(({ name }) => takes.includes(name)).map(({ name, input }) => [name, input.valueAsNumber]));
-    go.disabled = true;
-    fill(said, "Merging\u2026");
+  }
+
+  get #chosen() {
+    return this.rows.filter(({ box }) => box.checked);
+  }
+
+  /** What the strategy takes is shown, and whether there are as many as it needs. */
+  #judge() {
+    const { takes, two, help } = STRATEGIES[this.strategy.value];
+    const count = this.#chosen.length;
+    const missing = two && count !== 2 ? "This takes exactly two." : count < 2 ? "Choose two or more." : "";
+    fill(this.help, help);
+    this.numbers.forEach(({ name, input, element }) => (input.disabled = element.hidden = !takes.includes(name))); // what is not shown is not judged
+    this.rows.forEach(({ weight, box }) => (weight.disabled = weight.hidden = !takes.includes("weights") || !box.checked));
+    this.go.disabled = Boolean(missing);
+    fill(this.said, missing);
+  }
+
+  async #submit() {
+    const strategy = this.strategy.value;
+    const { takes } = STRATEGIES[strategy];
+    const parts = this.#chosen.map(({ id, weight }) => (takes.includes("weights") ? { id, weight: weight.valueAsNumber } : { id }));
+    const more = this.numbers.filter(({ name }) => takes.includes(name)).map(({ name, input }) => [name, input.valueAsNumber]);
+    this.go.disabled = true;
+    fill(this.said, "Merging\u2026");
     try {
-      const { name, metrics } = await app.adapters.merge(parts, { strategy: strategy.value, ...more });
-      box.close();
-      app.toasts.say(`\u201c${name}\u201d was made.${Number.isFinite(metrics?.merge?.error) ? ` Its rank leaves out ${(100 * metrics.merge.error).toFixed(1)} % of the sum.` : ""}`);
+      await this.merge(parts, { strategy, ...Object.fromEntries(more) });
     } catch (error) {
-      go.disabled = false;
-      fill(said, plain(error));
+      this.go.disabled = false;
+      fill(this.said, plain(error));
     }
-  };
-  const box = dialog("Merge adapters", form);
-  judge();
+  }
 }

@@ -20,11 +20,14 @@ export class RunningView {
     this.buttons = h("div.actions");
     this.figure = h("div");
     this.rows = h("tbody");
-    this.table = h("details.numbers", {}, h("summary", {}, "As a table"), h("table", {}, h("thead", {}, h("tr", {}, ["Step", "Training", "Validation"].map((name) => h("th", { scope: "col" }, name)))), this.rows));
+    const heads = ["Step", "Training", "Validation"].map((name) => h("th", { scope: "col" }, name));
+    this.table = h("details.numbers", {}, h("summary", {}, "As a table"), h("table", {}, h("thead", {}, h("tr", {}, heads)), this.rows));
     this.notices = h("div");
     this.trouble = h("div.trouble");
     this.samples = h("div");
-    this.element = h("section.underway", { "aria-label": "The course" }, h("header", {}, this.title, this.buttons), this.bar, this.facts, this.notices, this.trouble, this.figure, this.table, this.samples);
+    const head = h("header", {}, this.title, this.buttons);
+    const parts = [head, this.bar, this.facts, this.notices, this.trouble, this.figure, this.table, this.samples];
+    this.element = h("section.underway", { "aria-label": "The course" }, parts);
     this.table.addEventListener("toggle", () => this.#tabulate());
     app.course.now.watch(() => this.#soon());
   }
@@ -66,7 +69,8 @@ export class RunningView {
     if (this.buttons.dataset.phase === phase) return;
     const held = this.buttons.contains(document.activeElement);
     this.buttons.dataset.phase = phase;
-    fill(this.buttons, CONTROLS[phase]?.(this.app).map(([label, name, run]) => h("button", { type: "button", onclick: () => this.app.attempt(async () => run()) }, icon(name), label)) ?? []);
+    const button = ([label, name, run]) => h("button", { type: "button", onclick: () => this.app.attempt(async () => run()) }, icon(name), label);
+    fill(this.buttons, CONTROLS[phase]?.(this.app).map(button) ?? []);
     if (held) this.buttons.querySelector("button")?.focus();
   }
 }
