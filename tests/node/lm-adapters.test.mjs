@@ -252,6 +252,20 @@ test("adapters: an id that is taken is another adapter from then on; the same by
   assert.deepEqual([own.registry.list().free, (await ask(own, [["a0"]])).drawn], [first, (await ask(own, [["a1"]])).drawn]);
 });
 
+test("adapters: one that is loaded again lies in the pool again, for who pins it too", async () => {
+  const own = await house({ slots: 2, count: 3 });
+  assert.deepEqual(inPool(own.registry), ["a1", "a2"]);
+  const { slot, pinned } = await own.registry.load({ id: "a0", bytes: adapter(0), pinned: true });
+  assert.deepEqual([slot >= 0, pinned, inPool(own.registry)], [true, true, ["a0", "a2"]]);
+});
+
+test("adapters: a pinned one is no hindrance to what replaces it", async () => {
+  const own = await house({ slots: 1 });
+  await own.registry.load({ id: "a", bytes: adapter(0), pinned: true });
+  await own.registry.load({ id: "a", bytes: adapter(1), pinned: true });
+  assert.deepEqual([inPool(own.registry), own.registry.list().free], [["a"], 0]);
+});
+
 test("adapters: the id is the one given, else the name in the bytes, else their own id", async () => {
   const { registry } = await house();
   const ids = [{ id: "mine", bytes: adapter(1) }, { bytes: file([A, B], { name: "its own" }) }, { bytes: new Blob([adapter(2)]) }];

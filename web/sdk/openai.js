@@ -30,7 +30,7 @@ const FINISH = { stop: "stop", length: "length", context: "length", abort: "abor
  */
 function readRequest(request, own) {
   const given = Object.entries(request ?? {}).filter(([, value]) => value !== null && value !== undefined);
-  const refused = given.filter(([name, value]) => ![own, ...SHARED].includes(name) && !Object.hasOwn(SAMPLING, name) && !NEUTRAL[name]?.(value)).map(([name]) => name);
+  const refused = given.filter(([name, value]) => ![own, ...SHARED].includes(name) && !Object.hasOwn(SAMPLING, name) && !(Object.hasOwn(NEUTRAL, name) && NEUTRAL[name](value))).map(([name]) => name);
   if (refused.length) throw new InvalidOption(`EdgeNet does not support ${refused.join(", ")} here. Leave it out. Supported: ${[own, ...SHARED, ...Object.keys(SAMPLING)].join(", ")}.`, { unsupported: refused });
   const options = { ...DEFAULTS, ...Object.fromEntries(given.filter(([name]) => Object.hasOwn(SAMPLING, name)).map(([name, value]) => [SAMPLING[name], value])) };
   const { model, n, stream, stream_options } = Object.fromEntries(given);

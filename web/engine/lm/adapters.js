@@ -50,10 +50,13 @@ export class Adapters {
       const [hash, { about, rank, values }] = [toHex(await digest), factors];
       const name = checkId(id ?? about.name);
       const before = this.#known.get(name);
-      if (before?.hash === hash) return describe(Object.assign(before, { pinned, used: ++this.#clock }));
+      if (before?.hash === hash) {
+        if (before.slot < 0) this.#place(before, factors);
+        return describe(Object.assign(before, { pinned, used: ++this.#clock }));
+      }
       /** @type {Adapter} */
       const adapter = { id: name, hash, bytes: blob, values, rank, about, pinned, uses: 0, used: ++this.#clock, slot: -1, stretch: null, entries: [] };
-      this.#place(adapter, factors);
+      this.#place(adapter, factors, before);
       if (before) this.#forget(before);
       this.#known.set(name, adapter);
       return describe(adapter);
@@ -113,11 +116,14 @@ export class Adapters {
     }
   }
 
-  /** @param {Adapter} adapter @param {import("./adapter-file.js").Factors} factors */
-  #place(adapter, factors) {
+  /**
+   * @param {Adapter} adapter @param {import("./adapter-file.js").Factors} factors
+   * @param {Adapter} [before] what it replaces: pinned or not, it may go
+   */
+  #place(adapter, factors, before) {
     if (factors.values > this.engine.figures.values) throw poolFull(factors.values, this.engine.figures);
     while (!this.engine.place(adapter, factors)) {
-      const spare = [...this.#known.values()].filter(({ slot, uses, pinned }) => slot >= 0 && !uses && !pinned);
+      const spare = [...this.#known.values()].filter((other) => other.slot >= 0 && !other.uses && (!other.pinned || other === before));
       if (!spare.length) throw poolFull(factors.values, this.engine.figures);
       this.engine.remove(spare.reduce((oldest, other) => (other.used < oldest.used ? other : oldest)));
     }
