@@ -130,4 +130,4 @@ def test_an_adapter_is_never_written_over(cli, model, notes, tmp_path):
 
 
 def test_evaluating_with_what_is_no_adapter_is_named(cli, model, notes):
-    assert cli("eval", model, notes, "--adapter", notes, "--json").data["error"]["code"] == "adapter_invalid"
+    assert cli("eval", model, notes, "--adapter", notes, "--json").data["error"]["code"] == "adapter_not_found"

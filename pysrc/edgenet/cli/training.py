@@ -7,7 +7,6 @@ from hashlib import sha256
 from pathlib import Path
 
 from ..errors import AbortError, AdapterExists
-from ..lora import peft
 from ..lora.checkpoint import FileStore
 from ..lora.config import Preset
 from ..lora.data import prepare
@@ -15,6 +14,7 @@ from ..lora.evaluate import Evaluator
 from ..lora.examples import mask_token, read_examples, tokenize
 from ..lora.trainer import Trainer
 from .adapter_files import require_free, write_adapter
+from .adapter_pool import find
 from .language import open_engine
 from .progress import progress
 from .shell import Result
@@ -153,10 +153,10 @@ def _interrupt(shell, trainer: Trainer):
 
 
 # --- evaluating
-async def run_evaluation(shell, model: str, names: list[str], folder: Path | None, length: int) -> Result:
-    """Loss, perplexity and bits per byte over files, without an adapter and with one."""
+async def run_evaluation(shell, model: str, names: list[str], ref: str | None, length: int) -> Result:
+    """Loss, perplexity and bits per byte over files, without an adapter and with one. `ref`: of a kept one, or a path."""
     examples = _examples(shell, names)
-    adapter = read_adapter(shell, folder) if folder else None
+    adapter = await find(shell, ref) if ref else None
     async with open_engine(shell, model, SMALL) as it:
         tokens = tokenize(examples, it.tokenizer, {**it.made.generation, "eos": []})  # only what is in the texts counts
         rows = []
@@ -175,12 +175,6 @@ async def run_evaluation(shell, model: str, names: list[str], folder: Path | Non
     }
     data = {"model": model, **rows[0], **({"adapter": rows[1]} if adapter else {})}
     return Result({k: v for k, v in data.items() if k != "of"}, table(shown, heads))
-
-
-def read_adapter(shell, folder: Path):
-    """The adapter of a PEFT folder. Raises InvalidAdapter and what `peft.read` raises."""
-    files = {name: data for name in (peft.CONFIG, peft.WEIGHTS) if (data := shell.disk.read(folder / name)) is not None}
-    return peft.read(files, folder.resolve().name, warn=lambda text: shell.say(f"notice: {text}"))
 
 
 # --- both

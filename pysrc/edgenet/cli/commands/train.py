@@ -127,7 +127,7 @@ async def evaluate(
     model: Model,
     data: Data,
     adapter: Annotated[
-        str | None, typer.Option(help="An adapter's folder (PEFT): measured beside the model without it.")
+        str | None, typer.Option(help="An adapter, kept or a folder (PEFT): measured beside the model without it.")
     ] = None,
     length: Annotated[int, typer.Option(min=8, help="Tokens seen at once; half of them only give context.")] = 512,
     as_json: Json = False,
@@ -135,4 +135,4 @@ async def evaluate(
     """Measure how well a model foretells texts: loss (nats a token), perplexity, bits per byte; lower is better."""
     from ..training import run_evaluation
 
-    return await run_evaluation(ctx.obj, model, data, adapter and Path(adapter).expanduser(), length)
+    return await run_evaluation(ctx.obj, model, data, adapter, length)
