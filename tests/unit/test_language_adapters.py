@@ -212,6 +212,8 @@ FAILURES = {
     "one that is unloaded and nobody loaded": (lambda m: m.session.unload_adapter("c"), AdapterNotFound),
     "one named twice": (lambda m: m.drawn([1], adapters=["a", "a"]), InvalidOption),
     "a scale that is none": (lambda m: m.drawn([1], adapters={"a": float("nan")}), InvalidOption),
+    "a scale that is a text": (lambda m: m.drawn([1], adapters={"a": "0.5"}), InvalidOption),
+    "an id that is none": (lambda m: m.drawn([1], adapters=[{"id": "a", "scale": 1}]), InvalidOption),
     "one of another model": (
         lambda m: m.load(random_adapter(small_adapters.header("phi2"), "p", modules=("fc1",))),
         AdapterMismatch,

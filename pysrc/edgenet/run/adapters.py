@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -85,12 +86,12 @@ class EngineAdapters:
         )
         wanted: dict[str, float] = {}
         for name, scale in pairs:
-            self._find(name)
-            if name in wanted or not np.isfinite(scale):
+            if not isinstance(name, str) or name in wanted or not (isinstance(scale, Real) and np.isfinite(scale)):
                 raise InvalidOption(
-                    f"A request names each adapter once, with a finite scale; found {name!r} at {scale}.",
+                    f"A request names each adapter once, by its id, with a finite scale; found {name!r} at {scale!r}.",
                     option="adapters",
                 )
+            self._find(name)
             wanted[name] = float(scale)
         return {name: wanted[name] for name in sorted(wanted) if wanted[name]}
 
