@@ -88,7 +88,7 @@ test("what it is tried with are lines of what was held back, and what stood ther
 test("presets are those of the trainer, number by number", () => {
   const told = JSON.parse(readFileSync(new URL("../vectors/presets.json", import.meta.url), "utf8"));
   const rows = Object.keys(PRESETS).map((name) => [name, configOf(name, "usual")]).map(([name, c]) => [name,
-    [c.r, c.loraAlpha, c.loraDropout, c.targetModules.map((module) => `${module}_proj`), c.learningRate, c.maxSteps, c.maxLength, c.strength]]);
+    [c.r, c.loraAlpha, c.loraDropout, c.targetModules.map((module) => `${module}_proj`), c.learningRate, c.batchSize, c.maxSteps, c.maxEpochs, c.maxLength, c.strength]]);
   assert.deepEqual(Object.fromEntries(rows), told);
 });
 
@@ -104,17 +104,17 @@ test("every course of every preset has what the form shows, and looks often enou
 test("an estimate follows the pace of the model, the length of the course and the arithmetic", async () => {
   const speed = await paceOf(new PlayedSession(), TEXT);
   assert.deepEqual(speed, { pace: 1280, tokensPerByte: 1 });
-  const sizes = { bytes: 10_000, model: 9e6, parameters: 7e6 };
+  const sizes = { bytes: 100_000, model: 9e6, parameters: 7e6 };
   const config = configOf("personal", "usual");
   const one = estimate(speed, config, sizes);
-  assert.equal(one.seconds, (300 * 256 * 3) / 1280);
-  assert.equal(one.passes, (300 * 256) / 10_000);
+  assert.equal(one.seconds, (300 * 512 * 3) / 1280, "rows come in pairs");
+  assert.equal(one.passes, (300 * 512) / 100_000);
   assert.ok(one.bytes > sizes.model);
   assert.equal(estimate(speed, config, { ...sizes, threads: 2 }).seconds, one.seconds / 2, "training has more threads than reading");
-  assert.equal(estimate(speed, config, { ...sizes, trained: 256 }).seconds, 300, "a course that was, tells best");
+  assert.equal(estimate(speed, config, { ...sizes, trained: 256 }).seconds, 600, "a course that was, tells best");
   assert.ok(estimate(speed, { ...config, dots: "f32" }, sizes).seconds > one.seconds);
   assert.ok(estimate(speed, { ...config, r: 16 }, sizes).bytes > one.bytes);
-  assert.equal(estimate(speed, config, { ...sizes, bytes: 50 }).seconds, (300 * 50 * 3) / 1280, "a row is no longer than all there is");
+  assert.equal(estimate(speed, config, { ...sizes, bytes: 50 }).seconds, (3 * 100 * 3) / 1280, "a row is no longer than all there is, and little text is read six times");
 });
 
 // --- a course
@@ -137,7 +137,7 @@ test("a course asks the model before and after, draws both curves and keeps what
   assert.deepEqual([phase, reason, train, validation, bits], ["done", "steps", [[1, 2.9], [2, 2.5]], [[0, 3], [2, 2.4]], { before: 2, after: 1.5 }]);
   assert.deepEqual(samples.map(({ prompt, before, after }) => [before, after]), samples.map(({ prompt }) => [`${prompt}|`, `${prompt}|id-mine`]));
   assert.deepEqual([adapter.name, adapter.metrics.bits, shelf.saved.value.length, session.runs.size], ["mine", bits, 1, 0]);
-  assert.equal((await course.estimate(configOf("personal", "quick"), material)).seconds, (60 * 256) / 512, "the next one is estimated by this one's pace");
+  assert.equal((await course.estimate(configOf("coder", "usual"), material)).seconds, (200 * 128) / 512, "the next one is estimated by this one's pace");
   assert.deepEqual(shelf.used.value, [], "it is not on before somebody turns it on");
 });
 

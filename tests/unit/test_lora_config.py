@@ -135,3 +135,13 @@ def test_training_options_come_in_either_style():
     assert TrainingConfig.from_data({"batchSize": 2, "max_steps": 7}) == TrainingConfig(batch_size=2, max_steps=7)
     with pytest.raises(InvalidOption, match="zebra"):
         TrainingConfig.from_data({"zebra": 1})
+
+
+@pytest.mark.parametrize(
+    ("rows", "steps", "reason"),
+    [(1000, 300, "as the steps say"), (50, 150, "six times through 50 rows, two at once"), (1, 3, "a single row")],
+)
+def test_little_data_is_gone_through_only_so_often(rows, steps, reason):
+    config = TrainingConfig(batch_size=2, max_steps=300, max_epochs=6)
+    assert config.course(rows).max_steps == steps == config.course(rows).course(rows).max_steps
+    assert TrainingConfig(max_steps=300).course(rows).max_steps == 300

@@ -11,7 +11,8 @@ VECTORS = Path(__file__).parents[1] / "vectors/presets.json"
 def row(preset):
     lora, course = preset.lora, preset.training
     shape = [lora.r, lora.lora_alpha, lora.lora_dropout, list(lora.target_modules)]
-    return [*shape, course.learning_rate, course.max_steps, course.max_length, course.strength]
+    numbers = (course.learning_rate, course.batch_size, course.max_steps, course.max_epochs, course.max_length)
+    return [*shape, *numbers, course.strength]
 
 
 def test_presets_are_those_that_the_page_shows():

@@ -16,7 +16,7 @@ const STATES = { started: "training", paused: "paused", resumed: "training" };
  * @property {string[] | "all-linear"} [targetModules] `q_proj` or short `q`: q, k, v, o, gate, up, down @property {boolean} [useRslora]
  *
  * @typedef {object} TrainingOptions
- * @property {number} [batchSize] 1 to 8 @property {number} [gradientAccumulation] @property {number} [learningRate] @property {number} [warmupSteps] @property {number} [maxSteps]
+ * @property {number} [batchSize] 1 to 8 @property {number} [gradientAccumulation] @property {number} [learningRate] @property {number} [warmupSteps] @property {number} [maxSteps] @property {number} [maxEpochs] times through the data at most; 0: as steps say
  * @property {"adamw" | "sgd"} [optimizer] @property {"cosine" | "linear" | "constant"} [scheduler] @property {number} [maxLength] tokens of a row
  * @property {number} [clip] of the gradients' norm; 0: none @property {number} [weightDecay] @property {number} [momentum] @property {number} [seed]
  * @property {number} [validation] the share held back, 0 to below 1 @property {number} [patience] validations without a better one after which it stops; 0: never

@@ -43,7 +43,7 @@ async def run_training(
             it.engine, it.source.header, data, chosen.lora, chosen.training, store=store, values=it.values,
             mask=mask_token(it.tokenizer) if masked else None, base_sha256=_file_hash(it.source.paths[0]),
         )  # fmt: skip
-        report = Report(shell, chosen.training.max_steps)
+        report = Report(shell, trainer.steps)
         with _interrupt(shell, trainer), progress(shell, "Training", "step") as show:
             async for event in trainer:
                 report.take(event, show)

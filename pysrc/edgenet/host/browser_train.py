@@ -147,6 +147,7 @@ async def _begun(
     opened = await open_model(page, model["filenames"])
     tokens = await tokenized(page, data, opened.generation)
     prepared = prepare(tokens, training)
+    training = training.course(len(prepared.train))
     run = Run(id, name, model["key"], time_text(page.now()), lora, training, samples=prepared.examples)
     runs = Runs(page.storage("runs"))
     course = await _made(Course(page.line, run, runs, opened, prepared), page, model)

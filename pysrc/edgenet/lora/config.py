@@ -130,6 +130,7 @@ _TRAINING: dict[str, Check] = {
     "learning_rate": positive(10),
     "warmup_steps": whole(0, 10**6),
     "max_steps": whole(1, 10**6),
+    "max_epochs": whole(0, 10**6),
     "optimizer": one_of("adamw", "sgd"),
     "scheduler": one_of("cosine", "linear", "constant"),
     "max_length": whole(8, 4096),
@@ -153,6 +154,7 @@ _TRAINING: dict[str, Check] = {
 class TrainingConfig:
     """How an adapter is trained. A step sees `batch_size * gradient_accumulation` rows of at most `max_length` tokens.
 
+    `max_epochs`: the data is gone through no more often (0: as `max_steps` asks): text learned by heart costs what was known before.
     `clip` 0: gradients are not clipped; `patience` 0: no early stop, else after so many validations without a new best;
     `validation`: the share of examples kept apart; `evaluate_every`, `checkpoint_every` 0: at the end only.
     `strength`: the share of the trained scale with which the adapter is validated and written: a course at a high rate, of which a part is
@@ -165,6 +167,7 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     warmup_steps: int = 10
     max_steps: int = 200
+    max_epochs: int = 0
     optimizer: str = "adamw"
     scheduler: str = "cosine"
     max_length: int = 128
@@ -192,6 +195,11 @@ class TrainingConfig:
         if unknown := sorted(set(given) - set(_TRAINING)):
             raise InvalidOption(f"Training has no option {unknown[0]!r}. Options: {', '.join(_TRAINING)}.")
         return cls(**given)
+
+    def course(self, rows: int) -> TrainingConfig:
+        """The same for data of so many rows: `max_steps` are no more than `max_epochs` of them take."""
+        most = -(-self.max_epochs * rows // (self.batch_size * self.gradient_accumulation))
+        return replace(self, max_steps=min(self.max_steps, most)) if self.max_epochs else self
 
 
 def _modules(names) -> tuple[str, ...]:
@@ -263,7 +271,7 @@ class Preset:
 
 
 # Tried on packages that the Python completion model never saw (`python -m tools.codemodel.personal`): hot, and less than half of it used.
-_PERSONAL = TrainingConfig(learning_rate=5e-3, max_steps=300, max_length=256, strength=0.45)
+_PERSONAL = TrainingConfig(batch_size=2, learning_rate=5e-3, max_steps=300, max_epochs=6, max_length=256, strength=0.5)
 _KINDS = (
     # name, rank, alpha, dropout, modules, training, tags
     ("personal", 4, 8, 0.0, "q k v o gate up down", _PERSONAL, "own-texts, own-code"),

@@ -57,6 +57,7 @@ class Trainer:
     ):
         if config.objective == "masked" and mask is None:
             raise NoMaskToken("The masked objective needs a model with a mask token. Train with the causal one.")
+        config = config.course(len(data.train))
         self._engine, self._model, self._data, self._lora, self._config = engine, model, data, lora, config
         self._store, self._mask, self._base_sha256, self._clock = store, mask, base_sha256, clock
         self.programs = compiled(model, data, lora, config, values)
@@ -82,6 +83,11 @@ class Trainer:
         """Stop after the run under way and keep a checkpoint of the last whole step."""
         self._cancelled = True
         self._going.set()
+
+    @property
+    def steps(self) -> int:
+        """How many there will be, unless it ends early."""
+        return self._config.max_steps
 
     @property
     def step(self) -> int:

@@ -2,7 +2,7 @@
 
 /** Names and values are those of `pysrc/edgenet/lora/config.py`; a test compares them. */
 export const PRESETS = {
-  personal: { label: "Like me", help: "Notes, letters, your own code: how you write. Small, and touches everything a little.", r: 4, loraAlpha: 8, loraDropout: 0, targetModules: ["q", "k", "v", "o", "gate", "up", "down"], learningRate: 5e-3, maxSteps: 300, maxLength: 256, strength: 0.45 },
+  personal: { label: "Like me", help: "Notes, letters, your own code: how you write. Small, and touches everything a little.", r: 4, loraAlpha: 8, loraDropout: 0, targetModules: ["q", "k", "v", "o", "gate", "up", "down"], learningRate: 5e-3, batchSize: 2, maxSteps: 300, maxEpochs: 6, maxLength: 256, strength: 0.5 },
   coder: { label: "Coder", help: "A package or a language: names, idioms, syntax. Learns the most in attention.", r: 16, loraAlpha: 32, loraDropout: 0.05, targetModules: ["q", "k", "v", "o"] },
   researcher: { label: "Researcher", help: "Papers, reports, analyses. Forgets little of what the model knew.", r: 8, loraAlpha: 16, loraDropout: 0.1, targetModules: ["q", "k", "v"] },
   security: { label: "Security", help: "Audits and findings: everything, strongly.", r: 16, loraAlpha: 32, loraDropout: 0.05, targetModules: ["q", "k", "v", "o", "gate", "up", "down"] },
@@ -21,7 +21,7 @@ export const DEFAULT_COURSE = "usual";
 const LOOKS = 12; // how often at least the loss on held-back text is looked at
 
 /** `TrainingConfig`'s defaults, as far as they can be set here, and how often all is saved. */
-const STANDARD = { learningRate: 1e-3, maxSteps: 200, maxLength: 128, strength: 1, dots: "int8", checkpointEvery: 25, seed: 0 };
+const STANDARD = { learningRate: 1e-3, batchSize: 1, maxSteps: 200, maxEpochs: 0, maxLength: 128, strength: 1, dots: "int8", checkpointEvery: 25, seed: 0 };
 
 /** Weights that an adapter can stand beside. */
 export const MODULES = { q: "query", k: "key", v: "value", o: "attention out", gate: "gate", up: "up", down: "down" };
@@ -42,7 +42,7 @@ export function configOf(preset, course) {
   const { label: _label, help: _help, ...kind } = PRESETS[preset] ?? PRESETS[DEFAULT_PRESET];
   const { share, patience = 0 } = COURSES[course] ?? COURSES[DEFAULT_COURSE];
   const config = { ...STANDARD, ...kind };
-  return { ...config, patience, maxSteps: Math.round(config.maxSteps * share) };
+  return { ...config, patience, maxSteps: Math.round(config.maxSteps * share), maxEpochs: Math.ceil(config.maxEpochs * share) };
 }
 
 /** What follows from the rest: how often to look, and how long to warm up. */

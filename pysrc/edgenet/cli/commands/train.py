@@ -30,6 +30,7 @@ LORA = {
 }
 TRAINING = {
     "steps": "max_steps",
+    "epochs": "max_epochs",
     "length": "max_length",
     "batch": "batch_size",
     "accumulate": "gradient_accumulation",
@@ -72,6 +73,7 @@ async def train(
     modules: Annotated[Words, typer.Option(help="Of q,k,v,o,gate,up,down, with commas between.")] = None,
     rslora: Annotated[bool, typer.Option("--rslora", help="The scale is alpha / sqrt(rank).")] = False,
     steps: Annotated[Whole, typer.Option(help="Most steps.")] = None,
+    epochs: Annotated[Whole, typer.Option(help="Most times through the data; 0: as steps say.")] = None,
     length: Annotated[Whole, typer.Option(help="Tokens of a row.")] = None,
     batch: Annotated[Whole, typer.Option(help="Rows at once, 1 to 8.")] = None,
     accumulate: Annotated[Whole, typer.Option(help="Batches in a step.")] = None,
