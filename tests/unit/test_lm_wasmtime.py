@@ -141,7 +141,7 @@ def test_a_load_that_fails_leaves_the_model_before_it_or_none(make):
     graph = decoder(FORMS["llama"])
     engine = loaded(make(), graph)
     before, program = logits(engine), compile(graph, CAPACITY)
-    rest = sum(w.bytes for w in program.weights) + sum(program.regions.values())  # with the module's own data it is too much
+    rest = sum(w.bytes for w in program.weights) + sum(program.regions.values())  # beside the module's own data
     huge = replace(program, regions=program.regions | {"arena": (1 << 32) - 4096 - rest})
     with pytest.raises(errors.ModelTooLarge):
         asyncio.run(engine.load(huge, weights(graph)))
