@@ -161,7 +161,7 @@ def test_a_course_is_paused_goes_on_and_is_stopped_with_what_it_has(tab):
 
 def test_a_course_whose_tab_was_reloaded_is_found_and_goes_on(tab):
     page = tab.page
-    tab.set(maxSteps=60).start()
+    tab.set(maxSteps=60, maxEpochs=0).start()
     page.locator(".underway .facts", has_text=re.compile(r"step (2[6-9]|[345]\d) of 60")).wait_for(timeout=SLOW)
     tab.reload()
     banner = page.locator(".left", has_text="Unfinished training found")

@@ -32,6 +32,7 @@ export const ADVANCED = {
   loraAlpha: { label: "Alpha", help: "How strongly what was learned counts: alpha / rank.", kind: "number", min: 0.5, max: 256, step: 0.5 },
   learningRate: { label: "Learning rate", help: "How far one step goes.", kind: "number", min: 0.00001, max: 0.1, step: "any" },
   maxSteps: { label: "Steps", help: "How many in all.", kind: "number", min: 1, max: 5000, step: 1 },
+  maxEpochs: { label: "Times through", help: "All of the text is read no more often, so that a little is not learned by heart. 0: as often as the steps say.", kind: "number", min: 0, max: 1000, step: 1 },
   maxLength: { label: "Length", help: "Tokens that are looked at together. Longer takes more time and memory.", kind: "number", min: 16, max: 1024, step: 16 },
   dots: { label: "Arithmetic", help: "Whole numbers of 8 bits are faster; 32-bit floats are exact.", kind: "choice", options: { int8: "8-bit (fast)", f32: "32-bit floats" } },
   targetModules: { label: "Where it learns", help: "Matrices of each layer that get an adapter.", kind: "set", options: MODULES },
@@ -42,7 +43,7 @@ export function configOf(preset, course) {
   const { label: _label, help: _help, ...kind } = PRESETS[preset] ?? PRESETS[DEFAULT_PRESET];
   const { share, patience = 0 } = COURSES[course] ?? COURSES[DEFAULT_COURSE];
   const config = { ...STANDARD, ...kind };
-  return { ...config, patience, maxSteps: Math.round(config.maxSteps * share), maxEpochs: Math.ceil(config.maxEpochs * share) };
+  return { ...config, patience, maxSteps: Math.round(config.maxSteps * share), maxEpochs: Math.ceil(config.maxEpochs * Math.max(1, share)) };
 }
 
 /** What follows from the rest: how often to look, and how long to warm up. */
