@@ -174,6 +174,10 @@ class AdapterExists(InputError, code="adapter_exists"):
     """Another adapter has this name already."""
 
 
+class ProfileMismatch(InputError, code="adapter_profile_mismatch"):
+    """What an adapter was trained on was described with another embedding model."""
+
+
 class InvalidGguf(InputError, code="gguf_invalid"):
     """A file is not GGUF, is cut short, or says of itself what cannot be."""
 
@@ -285,6 +289,10 @@ class KeyNotFound(NotFound, code="key_not_found"):
 
 class AdapterNotFound(NotFound, code="adapter_not_found"):
     """No adapter of this name is loaded, or stored."""
+
+
+class NoProfile(NotFound, code="adapter_profile_missing"):
+    """No adapter of this model says what it was trained on, so that none can be chosen for a request."""
 
 
 # --- the manifest ----------------------------------------------------------------------------------------------------

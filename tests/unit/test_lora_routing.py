@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgenet.errors import InvalidAdapter, NotFinite, WrongLength
+from edgenet.errors import InvalidAdapter, NotFinite, ProfileMismatch, WrongLength
 from edgenet.lora import routing
 from edgenet.lora.routing import Profile, learned, route
 from tests.trust_vectors import run
@@ -43,7 +43,16 @@ def test_a_few_short_examples_are_kept():
     assert len(found.examples) == routing.EXAMPLES and {len(text) for text in found.examples} == {routing.LENGTH}
 
 
-def test_a_profile_of_another_embedding_model_is_left_out():
+def test_a_profile_of_another_embedding_model_as_wide_is_left_out():
+    profiles = PROFILES | {"other": learned(None, COOKING, model="other@1.0.0")}
+    for model, ids in (("", ["cooking"]), ("other@1.0.0", ["other"]), ("third@1.0.0", [])):
+        assert [id for id, _ in route(np.float32([1, 0, 0]), profiles, 0.5, model)] == ids
+    for before, model in ((profiles["other"], ""), (PROFILES["code"], "other@1.0.0")):
+        with pytest.raises(ProfileMismatch):
+            learned(before, CODE, model=model)
+
+
+def test_a_profile_of_another_width_is_left_out():
     assert [id for id, _ in route(np.float32([1, 0, 0]), PROFILES | {"other": learned(None, np.ones((1, 5)))})] == [
         "cooking"
     ]
@@ -59,14 +68,18 @@ def test_a_vector_without_a_direction_is_refused(vector):
 
 
 def test_a_profile_goes_through_json():
-    made = learned(None, CODE, ["x"])
+    made = learned(None, CODE, ["x"], "minilm@1.0.0")
     again = Profile.from_data(made.to_data())
     assert np.array_equal(again.mean, made.mean) and (again.count, again.examples) == (2, ("x",))
+    assert again.model == "minilm@1.0.0"
+    without = {name: value for name, value in made.to_data().items() if name != "model"}
+    assert Profile.from_data(without).model == ""  # as records were written before
     for wrong in (
         {},
         {"mean": "x", "count": 1, "examples": []},
         made.to_data() | {"count": -1},
         made.to_data() | {"mean": [1e39]},
+        made.to_data() | {"model": 1},
         [],
     ):
         with pytest.raises(InvalidAdapter):
@@ -79,3 +92,14 @@ def test_the_pool_routes_by_what_its_adapters_learned():
         run(pool.learn(name, vectors))
     assert [pool.find(id).name for id, _ in pool.route(np.float32([0, 1, 0]))] == ["code"]
     assert pool.route(np.float32([0, 0, 1]), 0.5) == []
+
+
+def test_the_pool_describes_an_adapter_anew_and_routes_by_one_model_among_those_of_one_base():
+    pool, _ = filled("cooking", "code")
+    run(pool.learn("cooking", COOKING, model="old@1"))
+    run(pool.learn("cooking", CODE, ["y"], model="new@1", anew=True))
+    entry = pool.find("cooking")
+    assert (entry.profile.count, entry.profile.examples, entry.profile.model) == (2, ("y",), "new@1")
+    request = np.float32([0, 1, 0])
+    assert pool.route(request, model="old@1") == [] == pool.route(request, model="new@1", base="another")
+    assert [id for id, _ in pool.route(request, model="new@1", base=entry.base_id)] == [entry.id]

@@ -147,6 +147,8 @@ export const AdapterMismatch = failure("AdapterMismatch", "adapter_mismatch", In
 export const UnsupportedAdapter = failure("UnsupportedAdapter", "adapter_unsupported", InputError);
 /** Another adapter has this name already. */
 export const AdapterExists = failure("AdapterExists", "adapter_exists", InputError);
+/** What an adapter was trained on was described with another embedding model. */
+export const ProfileMismatch = failure("ProfileMismatch", "adapter_profile_mismatch", InputError);
 /** A file is not GGUF, is cut short, or says of itself what cannot be. */
 export const InvalidGguf = failure("InvalidGguf", "gguf_invalid", InputError);
 /** A model's file is of an architecture that EdgeNet has no function for; `known` lists those it has. */
@@ -205,6 +207,8 @@ export const DocumentNotFound = failure("DocumentNotFound", "document_not_found"
 export const KeyNotFound = failure("KeyNotFound", "key_not_found", NotFound);
 /** No adapter of this name is loaded, or stored. */
 export const AdapterNotFound = failure("AdapterNotFound", "adapter_not_found", NotFound);
+/** No adapter of this model says what it was trained on, so that none can be chosen for a request. */
+export const NoProfile = failure("NoProfile", "adapter_profile_missing", NotFound);
 
 // --- the manifest
 /** A manifest is refused; nothing it names was fetched. */

@@ -167,10 +167,16 @@ class Pool:
         entry = self.find(ref)
         return await self._put(replace(entry, metrics={**entry.metrics, **metrics}))
 
-    async def learn(self, ref: str, vectors: np.ndarray, texts: Collection[str] = ()) -> Entry:
-        """Add texts that the adapter was trained on, f32 (n, d), to its profile. Raises as `routing.learned`."""
+    async def learn(
+        self, ref: str, vectors: np.ndarray, texts: Collection[str] = (), model: str = "", anew: bool = False
+    ) -> Entry:
+        """Add texts that the adapter was trained on, f32 (n, d) by the embedding model `model`, to its profile; `anew`: to none.
+
+        Raises as `routing.learned`.
+        """
         entry = self.find(ref)
-        return await self._put(replace(entry, profile=routing.learned(entry.profile, vectors, list(texts))))
+        before = None if anew else entry.profile
+        return await self._put(replace(entry, profile=routing.learned(before, vectors, list(texts), model)))
 
     async def load(self, ref: str, busy: Collection[str] = ()) -> tuple[Entry, list[str]]:
         """(entry with its slot, ids that left their slots for it); it counts as used now. `busy`: ids that must stay.
@@ -185,10 +191,15 @@ class Pool:
         used = replace(entry, slot=slot, turn=self._turn(), last_used=time_text(self._clock.now()))
         return await self._put(used), gone
 
-    def route(self, vector: np.ndarray, threshold: float = routing.THRESHOLD) -> list[tuple[str, float]]:
-        """[(id, similarity)] of the adapters that a request's vector is like, the likest first; empty: none, the base answers alone."""
-        profiles = {entry.id: entry.profile for entry in self._entries.values() if entry.profile}
-        return routing.route(vector, profiles, threshold)
+    def route(
+        self, vector: np.ndarray, threshold: float = routing.THRESHOLD, model: str = "", base: str | None = None
+    ) -> list[tuple[str, float]]:
+        """[(id, similarity)] of the adapters that a request's vector is like, the likest first; empty: none, the base answers alone.
+
+        `model`: the embedding model of the vector; `base`: the `base_id` of those that may answer, None: of any.
+        """
+        profiles = {e.id: e.profile for e in self._entries.values() if e.profile and base in (None, e.base_id)}
+        return routing.route(vector, profiles, threshold, model)
 
     # --- parts
     def _entry(self, adapter: Adapter, id: str) -> Entry:
