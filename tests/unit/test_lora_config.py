@@ -138,10 +138,24 @@ def test_training_options_come_in_either_style():
 
 
 @pytest.mark.parametrize(
-    ("rows", "steps", "reason"),
-    [(1000, 300, "as the steps say"), (50, 150, "six times through 50 rows, two at once"), (1, 3, "a single row")],
+    ("rows", "shape", "reason"),
+    [
+        (1000, (300, 10, 50), "as the steps say"),
+        (50, (150, 5, 25), "six times through 50 rows, two at once: half of it"),
+        (6, (18, 1, 3), "warm after one step, looked at six times as ever"),
+        (1, (3, 1, 1), "a single row"),
+    ],
 )
-def test_little_data_is_gone_through_only_so_often(rows, steps, reason):
+def test_little_data_is_gone_through_only_so_often_and_the_course_is_the_same_in_small(rows, shape, reason):
+    def found(config):
+        return config.max_steps, config.warmup_steps, config.evaluate_every
+
     config = TrainingConfig(batch_size=2, max_steps=300, max_epochs=6)
-    assert config.course(rows).max_steps == steps == config.course(rows).course(rows).max_steps
-    assert TrainingConfig(max_steps=300).course(rows).max_steps == 300
+    assert found(config.course(rows)) == shape == found(config.course(rows).course(rows))
+    assert config.course(rows).checkpoint_every == config.checkpoint_every
+    assert TrainingConfig(max_steps=300).course(rows) == TrainingConfig(max_steps=300)
+
+
+def test_a_shorter_course_has_no_warm_up_and_no_looks_where_none_were_asked_for():
+    course = TrainingConfig(max_steps=300, max_epochs=6, warmup_steps=0, evaluate_every=0).course(3)
+    assert (course.max_steps, course.warmup_steps, course.evaluate_every) == (18, 0, 0)

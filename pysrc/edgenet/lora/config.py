@@ -197,9 +197,14 @@ class TrainingConfig:
         return cls(**given)
 
     def course(self, rows: int) -> TrainingConfig:
-        """The same for data of so many rows: `max_steps` are no more than `max_epochs` of them take."""
+        """The same for data of so many rows: `max_steps` are no more than `max_epochs` of them take. A shorter course is the same in small:
+        `warmup_steps` and `evaluate_every` shrink as it does; `checkpoint_every`, what a crash may cost, does not.
+        """
         most = -(-self.max_epochs * rows // (self.batch_size * self.gradient_accumulation))
-        return replace(self, max_steps=min(self.max_steps, most)) if self.max_epochs else self
+        if not self.max_epochs or most >= self.max_steps:
+            return self
+        paced = {name: -(-getattr(self, name) * most // self.max_steps) for name in ("warmup_steps", "evaluate_every")}
+        return replace(self, max_steps=most, **paced)
 
 
 def _modules(names) -> tuple[str, ...]:
