@@ -52,23 +52,16 @@ def base_header(base: str | None):
 
 def fit(adapter: Adapter, base: str, header) -> tuple[dict, EdgeNetError | None]:
     """({fits, differences, notices}, the AdapterMismatch if it does not fit). Reads the base's file where the adapter names its hash."""
+    from ..host.files import sha256_of
+
     told = {"base": base, "fits": True, "differences": differences(adapter, header), "notices": []}
     try:
         require_base(adapter, header)
     except AdapterMismatch as error:
         return told | {"fits": False}, error
-    if adapter.base_sha256 and (notice := other_file(adapter, _file_hash(Path(base)))):
+    if adapter.base_sha256 and (notice := other_file(adapter, sha256_of(base))):
         told["notices"].append(notice)
     return told, None
-
-
-def _file_hash(path: Path) -> str:
-    from hashlib import file_digest
-
-    from ..host.files import named
-
-    with named(path, "read"), path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 # --- its signature

@@ -1,9 +1,9 @@
 """`edgenet.open_model` in CPython: by the configuration of `edge-net-models`, its cache and its site."""
 
-import hashlib
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from ..host.files import sha256_of
 from ..opening import Language, Opened
 from .embedding import open_session
 from .fetching import complete_model
@@ -15,8 +15,7 @@ async def open_here(name: str, context: int, shell: Shell | None = None):
     """As `edgenet.open_model` says."""
     shell, sha256 = shell or Shell(quiet=True), ""
     if Path(name).is_file():
-        with open(name, "rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = sha256_of(name)
     elif not name.endswith(".gguf"):
         model = await complete_model(shell, name)
         if model.manifest["type"] == "embedding":

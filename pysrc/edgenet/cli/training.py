@@ -3,10 +3,10 @@
 import signal
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 from ..errors import AbortError, AdapterExists
+from ..host.files import sha256_of
 from ..lora.checkpoint import FileStore
 from ..lora.config import Preset
 from ..lora.data import prepare
@@ -41,7 +41,7 @@ async def run_training(
         masked = chosen.training.objective == "masked"
         trainer = Trainer(
             it.engine, it.source.header, data, chosen.lora, chosen.training, store=store, values=it.values,
-            mask=mask_token(it.tokenizer) if masked else None, base_sha256=_file_hash(it.source.paths[0]),
+            mask=mask_token(it.tokenizer) if masked else None, base_sha256=sha256_of(it.source.paths[0]),
         )  # fmt: skip
         report = Report(shell, trainer.steps)
         with _interrupt(shell, trainer), progress(shell, "Training", "step") as show:
@@ -181,11 +181,3 @@ async def run_evaluation(shell, model: str, names: list[str], ref: str | None, l
 def _examples(shell, names: list[str]) -> list:
     documents = gather(shell, names).documents
     return [example for document in documents for example in read_examples(document.name, document.text)]
-
-
-def _file_hash(path: Path) -> str:
-    digest = sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

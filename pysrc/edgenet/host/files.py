@@ -5,6 +5,7 @@ Every OSError leaves here as a named StorageError that says which file, what hap
 
 import asyncio
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -49,6 +50,12 @@ def named(path, doing: str):
         yield
     except OSError as error:
         raise storage_error(error, path, doing) from error
+
+
+def sha256_of(path) -> str:
+    """The SHA-256 of a file, in hex, read in pieces. Raises StorageError."""
+    with named(path, "read"), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Disk:
