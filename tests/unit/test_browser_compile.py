@@ -5,8 +5,10 @@ from functools import cache
 import pytest
 
 from edgenet.formats.gguf import read_header
-from edgenet.host.browser_compile import answer
-from edgenet.models.compiled import compile_gguf, default_capacity, read_values
+from edgenet.host.browser_compile import answer, read_model
+from edgenet.models.compiled import artifact, compile_gguf, default_capacity, read_values
+from tests.trust_vectors import run
+from tests.unit.test_gguf_split import part
 from tools.gguf_file import file_pieces
 from tools.oracles.small_models import MODELS, vocabulary
 
@@ -75,6 +77,21 @@ REFUSED = [
 def test_what_cannot_be_compiled_is_an_error_as_data(why, files, options, code):
     found, _ = talk(files, **options)
     assert found["error"]["code"] == code
+
+
+def test_a_model_that_somebody_else_holds_is_read_by_its_artifacts_whatever_their_order():
+    asked, count = [], 12  # "model-10" comes after "model-9"
+    files = {artifact(i): part(i, count, total=count) for i in range(count)}
+    names = {artifact(i): f"m-{i + 1:05}-of-{count:05}.gguf" for i in range(count)}
+
+    async def fetch(where, offset, length):
+        asked.append(where)
+        return memoryview(files[where])[offset : offset + length]
+
+    sizes = {where: len(files[where]) for where in sorted(files)}
+    header, values = run(read_model(names, sizes, fetch))
+    assert [info.part for info in header.tensors.values()] == list(range(count)) and values == {}
+    assert asked == list(files)
 
 
 def test_an_unknown_kind_is_named():

@@ -6,9 +6,9 @@ along. So a model at an address is judged before its weights are fetched, and no
 
 from ..errors import EdgeNetError, InvalidGguf, UnknownKind
 from ..formats.gguf_split import part_names, read_parts
-from ..models.compiled import compile_gguf, default_capacity, read_values
+from ..models.compiled import compile_gguf, default_capacity, part_of, read_values
 
-__all__ = ["answer"]
+__all__ = ["answer", "read_model"]
 
 
 class Wanted(Exception):  # noqa: N818
@@ -34,17 +34,37 @@ class Files:
         return self.known[name, offset]
 
 
+def _read(known, names):
+    """(header, values) of the model in the files `names`. Raises Wanted."""
+    header = read_parts(names[0], known.open)
+    return header, read_values(header, lambda part, offset, length: known.read(names[part], offset, length))
+
+
+async def read_model(filenames, sizes, fetch):
+    """(header, values) of a model that somebody else holds: its header is read, by ranges, and a few short tensors.
+
+    `filenames`, `sizes`: of its artifacts, {artifact: …}; `fetch(artifact, offset, length)`: a coroutine of the bytes there.
+    """
+    artifacts = {filenames[artifact]: artifact for artifact in sorted(sizes, key=part_of)}
+    known = Files([(name, sizes[artifact]) for name, artifact in artifacts.items()], [])
+    names = part_names(next(iter(artifacts)))
+    while True:
+        try:
+            return _read(known, names)
+        except Wanted as wanted:
+            name, offset, length = wanted.args
+            known.known[name, offset] = bytes(await fetch(artifacts[name], offset, length))
+
+
 def compile_files(files, ranges, context=None):
     """{"program", "tokenizer", "generation", "memory", "names"} of a GGUF model, or {"wanted": [file, offset, length]}.
 
     `files`: [[name, size], …], one or all parts of a split model, in any order; `ranges`: [[file, offset, bytes], …] as wanted before.
     "names": the files in the order of the Program's artifacts. Raises InvalidGguf and what `compile_gguf` raises.
     """
-    known = Files(files, ranges)
     names = part_names(files[0][0])
     try:
-        header = read_parts(names[0], known.open)
-        values = read_values(header, lambda part, offset, length: known.read(names[part], offset, length))
+        header, values = _read(Files(files, ranges), names)
     except Wanted as wanted:
         return {"wanted": list(wanted.args)}
     made = compile_gguf(header, default_capacity(header, context or 0), values)

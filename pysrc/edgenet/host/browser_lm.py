@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import EdgeNetError, EngineDeadline, InvalidOption, NoMaskToken, NotSupported, WorkerDied
-from ..formats.gguf_split import part_names, read_parts
 from ..graph import Program
 from ..lora.adapter import base_id
 from ..lora.examples import MASKS, Tokens, read_examples, tokenize
-from ..models.compiled import read_values
-from .browser_compile import Files, Wanted
+from .browser_compile import read_model
 from .browser_page import Page
 
 
@@ -100,24 +98,13 @@ class PageModel:
 
 async def open_model(page: Page, filenames: Mapping[str, str]) -> PageModel:
     """What training must know of the worker's model. `filenames`: of its artifacts. Only headers are read, and a few short tensors."""
+
+    async def fetch(artifact: str, offset: int, length: int) -> bytes:
+        return (await page.asked("lm.source", ranges=[[artifact, offset, length]]))["parts"][0]
+
     sizes = (await page.asked("lm.source"))["sizes"]
-    artifacts = {filenames[name]: name for name in sorted(sizes, key=lambda name: (len(name), name))}
-    files, ranges = [[name, sizes[artifact]] for name, artifact in artifacts.items()], []
-    while True:
-        try:
-            header, values = _read(files, ranges)
-            break
-        except Wanted as wanted:
-            name, offset, length = wanted.args
-            part = (await page.asked("lm.source", ranges=[[artifacts[name], offset, length]]))["parts"][0]
-            ranges.append([name, offset, part])
+    header, values = await read_model(filenames, sizes, fetch)
     return PageModel(header, values, json.loads(await page.asked("lm.generation")), base_id(header))
-
-
-def _read(files: list, ranges: list) -> tuple[Any, Mapping]:
-    known, names = Files(files, ranges), part_names(files[0][0])
-    header = read_parts(names[0], known.open)
-    return header, read_values(header, lambda part, offset, length: known.read(names[part], offset, length))
 
 
 # --- the tokenizer

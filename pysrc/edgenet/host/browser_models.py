@@ -18,15 +18,14 @@ import numpy as np
 from pyodide.ffi import JsException, to_js
 
 from ..errors import Disposed, EdgeNetError, EmptyBatch, NotSupported
-from ..formats.gguf_split import read_parts
 from ..graph import Capacity, Program
 from ..lora.config import MOST_RANK_IN_TAB
-from ..models.compiled import compile_gguf, part_of, read_values
+from ..models.compiled import compile_gguf
 from ..opening import Language, Opened
 from ..session import InferenceSession
 from ..text.encode import TextTokenizer
 from .browser import BrowserHost
-from .browser_compile import Files, Wanted
+from .browser_compile import read_model
 
 _OPEN: dict = {}  # sessions of the SDK that nobody disposed of yet, by their handles
 
@@ -244,19 +243,14 @@ def _seed() -> int:
 
 async def _read(session):
     """(header, values, capacity) of the loaded model, by ranges of its files that the worker reads."""
+
+    async def fetch(artifact: str, offset: int, length: int) -> bytes:
+        return (await ask(session, "source", ranges=[[artifact, offset, length]])).parts[0].to_bytes()
+
     about = (await ask(session, "source")).to_py()
-    artifacts = sorted(about["sizes"], key=part_of)
-    names = [getattr(session.manifest.artifacts, artifact).filename for artifact in artifacts]
-    known = Files([(name, about["sizes"][artifact]) for name, artifact in zip(names, artifacts, strict=True)], [])
-    while True:
-        try:
-            header = read_parts(names[0], known.open)
-            values = read_values(header, lambda part, offset, length: known.read(names[part], offset, length))
-            return header, values, Capacity(**about["capacity"])
-        except Wanted as wanted:
-            name, offset, length = wanted.args
-            ranges = [[artifacts[names.index(name)], offset, length]]
-            known.known[name, offset] = (await ask(session, "source", ranges=ranges)).parts[0].to_bytes()
+    filenames = {artifact: getattr(session.manifest.artifacts, artifact).filename for artifact in about["sizes"]}
+    header, values = await read_model(filenames, about["sizes"], fetch)
+    return header, values, Capacity(**about["capacity"])
 
 
 def _plain_encoder(config: dict):
