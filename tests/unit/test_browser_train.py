@@ -51,6 +51,12 @@ def test_a_training_tells_its_course_and_leaves_the_engine_as_it_was(page):
     assert (record["state"], record["step"], record["model"]) == ("done", 6, MODEL["key"])
 
 
+def test_a_course_that_little_text_makes_shorter_is_told_as_it_starts(page):
+    start(page, training=CHOSEN["training"] | {"maxSteps": 900, "maxEpochs": 1})
+    (started,) = page.of("started")
+    assert f"training takes {started['steps']} of 900 steps" in started["notices"][-1]
+
+
 def test_only_the_header_of_the_model_is_read(page):
     start(page)
     assert page.asked.count("lm.source") == 2, "its size, and one range"

@@ -1,6 +1,7 @@
 """`train` and `eval` of the CLI on a small GGUF file of random weights. CPython."""
 
 import json
+import re
 import signal
 
 import pytest
@@ -67,8 +68,15 @@ def test_people_are_told_what_happens(cli, model, notes, tmp_path):
     done = cli("train", model, notes, "--output", str(tmp_path / "mine"), *FEW)
     assert "step 3: validation loss" in done.err and "were split" in done.err
     assert "6 steps; validation loss" in done.out and "The adapter mine" in done.out
+    assert "little text" not in done.err, "all steps are taken"
     table = cli("eval", model, notes, "--adapter", str(tmp_path / "mine")).out.splitlines()
     assert "bits per byte" in table[0] and table[1].startswith("the model") and table[2].startswith("mine")
+
+
+def test_people_are_told_that_little_text_is_learned_in_fewer_steps(cli, model, notes, tmp_path):
+    done = cli("train", model, notes, "--output", str(tmp_path / "mine"), *FEW, "--steps", "99", "--epochs", "1")
+    (steps,) = re.findall(r"notice: There is little text: training takes (\d+) of 99 steps", done.err)
+    assert int(steps) < 99 and f"{steps} steps; validation loss" in done.out
 
 
 def test_ctrl_c_keeps_a_checkpoint_from_which_training_ends_the_same(cli, model, notes, tmp_path, monkeypatch):

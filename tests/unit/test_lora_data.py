@@ -117,6 +117,19 @@ def test_a_single_long_text_is_validated_by_some_of_its_pieces_and_the_cut_is_sa
     assert (len(data.train), len(data.validation)) == (9, 2) and "1 of 1 texts" in data.notices[0]
 
 
+@pytest.mark.parametrize(
+    ("options", "said", "reason"),
+    [
+        ({"max_steps": 300, "max_epochs": 6}, ["12 of 300 steps", "(6; 0 lifts that)"], "two rows, six times each"),
+        ({"max_steps": 12, "max_epochs": 6}, [], "as many as were asked for"),
+        ({"max_steps": 300}, [], "no limit"),
+    ],
+)
+def test_a_course_that_little_text_makes_shorter_is_said(options, said, reason):
+    notices = prepare(tokens("abcdefg", "hijklmn"), config(**options)).notices
+    assert all(part in notices[0] for part in said) and len(notices) == bool(said)
+
+
 def test_whole_examples_are_held_back_where_there_are_enough():
     texts = [chr(97 + i) * 12 for i in range(10)]
     data = prepare(tokens(*texts), config(validation=0.2, max_length=32))

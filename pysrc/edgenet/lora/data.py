@@ -7,7 +7,7 @@ A row holds up to `max_length` tokens of one or more sequences, which do not see
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -120,28 +120,33 @@ class Dataset:
 
 
 def prepare(examples: Sequence[Tokens], config: TrainingConfig) -> Dataset:
-    """The rows of examples. Texts longer than `max_length` are split and that is said.
+    """The rows of examples. What a person should know of them is in its `notices`: texts that were split, a course that little text makes
+    shorter, nothing to validate with.
 
-    Raises TooLittleData where nothing counts, ExampleTooLong for a pair that does not fit. A single sequence is trained on whole: then
-    there is no validation, which is said.
+    Raises TooLittleData where nothing counts, ExampleTooLong for a pair that does not fit. A single sequence is trained on whole.
     """
-    length, ahead = config.max_length, int(config.objective == "causal")
-    _judge(examples, length + ahead)
+    length = config.max_length
+    _judge(examples, length + int(config.objective == "causal"))
     cut = [segments(tokens, length, config.objective) for tokens in examples]
-    split = sum(len(parts) > 1 for parts in cut)
-    train, held = _split(cut, config)
-    notices = []
-    if split:
-        notices.append(f"{split} of {len(examples)} texts are longer than {length} tokens and were split.")
-    if config.validation and not held:
-        notices.append("There is one short example: all of it is trained on, none is left to validate with.")
-    packed = pack(train, length), pack(held, length)
+    train, held = (pack(side, length) for side in _split(cut, config))
     digest = hashlib.sha256()
-    for row in (*packed[0], *packed[1]):
+    for row in (*train, *held):
         for field in fields(Row):
             digest.update(np.ascontiguousarray(getattr(row, field.name)).tobytes())
         digest.update(b"\n")
-    return Dataset(*packed, len(examples), tuple(notices), digest.hexdigest())
+    return Dataset(train, held, len(examples), tuple(_notices(cut, train, held, config)), digest.hexdigest())
+
+
+def _notices(cut: list[list[Row]], train: list[Row], held: list[Row], config: TrainingConfig) -> Iterator[str]:
+    if split := sum(len(parts) > 1 for parts in cut):
+        yield f"{split} of {len(cut)} texts are longer than {config.max_length} tokens and were split."
+    if config.validation and not held:
+        yield "There is one short example: all of it is trained on, none is left to validate with."
+    if (steps := config.course(len(train)).max_steps) < config.max_steps:
+        yield (
+            f"There is little text: training takes {steps} of {config.max_steps} steps, so that none of it is read more often than "
+            f"max_epochs says ({config.max_epochs}; 0 lifts that)."
+        )
 
 
 def _judge(examples: Sequence[Tokens], most: int) -> None:
