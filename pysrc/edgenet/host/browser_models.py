@@ -76,7 +76,7 @@ class SessionEngine:
 
     async def drop(self, names: Iterable[str]) -> None:
         """As `Engine` says."""
-        names = list(names)
+        names = list(dict.fromkeys(names))
         await self._ask("drop", names=names)
         for name in names:
             self._programs.pop(name)
