@@ -3,12 +3,11 @@
 import io
 import random
 import zipfile
-from dataclasses import replace
 
 import pytest
 
 from edgenet.host.browser_adapters import answer
-from edgenet.lora import document, gguf, peft
+from edgenet.lora import document, gguf
 from edgenet.lora.bound import engine_bytes
 from edgenet.lora.safetensors import read
 from edgenet.models.adapted import document as adapted_document
@@ -20,7 +19,6 @@ HEADER, BASE = small_adapters.header(NAME), small_adapters.base(NAME)
 CAPACITY = default_capacity(HEADER)
 PEFT = small_adapters.files(NAME)
 ADAPTER = small_adapters.adapter(NAME)
-OTHER = replace(ADAPTER, tensors={path: (A[::-1].copy(), 0.5 * B) for path, (A, B) in ADAPTER.tensors.items()})
 
 
 def talk(kind, **more):
@@ -69,31 +67,6 @@ def test_an_adapter_of_every_format_is_made_ready_alike(title):
     assert list(arrays) == list(wanted)
     for name, array in wanted.items():
         assert abs(arrays[name] - array).max() < 1e-6
-
-
-def test_several_adapters_are_made_into_one_for_the_page():
-    made = {"adapters": [PEFT, {"mine.json": document.write(OTHER)}], "name": "both"}
-    found, _ = talk("merge", options={"strategy": "task_arithmetic", "weights": [1, -1], "rank": 6}, **made)
-    merged, report = peft.read(found["result"]["files"]), found["result"]["report"]
-    assert (merged.name, report["strategy"], report["weights"]) == ("both", "task_arithmetic", [1, -1])
-    assert found["result"]["bytes"] == engine_bytes(merged, HEADER) and report["error"] < 1e-6
-    for path in ADAPTER.tensors:
-        assert abs(merged.delta(path) - ADAPTER.delta(path) + OTHER.delta(path)).max() < 1e-5
-
-
-MERGES = {
-    "an unknown strategy": ({"strategy": "magic"}, [PEFT], "invalid_option"),
-    "an unknown option": ({"strategies": "ties"}, [PEFT], "invalid_option"),
-    "an adapter of another base": ({}, [PEFT, small_adapters.files("phi3")], "adapter_mismatch"),
-    "no adapter": ({}, [], "invalid_option"),
-}
-
-
-@pytest.mark.parametrize("title", MERGES)
-def test_what_cannot_be_merged_is_named(title):
-    options, adapters, code = MERGES[title]
-    found, _ = talk("merge", options=options, adapters=adapters)
-    assert found["error"]["code"] == code
 
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

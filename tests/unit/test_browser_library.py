@@ -62,6 +62,22 @@ def test_a_merge_is_kept_beside_what_it_was_made_of(page):
     assert record["name"] == "both" and record["metrics"]["merge"]["error"] < 1e-6
 
 
+MERGES = {
+    "an unknown strategy": ({"strategy": "magic"}, "invalid_option"),
+    "an unknown option": ({"strategies": "ties"}, "invalid_option"),
+    "an option that the strategy has no use for": ({"density": 0.3}, "invalid_option"),
+}
+
+
+@pytest.mark.parametrize("why", MERGES)
+def test_a_merge_that_cannot_be_is_refused_by_name_and_nothing_is_kept(page, why):
+    id, (options, code) = imported(page), MERGES[why]
+    kept = set(page.kept)
+    with pytest.raises(EdgeNetError) as caught:
+        page.call("library.merge", ids=[id, id], options=options)
+    assert caught.value.code == code and set(page.kept) == kept
+
+
 REFUSED = {
     "another base's": ("adapter_mismatch", "import", {"binary": {"files": small_adapters.files(OTHER)}}),
     "a text": ("adapter_invalid", "import", {"binary": {"files": {"x": b"hello"}}}),

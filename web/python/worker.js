@@ -50,7 +50,6 @@ serve(/** @type {any} */ (self), {
   compile: ask("compile", "compile"),
   adapted: ask("adapters", "adapted"),
   bind: ask("adapters", "bind"),
-  merge: ask("adapters", "merge"),
   ...Object.fromEntries(TRAINING.map((kind) => [kind, working(kind)])),
   "train.line": (/** @type {any} */ given) => setLine(given),
   async run({ code, files }, context) {

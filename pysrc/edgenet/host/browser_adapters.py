@@ -6,12 +6,8 @@ As in `browser_compile`, the page holds the model's files and Python asks for th
 from ..errors import EdgeNetError, UnknownKind
 from ..formats.gguf_split import part_names, read_parts
 from ..graph import Capacity
-from ..lora import merge as merging
-from ..lora import peft
-from ..lora.adapter import require_base
 from ..lora.bound import engine_bytes
 from ..lora.reading import read_adapter
-from ..lora.strategies import MergeOptions
 from ..models import adapted as adapting
 from ..models.compiled import read_values
 from .browser_compile import Files, Wanted
@@ -30,28 +26,7 @@ def bind(known, names, header, capacity, adapter):
     return {"bytes": engine_bytes(read_adapter({path: bytes(data) for path, data in adapter.items()}, header), header)}
 
 
-def merge(known, names, header, capacity, adapters, options=None, name=""):
-    """{"files", "bytes", "report"}: several adapters (of each {path: bytes}) made into one, as PEFT's folder and as the engine takes it.
-
-    `options`: JSON data for `MergeOptions`. Raises AdapterMismatch for one of another base, and what `lora.merge.merge` raises.
-    """
-    found = [read_adapter({path: bytes(data) for path, data in files.items()}, header) for files in adapters]
-    for adapter in found:
-        require_base(adapter, header)
-    made, report = _finished(merging.merge(found, MergeOptions.from_data(options or {}), name=name))
-    return {"files": peft.write(made), "bytes": engine_bytes(made, header), "report": report}
-
-
-def _finished(steps):
-    """What a coroutine returns that only steps aside for others: here nobody else is to run meanwhile."""
-    try:
-        while True:
-            steps.send(None)
-    except StopIteration as end:
-        return end.value
-
-
-KINDS = {"adapted": adapted, "bind": bind, "merge": merge}
+KINDS = {"adapted": adapted, "bind": bind}
 
 
 def answer(kind, args):
