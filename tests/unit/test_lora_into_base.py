@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from edgenet.errors import AdapterMismatch, UnsupportedTensorType
+from edgenet.errors import AdapterMismatch, UnsupportedTensorType, WrongLength
 from edgenet.formats.blocks import dequantize
 from edgenet.formats.gguf_split import join
 from edgenet.formats.gguf_write import Tensor, pieces
@@ -25,8 +25,18 @@ from tools.oracles.small_models import ROWS
 ARCHITECTURES = ["llama", "qwen2", "qwen3", "phi2", "phi3", "gemma", "gemma2"]
 
 
-def reader(data):
-    return lambda part, offset, length: data[offset : offset + length]
+def reader(*parts):
+    async def read(part, offset, length):
+        return parts[part][offset : offset + length]
+
+    return read
+
+
+def writer(out):
+    async def write(piece):
+        out.extend(piece)
+
+    return write
 
 
 def adapter(header, seed=1, size=0.05, modules="", rank=3):
@@ -45,7 +55,7 @@ def adapter(header, seed=1, size=0.05, modules="", rank=3):
 def written(data, header, made, **options):
     """(the new file, the report)."""
     out = bytearray()
-    report = asyncio.run(merged_into_base(header, reader(data), made, out.extend, **options))
+    report = asyncio.run(merged_into_base(header, reader(data), made, writer(out), **options))
     return bytes(out), report
 
 
@@ -84,7 +94,9 @@ def test_every_module_gets_its_delta_and_all_else_is_copied(name):
 
 def logits(model, data):
     """The last rows of the prompt by a file's graph, in f64."""
-    made = compile_gguf(header_of(data), model.capacity, read_values(header_of(data), reader(data)))
+    made = compile_gguf(
+        header_of(data), model.capacity, read_values(header_of(data), lambda part, at, size: data[at : at + size])
+    )
     places, rows = {w.name: w for w in made.program.weights}, [(token, i, 0) for i, token in enumerate(PROMPT)]
 
     async def all_rows():
@@ -182,7 +194,7 @@ def test_a_base_in_two_parts_becomes_one_file():
         parts.append(b"".join(pieces((whole.metadata if not number else {}) | said, made, types)))
     header = join([header_of(part) for part in parts], ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"])
     out, made = bytearray(), adapter(whole)
-    asyncio.run(merged_into_base(header, lambda part, at, length: parts[part][at : at + length], made, out.extend))
+    asyncio.run(merged_into_base(header, reader(*parts), made, writer(out)))
     assert bytes(out) == written(model.data, whole, made)[0]
 
 
@@ -190,7 +202,7 @@ def test_another_base_is_refused_before_a_byte_is_written():
     made, out = adapter(opened("qwen3", "f32").header), bytearray()
     model = opened("qwen2", "f32")
     with pytest.raises(AdapterMismatch):
-        asyncio.run(merged_into_base(model.header, reader(model.data), made, out.extend))
+        asyncio.run(merged_into_base(model.header, reader(model.data), made, writer(out)))
     assert not out
 
 
@@ -219,7 +231,7 @@ def test_types_that_cannot_be_written_are_refused_before_a_byte_is(title):
     header = header_of(data)
     with pytest.raises(error, match="blk.[01].attn_q.weight"):
         asyncio.run(
-            merged_into_base(header, reader(data), adapter(header, modules="q_proj"), out.extend, type_name=chosen)
+            merged_into_base(header, reader(data), adapter(header, modules="q_proj"), writer(out), type_name=chosen)
         )
     assert not out
 
@@ -242,7 +254,7 @@ def test_progress_ends_at_all_bytes_and_a_cancel_is_heard():
             if len(told) == 5:
                 task.cancel()
 
-        task = asyncio.ensure_future(merged_into_base(model.header, reader(model.data), made, out.extend, show=show))
+        task = asyncio.ensure_future(merged_into_base(model.header, reader(model.data), made, writer(out), show=show))
         with pytest.raises(asyncio.CancelledError):
             await task
 
@@ -251,3 +263,20 @@ def test_progress_ends_at_all_bytes_and_a_cancel_is_heard():
     told.clear()
     written(model.data, model.header, made, show=lambda done, total, name: told.append((done, total)))
     assert told[-1][0] == told[-1][1] and sorted(told) == told
+
+
+def test_the_new_files_size_is_told_before_the_first_byte():
+    model, out, told = opened("qwen2", "q8_0"), bytearray(), []
+
+    async def begin(size):
+        told.append((size, len(out)))
+
+    made = adapter(model.header)
+    report = asyncio.run(merged_into_base(model.header, reader(model.data), made, writer(out), begin=begin))
+    assert told == [(report["bytes"], 0)] and report["bytes"] == len(out)
+
+
+def test_what_is_read_of_a_base_may_be_no_shorter_than_was_asked_for():
+    model = opened("qwen2", "q8_0")
+    with pytest.raises(WrongLength):
+        written(model.data[:-100], model.header, adapter(model.header))

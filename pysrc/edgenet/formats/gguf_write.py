@@ -6,7 +6,7 @@ Source: the GGUF specification. All but the length of a tensor's data is checked
 import struct
 import sys
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -25,7 +25,10 @@ _ITEMS = {bool: "bool", str: "string", float: "f32", int: "i32"}
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor to write. `shape` is NumPy's (rows, columns); `data`: bytes-like, or an iterable of bytes-like pieces."""
+    """A tensor to write. `shape` is NumPy's (rows, columns); `data`: bytes-like, or an iterable of bytes-like pieces.
+
+    For `streamed`: an asynchronous iterable of them.
+    """
 
     name: str
     type: str
@@ -38,11 +41,31 @@ class Tensor:
         return row_bytes(self.type, self.shape[-1] if self.shape else 1) * prod(self.shape[:-1])
 
 
-def pieces(metadata: dict, tensors: Iterable[Tensor], types: dict[str, str] | None = None) -> Iterator[bytes]:
-    """The bytes of a GGUF file. `types`: key → `u32`, `[f32]` …, as `Header.types` has them, where a Python value leaves it open.
+@dataclass(frozen=True)
+class Plan:
+    """A file of which all but the tensors' data is known. `head`: its bytes before the first tensor."""
+
+    head: bytes
+    tensors: list[Tensor]
+    alignment: int
+
+    @property
+    def bytes(self) -> int:
+        """How many the whole file will have."""
+        return len(self.head) + sum(t.bytes + -t.bytes % self.alignment for t in self.tensors)
+
+    def end(self, tensor: Tensor, written: int) -> bytes:
+        """What fills up to the next tensor. Raises WrongLength unless `written` bytes make this one."""
+        if written != tensor.bytes:
+            raise WrongLength(f"{tensor.name}: {tensor.bytes} bytes make this tensor, and its data has {written}.")
+        return bytes(-written % self.alignment)
+
+
+def plan(metadata: dict, tensors: Iterable[Tensor], types: dict[str, str] | None = None) -> Plan:
+    """A GGUF file to be. `types`: key → `u32`, `[f32]` …, as `Header.types` has them, where a Python value leaves it open.
 
     Without a type a whole number is u32 (i32 below 0, 64 bits beyond), in a list i32; a float is f32; `array.array` keeps its own.
-    `general.alignment` in the metadata counts. Raises InvalidOption for what GGUF cannot hold, WrongLength for a tensor's data.
+    `general.alignment` in the metadata counts. Raises InvalidOption for what GGUF cannot hold.
     """
     tensors, types = list(tensors), types or {}
     alignment = metadata.get("general.alignment", ALIGNMENT)
@@ -52,19 +75,33 @@ def pieces(metadata: dict, tensors: Iterable[Tensor], types: dict[str, str] | No
     for key, value in metadata.items():
         head += _text(key, MAX_KEY) + _value(key, value, types.get(key))
     head += _infos(tensors, alignment)
-    return _stream(bytes(head), tensors, alignment)
+    return Plan(bytes(head + bytes(-len(head) % alignment)), tensors, alignment)
 
 
-def _stream(head: bytes, tensors: list[Tensor], alignment: int) -> Iterator[bytes]:
-    yield head + bytes(-len(head) % alignment)
-    for tensor in tensors:
+def pieces(metadata: dict, tensors: Iterable[Tensor], types: dict[str, str] | None = None) -> Iterator[bytes]:
+    """The bytes of a GGUF file. Arguments and errors as of `plan`, before the first piece; WrongLength for a tensor's data."""
+    return _pieces(plan(metadata, tensors, types))
+
+
+def _pieces(made: Plan) -> Iterator[bytes]:
+    yield made.head
+    for tensor in made.tensors:
         written = 0
         for piece in _parts(tensor.data):
             written += len(piece)
             yield piece
-        if written != tensor.bytes:
-            raise WrongLength(f"{tensor.name}: {tensor.bytes} bytes make this tensor, and its data has {written}.")
-        yield bytes(-written % alignment)
+        yield made.end(tensor, written)
+
+
+async def streamed(made: Plan) -> AsyncIterator[bytes]:
+    """As `pieces`, where the tensors' data has to be waited for. Raises WrongLength."""
+    yield made.head
+    for tensor in made.tensors:
+        written = 0
+        async for piece in tensor.data:
+            written += len(piece)
+            yield piece
+        yield made.end(tensor, written)
 
 
 def _parts(data) -> Iterator[bytes]:

@@ -1,62 +1,76 @@
 """An adapter merged into its base: a GGUF file streamed into a new one, row by row. NumPy; runs anywhere; opens nothing.
 
 A matrix that the adapter changes is dequantised, changed and quantised again; all other tensors are copied. Weights of few bits take up
-small changes badly: what they do not take up is measured and reported.
+small changes badly: what they do not take up is measured and reported. The new file's bytes are the same wherever it is made.
 """
 
 import math
 import re
 from asyncio import sleep
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import UnsupportedTensorType
+from ..errors import NotFinite, UnsupportedTensorType
 from ..formats.blocks import FIELDS, QUANTIZED, dequantize, quantize
 from ..formats.gguf import Header, TensorInfo
-from ..formats.gguf_write import Tensor, pieces
+from ..formats.gguf_write import Tensor, plan, streamed
 from ..formats.types import row_bytes
 from .adapter import Adapter
 from .bound import bind
-from .low_rank import Factors, tiles
+from .low_rank import tiles
 from .merge import Show
 
-COPIED = 4 << 20  # bytes of an unchanged tensor that are read at once
+READ = 4 << 20  # bytes, or weights, of the base that are read at once
 _SITE = re.compile(r"(.+?)(?:\[(\d+):(\d+)\])?")
-Read = Callable[[int, int, int], bytes]  # (part, offset, length)
+Read = Callable[[int, int, int], Awaitable[bytes]]  # (part, offset, length)
+Write = Callable[[bytes], Awaitable[None]]
+
+
+async def _nothing(size: int) -> None:
+    pass
 
 
 @dataclass
 class _Target:
-    """A matrix that changes. `deltas`: (first row, what is added from there on); sums of squares of the change, and of what it missed."""
+    """A matrix that changes. `deltas`: (first row, A, B), where B A is added. Sums of squares of the change, and of what it missed."""
 
     info: TensorInfo
     type: str
-    deltas: list[tuple[int, Factors]] = field(default_factory=list)
+    deltas: list[tuple[int, np.ndarray, np.ndarray]] = field(default_factory=list)
     change: float = 0.0
     missed: float = 0.0
 
-    def data(self, read: Read) -> Iterator[bytes]:
+    async def data(self, read: Read) -> AsyncIterator[bytes]:
         """The new tensor's bytes, a tile of rows at a time."""
         info, columns = self.info, self.info.shape[1]
         width = row_bytes(info.type, columns)
-        for part in tiles(info.shape):
-            rows = part.stop - part.start
-            raw = read(info.part, info.offset + part.start * width, rows * width)
-            before, change = dequantize(info.type, raw, rows, columns), self._change(part)
-            made = quantize(self.type, before + change)
-            self.change += _energy(change)
-            self.missed += _energy(dequantize(self.type, made, rows, columns) - before - change)
-            yield made
+        for run in tiles(info.shape, READ):
+            raw = memoryview(await read(info.part, info.offset + run.start * width, (run.stop - run.start) * width))
+            for part in tiles((run.stop - run.start, columns)):
+                yield self._changed(run.start + part.start, raw[part.start * width : part.stop * width])
+
+    def _changed(self, first: int, raw: memoryview) -> bytes:
+        """New bytes for these old ones, whole rows from row `first` on."""
+        columns = self.info.shape[1]
+        rows = len(raw) // row_bytes(self.info.type, columns)
+        before, change = dequantize(self.info.type, raw, rows, columns), self._change(slice(first, first + rows))
+        made = quantize(self.type, before + change)
+        self.change += _energy(change)
+        self.missed += _energy(dequantize(self.type, made, rows, columns) - before - change)
+        return made
 
     def _change(self, part: slice) -> np.ndarray:
-        """f32 (rows, in): the deltas' rows that lie in this tile, zeros where there are none."""
+        """f32 (rows, in): the deltas' rows that lie in this tile, zeros where there are none. Raises NotFinite."""
         change = np.zeros((part.stop - part.start, self.info.shape[1]), np.float32)
-        for first, delta in self.deltas:
-            low, high = max(part.start, first), min(part.stop, first + delta.shape[0])
-            if low < high:
-                change[low - part.start : high - part.start] += delta.rows(slice(low - first, high - first))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for first, A, B in self.deltas:
+                low, high = max(part.start, first), min(part.stop, first + len(B))
+                if low < high:
+                    _add_product(change[low - part.start : high - part.start], B[low - first : high - first], A)
+        if not np.isfinite(change).all():
+            raise NotFinite(f"What the adapter adds to {self.info.name} is beyond f32: its factors are too large.")
         return change
 
     @property
@@ -69,29 +83,33 @@ async def merged_into_base(
     header: Header,
     read: Read,
     adapter: Adapter,
-    write: Callable[[bytes], None],
+    write: Write,
     *,
     type_name: str = "",
+    begin: Callable[[int], Awaitable[None]] = _nothing,
     show: Show = lambda done, total, name: None,
 ) -> dict:
     """Writes the GGUF file of the base with the adapter in it, in order, by `write`; `read(part, offset, length)` gives the base's bytes.
 
     type_name: what changed matrices are quantised to; "": each to its own type. One file comes out, also of a base in several parts.
+    begin: told the new file's bytes once all is judged, before the first is written; `show` is told how many of them are.
     Returns `{tensors: [{tensor, from, to, error}], error, bytes}`; an error is what quantising lost of the change, over the change
     (Frobenius norms).
-    Can be cancelled between two pieces. Raises AdapterMismatch, UnsupportedTensorType, InvalidGguf before the first byte; NotFinite.
+    Ends between two pieces when it is cancelled or `show` raises. Raises AdapterMismatch, UnsupportedTensorType, InvalidGguf before the
+    first byte; NotFinite.
     """
     targets = _targets(header, adapter, type_name)
     tensors = [_tensor(info, targets.get(info.name), read) for info in header.tensors.values()]
     told = _metadata(header, adapter)
     kept = {key: value for key, value in header.metadata.items() if not _outdated(key, targets)}
     types = {key: kind for key, kind in header.types.items() if key not in told}
-    done, total = 0, sum(tensor.bytes for tensor in tensors)
-    show(0, total, "")
-    for piece in pieces(kept | told, tensors, types):
-        write(piece)
+    made, done = plan(kept | told, tensors, types), 0
+    await begin(made.bytes)
+    show(0, made.bytes, "")
+    async for piece in streamed(made):
+        await write(piece)
         done += len(piece)
-        show(min(done, total), total, "")
+        show(done, made.bytes, "")
         await sleep(0)
     return _report(list(targets.values()), done)
 
@@ -103,7 +121,7 @@ def _targets(header: Header, adapter: Adapter, type_name: str) -> dict[str, _Tar
         tensor, first, _ = _SITE.fullmatch(site).groups()
         info = header.tensors[f"{tensor}.weight"]
         target = targets.setdefault(info.name, _Target(info, type_name or info.type))
-        target.deltas.append((int(first or 0), Factors(A, B)))
+        target.deltas.append((int(first or 0), A, B))
     for target in targets.values():
         _require_types(target)
     return targets
@@ -114,7 +132,7 @@ def _require_types(target: _Target) -> None:
     if target.info.type not in FIELDS or target.type not in QUANTIZED:
         raise UnsupportedTensorType(
             f"{target.info.name} is {target.info.type} and would become {target.type}: EdgeNet writes {', '.join(QUANTIZED)}. "
-            "Choose one of these for the matrices that change, such as q8_0.",
+            'Choose one of these as the type of the matrices that change, such as type: "q8_0" (--type q8_0).',
             tensor=target.info.name,
             type=target.type,
         )
@@ -127,9 +145,9 @@ def _tensor(info: TensorInfo, target: _Target | None, read: Read) -> Tensor:
     return Tensor(info.name, info.type, info.shape, _copied(info, read))
 
 
-def _copied(info: TensorInfo, read: Read) -> Iterator[bytes]:
-    for at in range(0, info.bytes, COPIED):
-        yield read(info.part, info.offset + at, min(COPIED, info.bytes - at))
+async def _copied(info: TensorInfo, read: Read) -> AsyncIterator[bytes]:
+    for at in range(0, info.bytes, READ):
+        yield await read(info.part, info.offset + at, min(READ, info.bytes - at))
 
 
 def _metadata(header: Header, adapter: Adapter) -> dict:
@@ -157,6 +175,13 @@ def _report(targets: list[_Target], size: int) -> dict:
     change, missed = sum(t.change for t in targets), sum(t.missed for t in targets)
     error = math.sqrt(missed / change) if change else 0.0
     return {"tensors": [target.report for target in targets], "error": error, "bytes": size}
+
+
+def _add_product(into: np.ndarray, B: np.ndarray, A: np.ndarray) -> None:
+    """into f32 (rows, in) += B (rows, rank) A (rank, in), one direction after the other: a BLAS sums in an order of its machine's own."""
+    product = np.empty_like(into)
+    for b, a in zip(B.T, A, strict=True):
+        into += np.multiply(b[:, None], a, out=product)
 
 
 def _energy(values: np.ndarray) -> float:

@@ -53,9 +53,9 @@ def nothing(shape: tuple[int, int]) -> Factors:
     return Factors(np.zeros((0, shape[1]), np.float32), np.zeros((shape[0], 0), np.float32))
 
 
-def tiles(shape: tuple[int, int]) -> Iterator[slice]:
-    """Runs of rows that together are all of an (out, in) matrix, each about TILE weights."""
-    step = max(1, TILE // shape[1])
+def tiles(shape: tuple[int, int], weights: int = TILE) -> Iterator[slice]:
+    """Runs of rows that together are all of an (out, in) matrix, each about so many weights."""
+    step = max(1, weights // shape[1])
     return (slice(first, min(first + step, shape[0])) for first in range(0, shape[0], step))
 
 

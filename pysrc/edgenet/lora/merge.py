@@ -3,6 +3,7 @@
 import math
 from asyncio import sleep
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import AdapterMismatch
@@ -36,7 +37,8 @@ async def merge(
 ) -> Merged:
     """One adapter out of several of the same base. Work is on what they add; a module that one lacks counts as zero there.
 
-    Unequal ranks, scales and modules are welcome; what was refitted has the scale 1. Can be cancelled between two modules.
+    Unequal ranks, scales and modules are welcome; what was refitted has the scale 1. Ends between two modules when it is cancelled or
+    `show` raises.
     `masks` replaces what DARE draws. Raises AdapterMismatch for adapters of different bases, InvalidOption for what the strategy cannot do.
     """
     options = options or MergeOptions()
@@ -51,7 +53,13 @@ async def merge(
     return Merged(_adapter(adapters, name or _name(adapters, options), made, report), report)
 
 
-def full_rank(adapters: Sequence[Adapter]) -> int | None:
+async def merge_whole(adapters: Sequence[Adapter], options: MergeOptions | None = None, **how) -> Merged:
+    """As `merge`, for what goes into a base: of a rank that leaves nothing out, unless one was asked for."""
+    options = options or MergeOptions()
+    return await merge(adapters, replace(options, rank=options.rank or _full_rank(adapters)), **how)
+
+
+def _full_rank(adapters: Sequence[Adapter]) -> int | None:
     """A rank that leaves nothing out of their sum (256 at most); None where that is what one alone has anyway."""
     ranks = [max(len(A) for A, _ in adapter.tensors.values()) for adapter in adapters]
     return min(MOST_RANK, sum(ranks)) if ranks[1:] else None

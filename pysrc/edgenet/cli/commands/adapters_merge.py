@@ -1,6 +1,5 @@
 """`adapters merge`: several adapters made into one, or into their base's GGUF file. Imports nothing heavy until called."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -89,15 +88,13 @@ async def _adapter(shell, adapters: list[str], options, name: str, output: str) 
 
 async def _merged(shell, adapters: list[str], options, name: str, header=None):
     """`Merged`; for a base, whose header that is, of a rank that leaves nothing out unless one was asked for."""
-    from ...lora.merge import full_rank
-    from ...lora.merge import merge as merge_adapters
+    from ...lora import merge as merging
     from ..adapter_pool import find_vouched
 
     found = [await find_vouched(shell, adapter, header) for adapter in adapters]
-    if header and options.rank is None:
-        options = replace(options, rank=full_rank(found))
+    work = merging.merge_whole if header else merging.merge
     with progress(shell, "Merging", "module") as show:
-        return await merge_adapters(found, options, name=name, show=show)
+        return await work(found, options, name=name, show=show)
 
 
 def _require_into(into: str | None, kind: str, evaluate: str | None) -> None:
@@ -136,7 +133,14 @@ async def _into(shell, base, merged, output: Path, kind: str, texts: str | None)
     from ...lora.into_base import merged_into_base
 
     with progress(shell, "Writing") as show, shell.disk.writing(output) as put:
-        report = await merged_into_base(base.header, base.read, merged.adapter, put, type_name=kind, show=show)
+
+        async def read(part: int, offset: int, length: int) -> bytes:
+            return base.read(part, offset, length)
+
+        async def write(piece: bytes) -> None:
+            put(piece)
+
+        report = await merged_into_base(base.header, read, merged.adapter, write, type_name=kind, show=show)
     data = {"path": str(output), **merged.report, "into": report}
     rows = [row | {"error": _percent(row["error"])} for row in report["tensors"]]
     lost = f"Quantising left out {_percent(report['error'])} of what the adapter changes"
