@@ -9,6 +9,7 @@ from ..errors import AbortError, AdapterExists
 from ..host.files import sha256_of
 from ..lora.checkpoint import FileStore
 from ..lora.config import Preset
+from ..lora.curve import Point, ends
 from ..lora.data import prepare
 from ..lora.evaluate import Evaluator
 from ..lora.examples import mask_token, read_examples, tokenize
@@ -79,9 +80,8 @@ class Report:
     steps: int
     step: int = 0
     reason: str = ""
-    losses: list[float] = field(default_factory=list)
-    validations: list[tuple[int, float]] = field(default_factory=list)
-    rate: float = 0.0
+    losses: list[Point] = field(default_factory=list)
+    validations: list[dict] = field(default_factory=list)
     last: dict = field(default_factory=dict)
 
     def take(self, event: dict, show) -> None:
@@ -90,11 +90,11 @@ class Report:
 
     def _step(self, event: dict, show) -> None:
         self.step, self.last = event["step"], event
-        self.losses.append(event["loss"])
+        self.losses.append((event["step"], event["loss"]))
         show(self.step, self.steps, f"loss {event['loss']:.3f}, {event['tokensPerSecond']:.0f} tokens/s")
 
     def _validation(self, event: dict, show) -> None:
-        self.validations.append((event["step"], event["loss"]))
+        self.validations.append(event)
         self.shell.say(f"step {event['step']}: validation loss {event['loss']:.4f}, best {event['best']:.4f}")
 
     def _checkpoint(self, event: dict, show) -> None:
@@ -104,36 +104,32 @@ class Report:
         self.step, self.reason = event["step"], event["reason"]
 
     def to_data(self) -> dict:
-        """As JSON data. Losses before and after are those of validation where there is one, else of the first and last steps."""
+        """As JSON data. Losses before and after as `ends` has them: with --resume the beginning was not seen."""
         before, after = self._ends()
         return {
             "steps": self.step,
             "reason": self.reason,
             "lossBefore": before,
             "lossAfter": after,
-            "losses": self.losses,
-            "validation": [{"step": step, "loss": loss} for step, loss in self.validations],
+            "losses": [loss for _, loss in self.losses],
+            "validation": [{"step": event["step"], "loss": event["loss"]} for event in self.validations],
             "tokensPerSecond": self.last.get("tokensPerSecond", 0.0),
             "secondsPerStep": self.last.get("secondsPerStep", 0.0),
         }
 
     def _ends(self) -> tuple[float | None, float | None]:
-        if self.validations:
-            return self.validations[0][1], min(loss for _, loss in self.validations)
-        few = self.losses[:10], self.losses[-10:]
-        return tuple(sum(part) / len(part) if part else None for part in few)
+        best = [(event["step"], event["best"]) for event in self.validations]  # also of before --resume
+        return ends(self.losses, best)
 
     def summary(self) -> str:
         """For people."""
-        before, after = self._ends()
-        if before is None:
+        found = zip(self._ends(), ("before", "after"), strict=True)
+        told = ", ".join(f"{loss:.4f} {when}" for loss, when in found if loss is not None)
+        if not told:
             return f"All {self.step} steps were taken before."
-        kind = "Validation loss" if self.validations else "Training loss"
+        kind = "validation loss" if self.validations else "training loss"
         why = ", stopped early: no validation was better for a while" if self.reason == "patience" else ""
-        return (
-            f"{counted(self.step, 'step')}{why}; {kind.lower()} {before:.4f} before, {after:.4f} after; "
-            f"{self.last.get('secondsPerStep', 0.0):.2f} s a step."
-        )
+        return f"{counted(self.step, 'step')}{why}; {kind} {told}; {self.last.get('secondsPerStep', 0.0):.2f} s a step."
 
 
 @contextmanager

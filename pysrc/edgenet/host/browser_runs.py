@@ -15,11 +15,11 @@ import numpy as np
 
 from ..errors import CheckpointInvalid, InvalidOption, NotFound, StorageError
 from ..lora.config import DEFAULT_PRESET, MOST_RANK_IN_TAB, PRESETS, LoraConfig, TrainingConfig
+from ..lora.curve import Point, ends
 from ..lora.examples import Tokens
 from ..options import python_names
 
 RECORD, TOKENS, CHECKPOINT = ".json", ".tokens", ".checkpoint"
-ENDS = 10  # steps whose mean stands for the first or the last loss
 
 
 def configured(preset: str | None, lora: dict | None, training: dict | None) -> tuple[LoraConfig, TrainingConfig]:
@@ -48,8 +48,8 @@ class Run:
     step: int = 0
     samples: int = 0
     speed: float = 0.0  # tokens a second
-    losses: list[tuple[int, float]] = field(default_factory=list)
-    validations: list[tuple[int, float]] = field(default_factory=list)
+    losses: list[Point] = field(default_factory=list)
+    validations: list[Point] = field(default_factory=list)
 
     def until(self, step: int) -> Run:
         """As it was at a checkpoint."""
@@ -58,11 +58,8 @@ class Run:
 
     @property
     def metrics(self) -> dict:
-        """JSON data. Losses before and after are those of validation where there is one, else the means of the first and last steps."""
-        of = [loss for _, loss in self.losses]
-        before, after = (np.mean(part).item() if part else None for part in (of[:ENDS], of[-ENDS:]))
-        if self.validations:
-            before, after = self.validations[0][1], min(loss for _, loss in self.validations)
+        """JSON data."""
+        before, after = ends(self.losses, self.validations)
         points = {name: [{"step": s, "loss": v} for s, v in getattr(self, name)] for name in ("losses", "validations")}
         return {
             "steps": self.step,
