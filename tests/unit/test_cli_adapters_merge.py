@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgenet.host.files import Disk
 from edgenet.lora import peft
 from edgenet.lora.adapter import Adapter, base_id
 from edgenet.lora.config import LoraConfig
@@ -115,6 +116,7 @@ REFUSED = [
     ("another base to merge into", ["foreign", "--into", "base.gguf"], 8, "adapter_mismatch"),
     ("a type without a base", ["poems", "--type", "q8_0"], 8, "invalid_option"),
     ("a type that is not written", ["poems", "--into", "base.gguf", "--type", "q4_k"], 7, "tensor_type_unsupported"),
+    ("texts that are not there", ["poems", "--into", "base.gguf", "--evaluate", "none.txt"], 8, "invalid_option"),
     ("a base that is not there", ["poems", "--into", "none.gguf"], 3, "model_not_found"),
     ("an adapter that is not there", ["poems", "none"], 3, "adapter_not_found"),
 ]
@@ -130,6 +132,34 @@ def test_what_cannot_be_merged_is_named_and_nothing_is_written(work, run, title,
 def test_the_base_is_never_written_over(work, run):
     done = run("poems", "--into", "base.gguf", "--output", "./base.gguf", "--json")
     assert (done.code, done.data["error"]["code"]) == (8, "invalid_option")
+
+
+def test_a_model_that_is_there_is_not_written_over(work, run):
+    (work / "new.gguf").write_bytes(b"somebody's model")
+    done = run("poems", "--into", "base.gguf", "--output", "new.gguf", "--json")
+    assert (done.code, done.data["error"]["code"]) == (8, "invalid_option") and "remove it first" in done.err
+    assert (work / "new.gguf").read_bytes() == b"somebody's model"
+
+
+class StoppedDisk(Disk):
+    """Ctrl-C comes when the fifth piece is to be written."""
+
+    pieces = 0
+
+    def _put(self, handle, data):
+        self.pieces += 1
+        if self.pieces == 5:
+            raise KeyboardInterrupt
+        super()._put(handle, data)
+
+
+def test_of_a_model_whose_writing_is_stopped_nothing_is_left(work):
+    cli, before = Cli(work / "home"), set(work.iterdir())
+    cli.disk = StoppedDisk()
+    done = cli(
+        "adapters", "merge", str(work / "poems"), "--into", str(work / "base.gguf"), "--output", str(work / "new.gguf")
+    )
+    assert done.code == 130 and set(work.iterdir()) == before and cli.disk.pieces == 5
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the page's blocks are for sh")

@@ -101,6 +101,8 @@ def _require_into(into: str | None, kind: str, evaluate: str | None) -> None:
     for option, given in (("type", kind), ("evaluate", evaluate)):
         if given and not into:
             raise InvalidOption(f"--{option} is about merging into a base; give --into BASE.gguf too.", option=option)
+    if evaluate and not Path(evaluate).expanduser().exists():  # said before the model is written
+        raise InvalidOption(f"There is no file or folder {evaluate}.", option="evaluate")
 
 
 def _options(**given):
@@ -120,12 +122,14 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
 
 
 def _base(into: str | None, output: Path):
-    """The base's GGUF files. Raises ModelNotFound, InvalidGguf, and InvalidOption where the output is one of them."""
+    """The base's GGUF files. Raises ModelNotFound, InvalidGguf, and InvalidOption where the output is one of them, or another file."""
     from ...host.gguf_files import GgufFiles
 
     base = GgufFiles(into) if into else None
     if base and output.resolve() in [path.resolve() for path in base.paths]:
         raise InvalidOption(f"--output {output} is the base itself, which is kept. Name another file.", option="output")
+    if base and output.exists():
+        raise InvalidOption(f"{output} is there already. Choose another --output, or remove it first.", option="output")
     return base
 
 
