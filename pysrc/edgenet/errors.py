@@ -178,6 +178,10 @@ class ProfileMismatch(InputError, code="adapter_profile_mismatch"):
     """What an adapter was trained on was described with another embedding model."""
 
 
+class NoRouter(InputError, code="adapter_router_missing"):
+    """An adapter is to be chosen by what is asked, and nobody said by which embedding model."""
+
+
 class InvalidGguf(InputError, code="gguf_invalid"):
     """A file is not GGUF, is cut short, or says of itself what cannot be."""
 

@@ -149,6 +149,8 @@ export const UnsupportedAdapter = failure("UnsupportedAdapter", "adapter_unsuppo
 export const AdapterExists = failure("AdapterExists", "adapter_exists", InputError);
 /** What an adapter was trained on was described with another embedding model. */
 export const ProfileMismatch = failure("ProfileMismatch", "adapter_profile_mismatch", InputError);
+/** An adapter is to be chosen by what is asked, and nobody said by which embedding model. */
+export const NoRouter = failure("NoRouter", "adapter_router_missing", InputError);
 /** A file is not GGUF, is cut short, or says of itself what cannot be. */
 export const InvalidGguf = failure("InvalidGguf", "gguf_invalid", InputError);
 /** A model's file is of an architecture that EdgeNet has no function for; `known` lists those it has. */
