@@ -165,8 +165,10 @@ def test_optimisers_step_as_those_of_torch(call, row):
             assert close(states[name], np.array(want, np.float32), 1e-6), (number, name)
 
 
-def test_a_refused_update_changes_nothing(kernels):
-    case = next(c for c in cases.all_cases(("optimizer",)) if "gradient of NaN" in c.reason)
+@pytest.mark.parametrize(
+    "case", [c for c in cases.all_cases(("optimizer",)) if "destroys nothing" in c.reason], ids=str
+)
+def test_a_refused_update_changes_nothing(kernels, case):
     lm = kernels["simd"]
     code, _ = lm.call(case.kernel, case.values)
     at = plan(op(case.kernel), case.values, lm.instance.heap_base)

@@ -36,6 +36,12 @@ static int refusal(const hyper *h, const float *norm, int count) {
   return finite(&h->rate, sizeof *h / sizeof(float)) && finite(norm, 1) ? OK : INVALID_INPUT;
 }
 
+// What AdamW divides by must leave numbers: 0 / 0 of a parameter without gradient would be none.
+static int division(const hyper *h) {
+  const float quotients[] = {h->rate / h->correction1, 1 / __builtin_sqrtf(h->correction2), 1 / h->epsilon};
+  return finite(quotients, 3) ? OK : INVALID_INPUT;
+}
+
 INLINE v128_t lerp(v128_t x, v128_t y, v128_t rest) { return madd(wasm_f32x4_sub(y, x), rest, x); }
 
 typedef struct {
@@ -49,7 +55,7 @@ typedef struct {
 OP(adamw) {
   const hyper *h = a->hyper;
   int i, end, refused = refusal(h, a->norm, a->count);
-  if (refused) return refused;
+  if (refused || (refused = division(h))) return refused;
   share(a->count, 16, thread, threads, &i, &end);
   v128_t factor = wasm_f32x4_splat(gradient_factor(h, *a->norm)), keep = wasm_f32x4_splat(1 - h->rate * h->decay), beta2 = wasm_f32x4_splat(h->beta2);
   v128_t rest1 = wasm_f32x4_splat(h->rest1), rest2 = wasm_f32x4_splat(h->rest2), epsilon = wasm_f32x4_splat(h->epsilon);

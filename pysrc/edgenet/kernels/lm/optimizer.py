@@ -63,6 +63,14 @@ def _refusal(v: Values) -> int:
     return OK if np.isfinite([*v["hyper"], *v["norm"]]).all() else INVALID_INPUT
 
 
+def _division(v: Values) -> int:
+    """What AdamW divides by must leave numbers: 0 / 0 of a parameter without gradient would be none."""
+    h = dict(zip(HYPER_NAMES, np.asarray(v["hyper"], np.float32), strict=False))
+    with np.errstate(all="ignore"):
+        quotients = [h["rate"] / h["correction1"], 1 / np.sqrt(h["correction2"]), 1 / h["epsilon"]]
+    return OK if np.isfinite(quotients).all() else INVALID_INPUT
+
+
 def _done(v: Values, **changed: np.ndarray) -> Outcome:
     states = {name: array.astype(np.float32) for name, array in changed.items()}
     return OK, states | {"gradients": np.zeros(v["count"], np.float32)}
@@ -70,7 +78,7 @@ def _done(v: Values, **changed: np.ndarray) -> Outcome:
 
 def adamw(v: Values) -> Outcome:
     """parameters, gradients (0 now), first, second: (count,) each."""
-    if refused := _refusal(v):
+    if refused := _refusal(v) or _division(v):
         return refused, {}
     h, g, p = _begun(v)
     with np.errstate(all="ignore"):
@@ -89,12 +97,27 @@ def sgd(v: Values) -> Outcome:
     return _done(v, parameters=p - h["rate"] * momentum, momentum=momentum)
 
 
+def _with(**words: float) -> np.ndarray:
+    """The words of a first step, some of them others."""
+    named = dict(zip(HYPER_NAMES, hyper(1e-2), strict=False)) | words
+    return np.array([*named.values()] + [0.0] * (HYPER - len(named)), np.float32)
+
+
 _HYPERS = (
     ("a first step", hyper(1e-2)),
     ("a later step, with decay", hyper(3e-4, step=100, decay=0.1)),
     ("gradients summed over 37 rows", hyper(1e-3, step=3, factor=1 / 37, momentum=0.9)),
     ("clipped", hyper(1e-2, step=2, clip=0.5, factor=0.25, momentum=0.5)),
     ("short enough not to be clipped", hyper(1e-2, clip=1e4)),
+)
+
+_DIVIDED = (  # words that AdamW divides by
+    ("words that nobody wrote", np.zeros(HYPER, np.float32)),
+    ("a correction of 0 for the first", _with(correction1=0)),
+    ("a correction of 0 for the second", _with(correction2=0)),
+    ("a correction below 0 for the second", _with(correction2=-1)),
+    ("a correction too small for the rate", _with(correction1=1e-45)),
+    ("an epsilon of 0", _with(epsilon=0)),
 )
 
 
@@ -121,4 +144,6 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
         spoiled = with_value(normal(rng, 9), 2, np.nan)
         yield case("a gradient of NaN destroys nothing", 9, hyper(1e-2), gradients=spoiled)
         yield case("a rate of NaN destroys nothing", 9, hyper(np.nan))
+        for reason, words in _DIVIDED if kernel == "adamw" else ():
+            yield case(f"{reason}, which destroys nothing", 9, words, gradients=zeros, **dict.fromkeys(states, zeros))
         yield Case(kernel, "fewer than none", case("", 0, hyper(1e-2)).values | {"count": -1})
