@@ -52,6 +52,39 @@ test("a file given again replaces the one of its name; one that is removed comes
   assert.equal(material.bytes, 3);
 });
 
+test("files that were removed one after another come back one by one, beside what was given since", async () => {
+  const db = new MemoryDatabase();
+  const material = await new Material(db).open();
+  const names = () => material.pieces.value.map(({ name }) => name);
+  await material.add(named(...["a", "b", "c"].map((text) => new File([text], text))));
+  const [a, b] = [await material.remove("a"), await material.remove("b")];
+  await material.add(named(new File(["d"], "d"), new File(["again"], "b")));
+  await a();
+  assert.deepEqual(names(), ["a", "b", "c", "d"]);
+  await b();
+  assert.deepEqual(material.pieces.value.find(({ name }) => name === "b").examples, ["again"], "what was given since is newer");
+  const all = await material.remove(...names());
+  assert.deepEqual(names(), []);
+  await all();
+  assert.deepEqual((await new Material(db).open()).pieces.value.length, 4);
+});
+
+test("what is read at the same time is all there", async () => {
+  const material = await new Material(new MemoryDatabase()).open();
+  let go, reached;
+  const halfway = new Promise((resolve) => (reached = resolve));
+  const folder = (async function* () {
+    yield* named(new File(["one"], "one"));
+    await new Promise((resolve) => reached((go = resolve)));
+  })();
+  const slow = material.add(folder);
+  await halfway;
+  await material.add(named(new File(["two"], "two")));
+  go();
+  await slow;
+  assert.deepEqual(material.pieces.value.map(({ name }) => name), ["two", "one"]);
+});
+
 const LINES = [
   ["half a line", '{"input": "a"', "line 1"],
   ["a number", '"fine"\n7', "line 2"],

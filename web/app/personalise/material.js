@@ -35,25 +35,28 @@ export class Material {
 
   /** Reads files; one of a name that is there replaces it. @param {AsyncIterable<{file: File, name: string}> | Iterable<{file: File, name: string}>} files */
   async add(files) {
-    const found = new Map(this.pieces.value.map((piece) => [piece.name, piece]));
-    const refused = [];
+    const [read, refused] = [[], []];
     for await (const { file, name } of files) {
       try {
-        found.set(name, await readPiece(file, name));
+        read.push(await readPiece(file, name));
       } catch (error) {
         if (!(error instanceof EdgeNetError) && error?.name !== "NotReadableError") throw error;
         refused.push({ name, message: error.message });
       }
     }
     this.refused.set(refused);
-    await this.#keep([...found.values()]);
+    await this.#keep(together(this.pieces.value, read)); // as they are now: others may have been given meanwhile
   }
 
-  /** @param {string} name @returns {Promise<() => Promise<void>>} the way back */
-  async remove(name) {
+  /** @param {...string} names @returns {Promise<() => Promise<void>>} the way back, to where they stood; what was done since stays */
+  async remove(...names) {
     const before = this.pieces.value;
-    await this.#keep(before.filter((piece) => piece.name !== name));
-    return () => this.#keep(before);
+    await this.#keep(before.filter(({ name }) => !names.includes(name)));
+    return () => {
+      const now = this.pieces.value;
+      const theirs = before.filter(({ name }) => names.includes(name) || now.some((one) => one.name === name));
+      return this.#keep(together(theirs, now));
+    };
   }
 
   async #keep(pieces) {
@@ -72,6 +75,9 @@ export class Material {
     return parted(examples);
   }
 }
+
+/** The first ones in their order, then the others; of one name counts the later. @param {Piece[]} pieces @param {Piece[]} later @returns {Piece[]} */
+const together = (pieces, later) => [...new Map([...pieces, ...later].map((piece) => [piece.name, piece])).values()];
 
 /** @param {File} file @param {string} name @returns {Promise<Piece>} @throws NotText|TextTooLarge */
 async function readPiece(file, name) {
