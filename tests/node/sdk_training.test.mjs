@@ -66,6 +66,53 @@ test("training: it is steered while it is under way, and not else", async (t) =>
   assert.deepEqual([stage.trained.map(([kind]) => kind).filter((kind) => kind !== "line"), trainer.state], [["start", "resume", "cancel"], "stopped"]);
 });
 
+/** A training that ends when it is cancelled, as Python's do: it hears from its first event on. @param {Stage} stage */
+const heeding = (stage) => {
+  stage.course = async (_python, { emit }) => {
+    const { length } = stage.trained; // a wish that comes too early is lost
+    emit({ kind: "started" });
+    while (!stage.trained.slice(length).some(([kind]) => kind === "cancel")) await new Promise((resolve) => { setImmediate(resolve); });
+    return { ...DONE, reason: "cancelled" };
+  };
+};
+
+/** @type {[string, (trainer: any, stop: AbortController) => void][]} */
+const EARLY = [["cancel", (trainer) => trainer.cancel()], ["its signal", (_trainer, stop) => setImmediate(() => stop.abort(new RangeError("enough")))]];
+for (const [what, end] of EARLY) {
+  test(`training: ${what} right after the call is not lost`, async (t) => {
+    const { session, stage } = await opened(t);
+    heeding(stage);
+    const [trainer, stop] = [session.createTrainer(), new AbortController()];
+    const training = trainer.train(new Blob(["x"]), { signal: stop.signal }).catch((error) => error);
+    end(trainer, stop);
+    const result = await training;
+    assert.deepEqual([result.reason ?? result.message, trainer.state], [what === "cancel" ? "cancelled" : "enough", "stopped"]);
+  });
+}
+
+test("training: a second call is refused at once and harms nothing", async (t) => {
+  const { session, stage } = await opened(t);
+  heeding(stage);
+  const trainer = session.createTrainer();
+  const training = trainer.train(["x"]);
+  await assert.rejects(trainer.train(["y"]), { code: "invalid_option" });
+  assert.equal(trainer.state, "training");
+  await trainer.cancel();
+  assert.equal((await training).reason, "cancelled");
+});
+
+test("training: what is refused leaves the state that storage has, and a discard leaves none", async (t) => {
+  const { session, stage } = await opened(t);
+  const trainer = session.createTrainer();
+  stage.course = async () => DONE;
+  await trainer.train("x");
+  await set(`runs/${trainer.id}.json`, bytes({ id: trainer.id, model: "m@1", created: "1", state: "done" }), keptStore());
+  await assert.rejects(trainer.train([7]), { code: "not_text" });
+  assert.equal(trainer.state, "done");
+  await trainer.discard();
+  assert.equal(trainer.state, "new");
+});
+
 test("training: a signal cancels it, and the call rejects with its reason", async (t) => {
   const { session, stage } = await opened(t);
   const stop = new AbortController();

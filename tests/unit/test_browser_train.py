@@ -108,15 +108,8 @@ def test_a_cancelled_training_goes_on_when_it_is_asked_to(page):
     assert page.call("train.start", id="one")["reason"] == "steps" and learned(page) == whole()[1]
 
 
-def test_a_wish_to_cancel_is_heard_while_data_is_made_ready(page):
-    asked = page.ask
-
-    async def ask(kind, args):
-        if kind == "lm.source":
-            await page.calling("train.cancel", id="one")
-        return await asked(kind, args)
-
-    page.ask = ask
+def test_a_wish_to_cancel_is_heard_from_the_first_event_on(page):
+    page.on_event = lambda e: e["kind"] == "started" and run(page.calling("train.cancel", id="one"))
     assert start(page)["reason"] == "cancelled" and page.of("step") == []
 
 

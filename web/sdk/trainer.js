@@ -8,7 +8,7 @@ import { InvalidOption, NotText, TextTooLarge } from "./errors.js";
 /** Of one file to train on. */
 const MAX_BYTES = 20_000_000;
 /** Kinds of events after which a state holds. @type {Record<string, TrainerState>} */
-const STATES = { started: "training", paused: "paused", resumed: "training" };
+const STATES = { paused: "paused", resumed: "training" };
 
 /**
  * @typedef {object} LoraOptions names of PEFT, in either style
@@ -62,6 +62,7 @@ export class LoraTrainer {
   #session;
   #options;
   /** @type {TrainerState} */ #state;
+  /** The latest `train` can be steered, or has ended. @type {Promise<void>} */ #begun = Promise.resolve();
 
   /**
    * Not for callers: `session.createTrainer(options)`, `session.resumeTrainer(id)`.
@@ -90,26 +91,22 @@ export class LoraTrainer {
     if (data === undefined && this.#state === "new") throw new InvalidOption("A new training needs data: texts, {input, output} pairs, or files.", { option: "data" });
     if (this.#state === "training" || this.#state === "paused") throw new InvalidOption("This training is under way. Cancel it first.", { option: "data" });
     const before = this.#state;
-    const examples = data === undefined ? null : await readExamples(data);
-    const { preset, lora, training } = /** @type {TrainerOptions} */ (this.#options);
-    this.#state = "training";
-    const heard = (/** @type {any} */ event) => {
-      if (!event?.kind) return onProgress?.({ name: this.#session.id, ...event });
-      this.#state = STATES[event.kind] ?? this.#state;
-      onEvent(event);
-    };
-    const given = examples ? { data: examples, name: this.name, preset, lora, training } : {};
+    this.#state = "training"; // at once: nobody else begins while files are read
+    let begin = () => {};
+    this.#begun = new Promise((resolve) => { begin = () => resolve(undefined); });
     const stop = () => { this.cancel().catch(() => {}); }; // a worker that ended is told by the call under way
     signal?.addEventListener("abort", stop, { once: true });
     /** @type {TrainingResult} */ let result;
     try {
+      const given = data === undefined ? {} : { data: await readExamples(data), name: this.name, ...this.#chosen() };
       signal?.throwIfAborted();
-      result = await this.#ask("start", given, { onEvent: heard });
+      result = await this.#ask("start", given, { onEvent: this.#heard(onEvent, onProgress, begin) });
       this.#state = result.reason === "cancelled" ? "stopped" : "done";
     } catch (error) {
-      this.#state = before === "new" && !(await this.#isKept()) ? "new" : "stopped";
+      this.#state = await this.#kept(before);
       throw error;
     } finally {
+      begin();
       signal?.removeEventListener("abort", stop);
     }
     if (this.#state === "stopped") signal?.throwIfAborted();
@@ -142,16 +139,37 @@ export class LoraTrainer {
   }
 
   /** Forgets the training and what it was trained on; what was kept of it stays. @returns {Promise<void>} */
-  discard() { return this.#ask("discard"); }
+  async discard() {
+    await this.#ask("discard");
+    this.#state = "new";
+  }
 
-  /** Of a training that is not under way nothing is to be steered. @param {string} kind @returns {Promise<void>} */
+  /** What it was made with. */
+  #chosen() {
+    const { preset, lora, training } = /** @type {TrainerOptions} */ (this.#options);
+    return { preset, lora, training };
+  }
+
+  /** @param {(event: TrainingEvent) => void} onEvent @param {((event: import("./options.js").Progress) => void) | undefined} onProgress @param {() => void} begin */
+  #heard(onEvent, onProgress, begin) {
+    return (/** @type {any} */ event) => {
+      if (!event?.kind) return onProgress?.({ name: this.#session.id, ...event });
+      this.#state = STATES[event.kind] ?? this.#state;
+      begin();
+      onEvent(event);
+    };
+  }
+
+  /** A wish waits until there is somebody to hear it; of a training that is not under way nothing is to be steered. @param {string} kind @returns {Promise<void>} */
   async #steer(kind) {
+    await this.#begun;
     if (this.#state === "training" || this.#state === "paused") await this.#ask(kind);
   }
 
-  async #isKept() {
-    const runs = await this.#session.askWorker("lm.train.runs").catch(() => []);
-    return runs.some((/** @type {UnfinishedTraining} */ { id }) => id === this.id);
+  /** The state in which storage has it, after a failure. @param {TrainerState} before where storage does not answer @returns {Promise<TrainerState>} */
+  async #kept(before) {
+    const runs = await this.#session.askWorker("lm.train.runs").catch(() => null);
+    return runs ? (runs.find((/** @type {UnfinishedTraining} */ { id }) => id === this.id)?.state ?? "new") : before;
   }
 
   /** @param {string} kind @param {any} [args] @param {import("../workers/rpc.js").CallOptions} [options] */

@@ -6,7 +6,7 @@ that is killed loses at most `checkpoint_every` steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..errors import Disposed, EdgeNetError, InvalidOption, NotFound
@@ -24,7 +24,6 @@ from .browser_runs import Run, Runs, configured
 
 PATIENCE = 3  # engines that may break with no checkpoint between
 LIVE: dict[str, Course] = {}  # by run
-WISHES: dict[str, list[Callable[[Course], None]]] = {}  # by run that is about to start: what was wished meanwhile
 
 
 @dataclass
@@ -121,18 +120,12 @@ class Course:
 # --- kinds: page, what the page tells of the model, and arguments
 async def start(page: Page, model: dict, id: str, data=None, **chosen) -> dict:
     """Train on data, or go on without."""
-    if _running(id) or id in WISHES:
+    if _running(id):
         raise InvalidOption("This training is under way. Cancel it first.", option="id")
     if data is None and id in LIVE and LIVE[id].over:
         raise NotFound("This training is over and its adapter is kept. Begin another one.", id=id)
-    WISHES[id] = []
-    try:
-        course = await (_course(page, model, id) if data is None else _begun(page, model, id, data, **chosen))
-        course.page, course.cancelled, LIVE[id] = page, False, course
-        for wish in WISHES[id]:
-            wish(course)
-    finally:
-        del WISHES[id]
+    course = await (_course(page, model, id) if data is None else _begun(page, model, id, data, **chosen))
+    course.page, course.cancelled, LIVE[id] = page, False, course
     try:
         return await course.train()
     finally:
@@ -187,24 +180,20 @@ def _running(id: str) -> Course | None:
     return course if (course := LIVE.get(id)) and course.page else None
 
 
-def _wish(id: str, wish: Callable[[Course], None]) -> None:
-    """Of a training that runs, or will in a moment."""
-    if course := _running(id):
-        wish(course)
-    elif id in WISHES:
-        WISHES[id].append(wish)
-
-
 async def pause(page: Page, model: dict, id: str) -> None:
-    _wish(id, Course.pause)
+    """As `resume` and `cancel`: of a training that tells it is `started`; of another nothing is to be steered."""
+    if course := _running(id):
+        course.pause()
 
 
 async def resume(page: Page, model: dict, id: str) -> None:
-    _wish(id, Course.resume)
+    if course := _running(id):
+        course.resume()
 
 
 async def cancel(page: Page, model: dict, id: str) -> None:
-    _wish(id, Course.cancel)
+    if course := _running(id):
+        course.cancel()
 
 
 async def adapter(page: Page, model: dict, id: str) -> dict:
