@@ -66,6 +66,12 @@ def test_only_the_answer_of_a_pair_counts():
     assert [y for _, y in said(row)] == [*b"cd", 257] and row.counted == 3 and one.size == 2
 
 
+@pytest.mark.parametrize("output", ["", " \n"])
+@pytest.mark.parametrize("template", [None, "{{ messages[0].content }}"], ids=["plain", "chat"])
+def test_an_answer_without_a_character_is_no_example(output, template):
+    assert tokens({"input": "ab", "output": output}, chatTemplate=template) == []
+
+
 def test_a_pair_goes_through_the_chat_template_and_only_the_answer_and_its_end_count():
     pytest.importorskip("jinja2")
     (one,) = tokens({"input": "Hi", "output": "Yo<|im_end|>"}, chatTemplate=CHAT)
@@ -80,7 +86,16 @@ def test_examples_of_files():
     assert read_examples("x.md", lines) == [lines]
 
 
-@pytest.mark.parametrize("line", ["{", "3", '{"input": "a"}', '{"input": 1, "output": "b"}', "null"])
+@pytest.mark.parametrize("inside", ["\u2028", "\u2029", "\u0085"])
+def test_only_line_ends_end_a_line_of_a_file(inside):
+    """JSON lets these stand in a text as they are, though Python's `splitlines` breaks there; line ends of every system do."""
+    assert read_examples("x.jsonl", f'"a{inside}b"\r\n"c"\r"d"') == [f"a{inside}b", "c", "d"]
+
+
+NO_EXAMPLE = ["{", "3", '{"input": "a"}', '{"input": 1, "output": "b"}', "null", '{"text": ' + "[" * 100_000]
+
+
+@pytest.mark.parametrize("line", NO_EXAMPLE, ids=lambda line: line[:30])
 def test_a_line_that_is_no_example_is_named(line):
     with pytest.raises(NotText, match="line 2"):
         read_examples("x.jsonl", f'"good"\n{line}\n')

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import NoMaskToken, NotText, WrongType
+from ..errors import NoMaskToken, NotCanonical, NotText, WrongType
+from ..fields import require_shallow
 from ..text.encode import TextTokenizer
 
 Example = str | Mapping[str, str]  # a text, or {"input", "output"}
@@ -34,13 +36,15 @@ def read_examples(name: str, text: str) -> list[Example]:
     """
     if not name.lower().endswith(LINES):
         return [text]
-    return [_line(name, i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = re.split("\r\n?|\n", text)  # what else ends a line in Python may stand in a JSON text
+    return [_line(name, i, line) for i, line in enumerate(lines, 1) if line.strip()]
 
 
 def _line(name: str, number: int, line: str) -> Example:
     try:
+        require_shallow(line)
         found = json.loads(line)
-    except ValueError as error:
+    except (ValueError, NotCanonical) as error:
         raise NotText(f"{name}, line {number} is no JSON ({error}). Correct it, or take it out.", file=name) from error
     found = found.get("text", found) if isinstance(found, dict) else found
     if not _is_example(found):
@@ -89,7 +93,7 @@ def _text(text: str, tokenizer, generation) -> Tokens:
 
 def _plain_pair(pair: Mapping, tokenizer, generation) -> Tokens:
     before = [*start(generation), *tokenizer.encode(pair["input"])]
-    answer = tokenizer.encode(pair["output"])
+    answer = tokenizer.encode(pair["output"]) if pair["output"].strip() else []
     return _marked(before, [*answer, *generation["eos"][:1]] if answer else [], pair["output"], pair=True)
 
 
