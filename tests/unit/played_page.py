@@ -14,12 +14,16 @@ GENERATION = {"bos": None, "addBos": False, "eos": [2], "chatTemplate": None}
 
 
 class PlayedPage:
-    """Answers what Python asks. `breaking`: runs of `train` after which the engine is another one; `full`: storage takes nothing more."""
+    """Answers what Python asks. `breaking`: runs of `train` after which the engine is another one; `full`: storage takes nothing more.
+
+    `stopped`: whoever called wants it no more; `room` for a file, in bytes; `made`: what is written of it; `whole`: all of it.
+    """
 
     def __init__(self, storage=None):
         self.kept, self.events, self.asked = {} if storage is None else storage, [], []
         self.engine, self.added = run(loaded(NAME)), set()
         self.breaking, self.full, self.on_event, self.line = [], False, lambda event: None, "one"
+        self.stopped, self.room, self.made, self.whole = False, 1 << 30, None, None
 
     # --- what the tests do
     def call(self, kind, binary=None, **args):
@@ -29,7 +33,7 @@ class PlayedPage:
 
     async def calling(self, kind, binary=None, **args):
         given = {"line": self.line, "json": json.dumps({"model": MODEL, **args}), "binary": binary}
-        answer = await browser_lora.answer(kind, given, self.ask, self.hear)
+        answer = await browser_lora.answer(kind, given, self.ask, self.hear, lambda: self.stopped)
         if "error" in answer:
             raise EdgeNetError.from_data(answer["error"])
         result = dict(answer["result"])
@@ -109,3 +113,17 @@ class PlayedPage:
 
     async def store_delete(self, key):
         self.kept.pop(key, None)
+
+    async def made_begin(self, name, bytes):
+        if bytes > self.room:
+            raise QuotaExceeded(f"There is no room for {bytes} bytes.")
+        self.made, self.whole = bytearray(), None
+
+    async def made_write(self, data):
+        self.made += data
+
+    async def made_end(self):
+        self.whole, self.made = bytes(self.made), None
+
+    async def made_drop(self):
+        self.made = None

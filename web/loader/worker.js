@@ -8,6 +8,7 @@ import { isComplete, makeCatalog, rootsOf } from "./catalog.js";
 import { checkCompatibility } from "./compatibility.js";
 import { WIRE } from "./http.js";
 import { holdUse } from "./locks.js";
+import { sweep } from "./made.js";
 import { serveMemory } from "./memory.js";
 import { trackProgress } from "./progress.js";
 import { filesOf, pullArtifacts, verifyArtifacts } from "./pull.js";
@@ -21,6 +22,7 @@ let state = null;
 function configure({ urls, options = {} }) {
   const { cache = {}, sources = {}, download = {} } = options;
   const timeout = sources.timeout ?? DEFAULTS.timeout;
+  sweep().catch(() => {}); // there is none, or there is no file store
   state = {
     catalog: makeCatalog({ urls, wire: WIRE, timeout }),
     limit: cache.maxSize ?? DEFAULTS.maxSize,

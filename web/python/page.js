@@ -4,6 +4,7 @@
 import { del, get, keys, set } from "idb-keyval";
 import { ADAPTERS } from "../loader/kept.js";
 import { withLock } from "../loader/locks.js";
+import { writeMade } from "../loader/made.js";
 import { InvalidOption, WorkerDied, fromData, toData } from "../sdk/errors.js";
 import { connect } from "../workers/rpc.js";
 import { copied } from "./bridge.js";
@@ -50,12 +51,23 @@ const storeKinds = (store) => ({
   "store.delete": ({ key }) => del(key, store),
 });
 
+/** kind → what is done to the one file that a call may write. @param {AbortSignal} signal @returns {Record<string, (args: any) => any>} */
+function madeKinds(signal) {
+  /** @type {Awaited<ReturnType<typeof writeMade>> | null} */ let file = null;
+  return {
+    "made.begin": async ({ name, bytes }) => { file = await writeMade(name, bytes, signal); },
+    "made.write": ({ data }) => file?.write(data),
+    "made.end": () => file?.end(),
+    "made.drop": () => file?.drop(),
+  };
+}
+
 /**
- * `Page` of Python's browser_page.py. @param {any} pyodide @param {string} line @param {import("../loader/kept.js").Store} store @param {(event: any) => void} emit
- * @returns {[ask: Function, emit: Function]}
+ * `Page` of Python's browser_page.py. @param {any} pyodide @param {string} line @param {import("../loader/kept.js").Store} store
+ * @param {import("../workers/rpc.js").Context} context of the call @returns {[ask: Function, emit: Function, stopped: () => boolean]}
  */
-export function pageOf(pyodide, line, store, emit) {
-  const kinds = storeKinds(store);
+export function pageOf(pyodide, line, store, { emit, signal }) {
+  const kinds = { ...storeKinds(store), ...madeKinds(signal) };
   const work = async (/** @type {string} */ kind, /** @type {any} */ args, /** @type {ArrayBuffer[]} */ buffers) => {
     if (Object.hasOwn(kinds, kind)) return kinds[kind](args);
     return lineOf(line).call(kind, args, buffers);
@@ -64,12 +76,18 @@ export function pageOf(pyodide, line, store, emit) {
     const { result: args, buffers } = copied(given); // at once: Python's own values live no longer than this call
     return work(kind, args, buffers).then((result) => ({ result }), (error) => ({ error: JSON.stringify(toData(error)) })).then((answer) => pyodide.toPy(answer));
   };
-  return [ask, (/** @type {string} */ text) => emit(JSON.parse(text))];
+  return [ask, (/** @type {string} */ text) => emit(JSON.parse(text)), () => signal.aborted];
 }
 
-/** Whoever changes the library does so alone, in all tabs; a training runs in one. @param {string} kind @param {string} json of the call's arguments @param {() => Promise<any>} work */
-export async function alone(kind, json, work) {
-  if (kind.startsWith("library.")) return withLock(ADAPTERS, {}, work);
+/** Kinds of the library that change nothing in it, and take long. */
+const READING = new Set(["library.into"]);
+
+/**
+ * Whoever changes the library does so alone, in all tabs; a training runs in one.
+ * @param {string} kind @param {string} json of the call's arguments @param {AbortSignal} signal ends the waiting for others @param {() => Promise<any>} work
+ */
+export async function alone(kind, json, signal, work) {
+  if (kind.startsWith("library.") && !READING.has(kind)) return withLock(ADAPTERS, { signal }, work);
   if (kind !== "train.start") return work();
   const { id } = JSON.parse(json);
   const answer = await withLock(`edgenet-train:${id}`, { ifAvailable: true }, async () => ({ done: await work() }));

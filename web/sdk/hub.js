@@ -5,6 +5,7 @@
 import { connect } from "../workers/rpc.js";
 import { Disposed, UnknownKind } from "./errors.js";
 import { keptStore } from "../loader/kept.js";
+import { MadeFiles } from "../loader/made.js";
 import { KernelDesk } from "./kernels.js";
 import { LanguageDesk, localRuntimeOf, runtimeOf } from "./language-desk.js";
 import { Patience } from "./patience.js";
@@ -32,6 +33,7 @@ export class Hub {
   constructor({ urls, options, framed = false, owner }) {
     this.owner = owner;
     this.kept = keptStore(owner); // opens nothing yet
+    this.made = new MadeFiles();
     this.urls = urls;
     this.options = options;
     this.framed = framed;
@@ -48,6 +50,7 @@ export class Hub {
     "hub.events": (_args, options) => this.#listen(options),
     "hub.stop": ({ worker }) => this.#stop(worker),
     "hub.persist": () => persist(),
+    "hub.discard": ({ made }) => this.made.discard(made),
     "hub.kernels": () => this.kernels.list(),
     "hub.kernels.run": (args, options) => this.kernels.run(args, options),
     "hub.kernels.add": (args, options) => this.kernels.add(args, options),

@@ -42,9 +42,10 @@ export class LanguageDesk {
   /** Times that a worker was replaced. */
   restarts = 0;
 
-  /** @param {{urls: import("./place.js").Urls, options: any, kept: import("../loader/kept.js").Store}} hub @param {{report: (code: string, reason: string, more: object) => void, hear: (event: any) => void, python: import("./adapter-desk.js").Ask}} say */
-  constructor({ urls, options, kept }, { report, hear, python }) {
+  /** @param {{urls: import("./place.js").Urls, options: any, kept: import("../loader/kept.js").Store, made: import("../loader/made.js").MadeFiles}} hub @param {{report: (code: string, reason: string, more: object) => void, hear: (event: any) => void, python: import("./adapter-desk.js").Ask}} say */
+  constructor({ urls, options, kept, made }, { report, hear, python }) {
     this.kept = kept;
+    this.made = made;
     this.urls = urls;
     this.options = options;
     this.report = report;
@@ -68,7 +69,7 @@ export class LanguageDesk {
     const source = local ? ownFiles(local.load) : { id, version };
     const wish = runtime === "onnx" ? { threads: pickThreads(threads), dtype } : { threads: threads === "auto" ? undefined : pickThreads(threads) };
     const load = { ...source, ...wish, context: local ? undefined : context }; // a model of the user's own was compiled for the context already
-    /** @type {Model} */ const model = { runtime, manifest, load, adapters: new AdapterDesk(manifest, this.python), training: new TrainingDesk(manifest, this.python, this.kept), live: null, connection: null, info: null };
+    /** @type {Model} */ const model = { runtime, manifest, load, adapters: new AdapterDesk(manifest, this.python), training: new TrainingDesk(manifest, this.python, this.kept, this.made), live: null, connection: null, info: null };
     this.#models.set(session, model);
     try {
       await this.#live(model, options);

@@ -45,7 +45,28 @@ export class ModelLoader extends EventTarget {
    * `memory.maxModels` disposes the one used longest ago.
    * @param {string | LocalSource} model @param {LoadOptions} [options] @returns {Promise<InferenceSession>} as the model's type says
    */
-  async load(model, { version, threads, context, dtype, signal, onProgress } = {}) {
+  async load(model, options = {}) {
+    const session = await this.#opened(model, options);
+    this.#open.add(session);
+    await this.#evict();
+    return session;
+  }
+
+  /**
+   * Not for callers: a model that is open for one piece of work, whatever else is. @template T
+   * @param {string | LocalSource} model @param {(session: any) => Promise<T>} work @param {LoadOptions} [options] @returns {Promise<T>}
+   */
+  async aside(model, work, options = {}) {
+    const session = await this.#opened(model, options);
+    try {
+      return await work(session);
+    } finally {
+      await session.dispose();
+    }
+  }
+
+  /** @param {string | LocalSource} model @param {LoadOptions} options @returns {Promise<InferenceSession>} */
+  async #opened(model, { version, threads, context, dtype, signal, onProgress }) {
     const onEvent = this.#progress(typeof model === "string" ? model : sourceName(model), onProgress);
     const compile = (/** @type {any} */ args, /** @type {any} */ options) => this.ask("python.compile", args, options);
     const what = typeof model === "string" ? { id: model, version } : { local: await prepareLocal(model, { store: this.#remembered, context, compile, signal, onEvent }) };
@@ -55,8 +76,6 @@ export class ModelLoader extends EventTarget {
       await session.dispose().catch(() => {}); // else a worker holds what nobody has
       throw error;
     });
-    this.#open.add(session);
-    await this.#evict();
     onEvent({ status: "ready", phase: "warmup", progress: 100 });
     return session;
   }

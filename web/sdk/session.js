@@ -142,6 +142,12 @@ export class InferenceSession {
     return this.#loader.ask(kind, args, options);
   }
 
+  /**
+   * Another model, open for one piece of work. @template T @param {LocalSource} source @param {(session: any) => Promise<T>} work
+   * @param {import("./loader.js").LoadOptions} [options] @returns {Promise<T>}
+   */
+  beside(source, work, options) { return this.#loader.aside(source, work, options); }
+
   /** Says a notice through the loader. @param {string} code @param {string} reason */
   notice(code, reason) {
     this.#loader.dispatchEvent(new CustomEvent("notice", { detail: { status: "notice", code, reason } }));

@@ -6,7 +6,7 @@ No weight comes here. What Python adds to the engine it can add again: an engine
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..errors import EdgeNetError, EngineDeadline, InvalidOption, NoMaskToken, N
 from ..graph import Program
 from ..lora.adapter import base_id
 from ..lora.examples import MASKS, Tokens, read_examples, tokenize
+from ..models.compiled import part_of
 from .browser_compile import read_model
 from .browser_page import Page
 
@@ -88,12 +89,22 @@ def _is_gone(kind: str, error: EdgeNetError) -> bool:
 # --- the file
 @dataclass(frozen=True)
 class PageModel:
-    """`header`, `values`: of its GGUF file; `generation`: the content of generation.json; `base`: its `base_id`."""
+    """`header`, `values`: of its GGUF file; `generation`: the content of generation.json; `base`: its `base_id`.
+
+    `name`: of its first file; `parts`: the artifact that each of its files is.
+    """
 
     header: Any
     values: Mapping
     generation: Mapping
     base: str
+    name: str
+    parts: Sequence[str]
+
+    async def read(self, page: Page, part: int, offset: int, length: int) -> bytes:
+        """Bytes of its file number `part`, from where the worker has them."""
+        answer = await page.asked("lm.source", ranges=[[self.parts[part], offset, length]])
+        return bytes(answer["parts"][0])
 
 
 async def open_model(page: Page, filenames: Mapping[str, str]) -> PageModel:
@@ -104,7 +115,8 @@ async def open_model(page: Page, filenames: Mapping[str, str]) -> PageModel:
 
     sizes = (await page.asked("lm.source"))["sizes"]
     header, values = await read_model(filenames, sizes, fetch)
-    return PageModel(header, values, json.loads(await page.asked("lm.generation")), base_id(header))
+    generation, parts = json.loads(await page.asked("lm.generation")), sorted(sizes, key=part_of)
+    return PageModel(header, values, generation, base_id(header), filenames[parts[0]], parts)
 
 
 # --- the tokenizer

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import EdgeNetError
+from ..errors import AbortError, EdgeNetError
 
 Ask = Callable[[str, dict], Awaitable[Mapping]]
 
@@ -20,12 +20,14 @@ Ask = Callable[[str, dict], Awaitable[Mapping]]
 class Page:
     """`ask(kind, args)` answers {"result": …} or {"error": JSON text of wire data}; `emit(JSON text)` tells whoever made this call.
 
-    `line`: names the way to the language worker, which is another after the model was loaded again.
+    `line`: names the way to the language worker, which is another after the model was loaded again. `stopped()`: whether whoever made
+    this call wants it no more.
     """
 
     ask: Ask
     emit: Callable[[str], None]
     line: str = ""
+    stopped: Callable[[], bool] = lambda: False
 
     async def asked(self, kind: str, **args: Any) -> Any:
         """The answer. Raises the error that was answered, as its class."""
@@ -37,6 +39,15 @@ class Page:
     def say(self, event: Mapping) -> None:
         """Tell an event, JSON data."""
         self.emit(json.dumps(event))
+
+    def progress(self, phase: str, done: int, total: int, what: str = "") -> None:
+        """Tell how far it is, and with what. Raises AbortError once nobody waits for it any more: long work ends where it tells this."""
+        if self.stopped():
+            raise AbortError("It was stopped.")
+        share = 100 * done / total if total else 0
+        self.say(
+            {"status": "progress", "phase": phase, "file": what, "loaded": done, "total": total, "progress": share}
+        )
 
     def storage(self, folder: str) -> PageStorage:
         """A part of what this origin keeps."""
