@@ -28,7 +28,7 @@ test("training: data, options and name cross; events and the result come back", 
   const data = ["one", { input: "a", output: "b", more: 1 }, new File(["\r\ntwo"], "x.txt")];
   assert.deepEqual(await trainer.train(data, { onEvent: (event) => events.push(event) }), DONE);
   const [, [kind, args, { model }]] = stage.trained.toSorted(([a]) => (a === "line" ? -1 : 1));
-  assert.deepEqual([kind, args], ["start", { id: trainer.id, data: ["one", { input: "a", output: "b" }, { name: "x.txt", text: "\ntwo" }], name: "mine", preset: "coder", lora: { r: 2 }, training: { maxSteps: 2 } }]);
+  assert.deepEqual([kind, args], ["start", { id: trainer.id, data: ["one", { input: "a", output: "b" }, { name: "x.txt", text: "\ntwo" }], sample: ["one", "a", "two"], name: "mine", preset: "coder", lora: { r: 2 }, training: { maxSteps: 2 } }]);
   assert.deepEqual(model, { key: "m@1", filenames: { model: "m.gguf", program: "program.json" }, sha256: "" });
   assert.deepEqual([events, trainer.state], [[{ kind: "step", step: 1, loss: 2, tokens: [97, 98] }], "done"]);
   await new Promise((resolve) => { setTimeout(resolve); });

@@ -51,7 +51,7 @@ export async function keptRuns(store, model) {
 /** @param {Store} store @param {string} base the `base_id` of the model @returns {Promise<import("../sdk/adapters.js").SavedAdapter[]>} the latest first */
 export async function keptAdapters(store, base) {
   const found = (await records(store, "library")).filter(({ base_id }) => base_id === base);
-  return found.sort((a, b) => b.turn - a.turn).map(({ id, name, rank, modules, bytes, base_id, family, created, metrics }) => ({ id, name, rank, modules, bytes, baseId: base_id, family, created, metrics }));
+  return found.sort((a, b) => b.turn - a.turn).map(({ id, name, rank, modules, bytes, base_id, family, created, metrics, profile = null }) => ({ id, name, rank, modules, bytes, baseId: base_id, family, created, metrics, profile }));
 }
 
 /** Whether anything is kept that `keptAdapters` could list. @param {Store} store */

@@ -29,13 +29,13 @@ const ask = (host, name) => async (/** @type {any} */ args, /** @type {any} */ c
 /** A call that asks the page back; `line`: the language worker it may ask. @param {string} kind */
 const working = (kind) => async (/** @type {any} */ args, /** @type {any} */ context) => {
   const python = await booted(context);
-  const more = pageOf(python.pyodide, args.line, (kept ??= keptStore(config.owner)), context.emit);
-  const { result, buffers } = await alone(kind, args.json, () => python.call("lora", kind, args, context.emit, more));
+  const more = pageOf(python.pyodide, args.line, (kept ??= keptStore(config.owner)), context);
+  const { result, buffers } = await alone(kind, args.json, context.signal, () => python.call("lora", kind, args, context.emit, more));
   return transferring(result, buffers);
 };
 
 const TRAINING = [...["start", "pause", "resume", "cancel", "adapter", "evaluate", "keep", "discard"].map((kind) => `train.${kind}`),
-  ...["base", "import", "rename", "remove", "ready", "export", "merge"].map((kind) => `library.${kind}`)];
+  ...["base", "import", "rename", "describe", "remove", "ready", "export", "merge", "into"].map((kind) => `library.${kind}`)];
 const TEACHING = ["open", "mark", "undo", "reset", "forget", "state", "export", "import"];
 
 serve(/** @type {any} */ (self), {

@@ -1,15 +1,21 @@
 /**
  * `session.adapters`: LoRA adapters of a loaded language model. Page. They stay apart from the weights: a request says which it wants, at what scale.
  */
+import { AUTO, profileOf, readRouter, routed } from "./adapter-router.js";
 import { openUrl } from "./download.js";
-import { InvalidOption } from "./errors.js";
+import { AdapterNotFound, InvalidOption } from "./errors.js";
+import { mergeIntoBase, readParts } from "./into-base.js";
 import { byPath } from "./local-model.js";
 import { progressTo } from "./progress.js";
+import { questionOf } from "./routing.js";
+import { readExamples } from "./trainer.js";
 
 /**
  * @typedef {string | {id: string, scale?: number}} AdapterChoice an adapter by its id, at scale 1 or another
  * @typedef {Blob | ArrayBuffer | ArrayBufferView | string | URL | {url: string | URL} | {file: Blob} | {files: Iterable<Blob> | Record<string, Blob>}} AdapterFiles one file, its
  *   address, or the files of a PEFT folder (`adapter_config.json`, `adapter_model.safetensors`); a zip of one, a GGUF adapter, EdgeNet's JSON
+ * @typedef {AdapterChoice | AdapterChoice[] | "auto" | null} AdapterWish "auto": the saved one that was trained on what is most like the request, or none
+ * @typedef {import("./adapter-router.js").Router} Router @typedef {import("./adapter-router.js").Routed} Routed @typedef {import("./adapter-router.js").Embedder} Embedder
  * @typedef {AdapterFiles | import("./trainer.js").TrainedAdapter | {saved: string}} AdapterSource files, what a trainer answered, or a saved one by its id
  * @typedef {object} AdapterInfo
  * @property {string} id @property {string} hash of its bytes, SHA-256 @property {number} rank the highest of its factors @property {number} bytes room in the engine's pool
@@ -20,23 +26,30 @@ import { progressTo } from "./progress.js";
  * @property {string} id what does the same has the same @property {string} name @property {number} rank @property {string[]} modules @property {number} bytes of its factors
  * @property {string} baseId of the model it is for @property {string} family @property {string} created
  * @property {any} metrics what was told when it was kept: of a training its `TrainingMetrics`, of a merge `{merge: …}`
+ * @property {import("./routing.js").AdapterProfile | null} profile what it was trained on, where it was described; no export has it
+ * @typedef {object} KeepOptions
+ * @property {string} [name] @property {any} [metrics] else those of the training @property {AbortSignal} [signal]
+ * @property {Embedder | null} [embedder] describes what a trainer made by what it learned from; the router's, where it is left out; null: it is not described
+ * @property {import("./routing.js").AdapterProfile | null} [profile] of one that was there before
  * @typedef {{strategy?: "average" | "weighted" | "task_arithmetic" | "slerp" | "ties" | "dare_linear" | "dare_ties", interpolation?: number, density?: number, scaling?: number,
- *   majoritySignMethod?: "total" | "frequency", rank?: number, seed?: number, name?: string, signal?: AbortSignal}} MergeHow see docs/merging.md
+ *   majoritySignMethod?: "total" | "frequency", rank?: number, seed?: number, name?: string, signal?: AbortSignal, onProgress?: (event: import("./options.js").Progress) => void}} MergeHow see docs/merging.md
  * @typedef {{slots: number, bytes: number, free: number, adapters: AdapterInfo[]}} AdapterList of the pool, in bytes; the adapter used last first
  */
 
-/** @param {AdapterChoice | AdapterChoice[] | null} [given] @returns {{id: string, scale: number}[]} @throws InvalidOption */
+/** @param {AdapterWish} [given] @returns {{id: string, scale: number}[] | "auto"} @throws InvalidOption */
 export function readChoice(given) {
+  if (given === AUTO) return AUTO;
   return [given ?? []].flat().map((one) => {
     const { id, scale = 1 } = typeof one === "string" ? { id: one } : Object(one);
     if (typeof id === "string" && Number.isFinite(scale)) return { id, scale };
-    throw new InvalidOption('Adapters are ids, or {id, scale}: "mine", or [{id: "mine", scale: 0.5}].', { option: "adapters" });
+    throw new InvalidOption('Adapters are ids, or {id, scale}: "mine", or [{id: "mine", scale: 0.5}]; or "auto".', { option: "adapters" });
   });
 }
 
 export class SessionAdapters {
   #session;
-  /** @type {{id: string, scale: number}[]} */ #used = [];
+  /** @type {{id: string, scale: number}[] | "auto"} */ #used = [];
+  /** @type {Required<Router> | null} */ #router = null;
 
   /** @param {import("./session.js").InferenceSession} session */
   constructor(session) {
@@ -44,15 +57,24 @@ export class SessionAdapters {
   }
 
   /** What requests run with that name no `adapters` of their own. */
-  get used() { return this.#used.map((one) => ({ ...one })); }
+  get used() { return this.#used === AUTO ? AUTO : this.#used.map((one) => ({ ...one })); }
 
   /**
-   * Every request from now on that names no `adapters` of its own. @param {AdapterChoice | AdapterChoice[] | null} choice null: none
-   * @throws InvalidOption; that one is not loaded is told by the request
+   * Every request from now on that names no `adapters` of its own. @param {AdapterWish} choice null: none @param {Router} [router] of "auto", unless it was given before
+   * @throws InvalidOption, NoRouter; that one is not loaded is told by the request
    */
-  use(choice) {
-    this.#used = readChoice(choice);
+  use(choice, router) {
+    const read = readChoice(choice);
+    if (router) this.router = router;
+    if (read === AUTO) readRouter(this.#router);
+    this.#used = read;
   }
+
+  /** By which embedding model "auto" chooses, and by which a training's adapter is described when it is kept. @returns {Router | null} */
+  get router() { return this.#router && { ...this.#router }; }
+
+  /** @throws InvalidOption */
+  set router(given) { this.#router = given && readRouter(given); }
 
   /**
    * Loads an adapter of this model. One that was made ready for an engine is there in a moment; any other goes through Python first.
@@ -70,7 +92,7 @@ export class SessionAdapters {
   /** Requests that run with it end with it. @param {string} id @returns {Promise<void>} @throws AdapterNotFound */
   async unload(id) {
     await this.#session.askWorker("lm.adapters.unload", { id });
-    this.#used = this.#used.filter((one) => one.id !== id);
+    if (this.#used !== AUTO) this.#used = this.#used.filter((one) => one.id !== id);
   }
 
   /** @returns {Promise<AdapterList>} */
@@ -82,17 +104,19 @@ export class SessionAdapters {
 
   /**
    * Keeps an adapter in this origin's storage; one that does the same is replaced, and a training that is done is discarded. @param {import("./trainer.js").TrainedAdapter | AdapterFiles} source
-   * @param {{name?: string, metrics?: any, signal?: AbortSignal}} [options] `metrics`: else those of the training @returns {Promise<SavedAdapter>}
-   * @throws AdapterExists (another has the name), AdapterMismatch, InvalidAdapter, StorageError
+   * @param {KeepOptions} [options] @returns {Promise<SavedAdapter>} @throws AdapterExists (another has the name), AdapterMismatch, InvalidAdapter, StorageError
    */
-  async keep(source, { name, metrics, signal } = {}) {
-    if (isTrained(source)) return this.#session.askWorker("lm.train.keep", { packed: await bytesOf(source.packed), name, metrics: metrics ?? source.metrics, run: source.run }, { signal });
+  async keep(source, { name, metrics, profile, embedder, signal } = {}) {
+    if (isTrained(source)) {
+      const about = { name, metrics: metrics ?? source.metrics, profile: profile ?? (await this.#profileOf(source, embedder, signal)) };
+      return this.#session.askWorker("lm.train.keep", { packed: await bytesOf(source.packed), ...about, run: source.run }, { signal });
+    }
     const files = await filesOf(source, signal, () => {});
     const bytes = await Promise.all(Object.entries(files).map(async ([path, blob]) => [path, await bytesOf(blob)]));
-    return this.#library("import", { files: Object.fromEntries(bytes), name, metrics }, { signal });
+    return this.#library("import", { files: Object.fromEntries(bytes), name, metrics, profile }, { signal });
   }
 
-  /** As `keep`, of files. @param {AdapterFiles} source @param {{name?: string, metrics?: any, signal?: AbortSignal}} [options] @returns {Promise<SavedAdapter>} */
+  /** As `keep`, of files. @param {AdapterFiles} source @param {KeepOptions} [options] @returns {Promise<SavedAdapter>} */
   import(source, options) { return this.keep(source, options); }
 
   /** @param {string} id @param {string} name @returns {Promise<SavedAdapter>} @throws AdapterNotFound, AdapterExists, InvalidAdapter */
@@ -108,13 +132,80 @@ export class SessionAdapters {
   }
 
   /**
-   * One adapter out of several saved ones, kept beside them. @param {(string | {id: string, weight?: number})[]} adapters @param {MergeHow} [how]
+   * One adapter out of several saved ones, kept beside them. A stop is heard after the module under way. @param {import("./into-base.js").MergePart[]} adapters @param {MergeHow} [how]
    * @returns {Promise<SavedAdapter>} `metrics.merge`: how it came about and the relative error of the refit @throws InvalidOption, AdapterMismatch, AdapterExists
    */
-  merge(adapters, { name, signal, ...options } = {}) {
-    const given = adapters.map((one) => (typeof one === "string" ? { id: one } : one));
-    const weights = given.some(({ weight }) => weight !== undefined) ? given.map(({ weight = 1 }) => weight) : undefined;
-    return this.#library("merge", { ids: given.map(({ id }) => id), options: weights ? { ...options, weights } : options, name }, { signal });
+  merge(adapters, { name, signal, onProgress, ...options } = {}) {
+    return this.#library("merge", { ...readParts(adapters, options), name }, { signal, onEvent: progressTo(this.#session.id, onProgress ? [onProgress] : []) });
+  }
+
+  /**
+   * The loaded model with saved adapters in its weights: a GGUF file, written to this origin's disk piece by piece; several are merged first, leaving nothing out. A stop is
+   * heard between two pieces and leaves nothing. `discard()` the file when it is saved or loaded no more; what a closed page left goes when the next one starts.
+   * @param {import("./into-base.js").MergePart | import("./into-base.js").MergePart[]} adapters @param {import("./into-base.js").IntoBaseOptions & MergeHow} [how]
+   * @returns {Promise<import("./into-base.js").MergedModel>} @throws UnsupportedTensorType (say another `type`), QuotaExceeded before the first byte, AdapterMismatch, NotFinite
+   */
+  mergeIntoBase(adapters, how) { return mergeIntoBase(this.#session, adapters, how); }
+
+  // --- the one that a request is like
+  /**
+   * Keeps with a saved adapter what it was trained on, for `route`, in place of what was known of that: the mean vector of a sample, and a few of its passages. No export has it.
+   * @param {string} id @param {Iterable<import("./trainer.js").Example> | import("./trainer.js").Example | null} texts as a trainer takes them; null: nothing is known
+   * @param {{embedder?: Embedder, signal?: AbortSignal}} [options] `embedder`: else the router's @returns {Promise<SavedAdapter>} @throws AdapterNotFound, EmptyText, NoRouter
+   */
+  async describe(id, texts, { embedder, signal } = {}) {
+    const profile = texts === null ? null : await profileOf(await readExamples(texts), this.#routerOf(embedder).embedder, signal);
+    return this.#library("describe", { id, profile }, { signal });
+  }
+
+  /**
+   * Saved adapters that were trained on what is like a request, the likest first. Those that were not described, or by another embedding model, are left out.
+   * @param {string | ArrayLike<number>} request a text, or its vector by that embedding model @param {{embedder?: Embedder, threshold?: number, signal?: AbortSignal}} [options] else the router's
+   * @returns {Promise<Routed[]>} empty: none @throws EmptyText, NotFinite, NoRouter
+   */
+  async route(request, { embedder, threshold, signal } = {}) {
+    return routed(request, await this.#library("list", {}, { signal }), this.#routerOf(embedder, threshold), signal);
+  }
+
+  /**
+   * Not for callers: what a request runs with. Of "auto" it is loaded where it was not; one that somebody removed meanwhile is passed over.
+   * @param {{id: string, scale: number}[] | "auto"} choice @param {() => Promise<string | import("./generate-options.js").Message[]>} asked @param {AbortSignal} [signal]
+   * @returns {Promise<{adapters: {id: string, scale: number}[], routed?: Routed | null}>} `routed`: of "auto" alone
+   */
+  async chosen(choice, asked, signal) {
+    if (choice !== AUTO) return { adapters: choice };
+    const router = this.#routerOf();
+    const question = questionOf(await asked());
+    for (const one of question ? await this.route(question, { ...router, signal }) : []) {
+      try {
+        await this.#present(one.id, signal);
+        return { adapters: [{ id: one.id, scale: 1 }], routed: one };
+      } catch (error) {
+        if (!(error instanceof AdapterNotFound)) throw error;
+      }
+    }
+    return { adapters: [], routed: null };
+  }
+
+  /** @param {string} id @param {AbortSignal} [signal] */
+  async #present(id, signal) {
+    const { adapters } = await this.list();
+    if (!adapters.some((one) => one.id === id)) await this.load({ saved: id }, { signal });
+  }
+
+  /** The router, or another one for a call. @param {Embedder} [embedder] @param {number} [threshold] */
+  #routerOf(embedder = this.#router?.embedder, threshold = this.#router?.threshold) {
+    return readRouter(embedder && { embedder, threshold });
+  }
+
+  /** What a trainer's adapter learned from. That nobody asked for it by name is no reason to lose the adapter. @param {import("./trainer.js").TrainedAdapter} trained @param {Embedder | null} [embedder] @param {AbortSignal} [signal] */
+  async #profileOf({ sample = [] }, embedder, signal) {
+    const used = embedder === undefined ? this.#router?.embedder : embedder;
+    if (!used || !sample.length) return undefined;
+    return profileOf(sample, used, signal).catch((error) => {
+      if (embedder || signal?.aborted) throw error;
+      this.#session.notice("adapter_not_described", `The adapter is kept without what it was trained on, so that no request is routed to it: ${error.message}`);
+    });
   }
 
   /** @param {string} kind @param {any} [args] @param {import("../workers/rpc.js").CallOptions} [options] */

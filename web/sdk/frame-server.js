@@ -11,12 +11,12 @@ import { requireSecure } from "./secure.js";
 
 /** What a page may ask: what the SDK itself asks. A kind is served only once it is named here. @type {Record<string, string[]>} */
 const SERVED = {
-  hub: ["open", "close", "status", "events", "stop", "persist", "kernels", "kernels.run", "kernels.add"],
+  hub: ["open", "close", "status", "events", "stop", "persist", "discard", "kernels", "kernels.run", "kernels.add"],
   loader: ["pull", "isCached", "cached", "remove", "manifest", "models", "compatibility", "verify", "usage"],
   engine: ["embed", "split", "tokens", "memory", "adapter.set", "index.put", "index.get", "index.search", "index.delete"],
   lm: ["generate", "embed", "encode", "decode", "memory", "clear", "status", "adapters.load", "adapters.unload", "adapters.list",
     ...["start", "pause", "resume", "cancel", "adapter", "evaluate", "keep", "discard", "runs"].map((name) => `train.${name}`),
-    ...["list", "import", "rename", "remove", "ready", "export", "merge"].map((name) => `library.${name}`)],
+    ...["list", "import", "rename", "describe", "remove", "ready", "export", "merge", "into"].map((name) => `library.${name}`)],
   python: ["boot", "compile", ...["open", "mark", "undo", "reset", "forget", "state", "export", "import"].map((name) => `teach.${name}`)],
 };
 export const KINDS = new Set(Object.entries(SERVED).flatMap(([worker, kinds]) => kinds.map((kind) => `${worker}.${kind}`)));

@@ -2,6 +2,7 @@
  * What can be said about one generation, judged in the page before anything is sent; the table of options is the engine's. Page and Node.
  */
 import { readOptions } from "../engine/lm/sampling.js";
+import { AUTO } from "./adapter-router.js";
 import { readChoice } from "./adapters.js";
 import { EmptyBatch, NotText } from "./errors.js";
 
@@ -17,20 +18,23 @@ import { EmptyBatch, NotText } from "./errors.js";
  * @property {number} [presencePenalty] taken off once if it occurred
  * @property {number} [seed] equal seeds, prompts and options give equal texts; drawn where none is given, and told in the answer
  * @property {string | string[]} [stopSequences] the text ends before the first of these
- * @property {import("./adapters.js").AdapterChoice | import("./adapters.js").AdapterChoice[]} [adapters] that are loaded; default: those of `session.adapters.use`; `[]`: none
+ * @property {import("./adapters.js").AdapterWish} [adapters] that are loaded; default: those of `session.adapters.use`; `[]`: none; `"auto"`: the saved one that the request is like
  * @property {"stop" | "shift"} [contextPolicy] at a full context: end (reason "context"), or forget the oldest half and go on
  *
  * @typedef {{role: string, content: string}} Message
  */
 
 /**
- * The options with every default filled in; `null` counts as not given.
- * @param {GenerateOptions | null} [given] @param {{id: string, scale: number}[]} [used] adapters where none are given @returns {import("../engine/lm/sampling.js").Options}
+ * The options with every default filled in; `null` counts as not given. Adapters stand apart: which ones "auto" means is known when it is asked.
+ * @param {GenerateOptions | null} [given] @param {{id: string, scale: number}[] | "auto"} [used] adapters where none are given
+ * @returns {{options: import("../engine/lm/sampling.js").Options, choice: {id: string, scale: number}[] | "auto"}}
  * @throws InvalidOption which says which option and what it takes
  */
 export function readGenerateOptions(given, used = []) {
   const { stopSequences, adapters, ...rest } = given ?? {};
-  return readOptions({ ...rest, stopSequences: typeof stopSequences === "string" ? [stopSequences] : stopSequences, adapters: readChoice(adapters ?? used) });
+  const choice = readChoice(adapters ?? used);
+  const options = readOptions({ ...rest, stopSequences: typeof stopSequences === "string" ? [stopSequences] : stopSequences, adapters: choice === AUTO ? [] : choice });
+  return { options, choice };
 }
 
 /**

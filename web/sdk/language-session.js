@@ -23,6 +23,7 @@ import { LoraTrainer } from "./trainer.js";
  * @property {{prompt: number, completion: number, cached: number}} usage tokens; `cached`: of the prompt, found in the KV cache
  * @property {{prefillMs: number, firstMs: number, decodeMs: number}} timings `firstMs`: from the call to the first token
  * @property {number} seed what to give again for the same text
+ * @property {import("./adapters.js").Routed | null} [routed] of `adapters: "auto"`: which adapter answered; null: none is like the request
  *
  * @typedef {object} LanguageInfo of the loaded model and of how it runs
  * @property {string} architecture @property {number} parameters @property {number} context @property {number} vocabulary @property {boolean} chat it has a template
@@ -31,6 +32,8 @@ import { LoraTrainer } from "./trainer.js";
 
 const TEXT = ["generate", "generateStream", "chat", "chatStream", "complete", "stream"];
 const TOKENS = ["encode", "decode", "countTokens"];
+/** Tokens at the end of a prompt by which its adapter is chosen. */
+const QUESTION = 512;
 /** model type → operations. */
 const OPERATIONS = new Map([["text-generation", [...TEXT, ...TOKENS, "clearKVCache", "adapters", "createTrainer", "trainers", "resumeTrainer"]], ["embedding", ["embed", "embedBatch", "similarity", ...TOKENS]]]);
 
@@ -167,16 +170,22 @@ export class LanguageSession extends InferenceSession {
     return streamOf((onPiece, signal) => this.#generate(what, how, onPiece, { ...call, signal }), call.signal);
   }
 
-  /** @param {Input} input @param {object} options @param {(text: string) => void} onPiece @param {CallOptions} [call] @returns {Promise<Completion>} */
-  async #generate(input, options, onPiece, { signal, onProgress } = {}) {
+  /** @param {Input} input @param {ReturnType<typeof readGenerateOptions>} read @param {(text: string) => void} onPiece @param {CallOptions} [call] @returns {Promise<Completion>} */
+  async #generate(input, { options, choice }, onPiece, { signal, onProgress } = {}) {
     const progress = onProgress && progressTo(this.id, [onProgress]);
     const onEvent = (/** @type {any} */ event) => {
       if (event?.status === "piece") onPiece(event.text);
       else if (event?.status === "prefill") progress?.({ ...event, status: "progress", phase: "prefill" });
     };
-    const completion = await this.#ask("generate", { ...input, options }, { signal, onEvent });
+    const { adapters, ...routed } = await this.#adapters.chosen(choice, () => this.#asked(input), signal);
+    const completion = await this.#ask("generate", { ...input, options: { ...options, adapters } }, { signal, onEvent });
     await this.#measure().catch(() => {}); // the text is here: a worker that ends now is the next call's to tell
-    return completion;
+    return { ...completion, ...routed };
+  }
+
+  /** What is asked, as text; of tokens the last ones. @param {any} input @returns {Promise<string | Message[]>} */
+  async #asked({ prompt, messages, tokens }) {
+    return prompt ?? messages ?? this.decode(tokens.slice(-QUESTION));
   }
 
   /** @param {string} operation */

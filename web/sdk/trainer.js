@@ -4,6 +4,7 @@
  */
 import { decodeText } from "../text/bytes-to-text.js";
 import { InvalidOption, NotText, TextTooLarge } from "./errors.js";
+import { sampleOf } from "./routing.js";
 
 /** Of one file to train on. */
 const MAX_BYTES = 20_000_000;
@@ -52,7 +53,8 @@ const STATES = { paused: "paused", resumed: "training" };
  *
  * @typedef {object} TrainedAdapter for `session.adapters.load` and `session.adapters.keep`
  * @property {string} id @property {string} run of the training @property {string} name @property {number} rank @property {string[]} modules @property {number} bytes of its factors
- * @property {TrainingMetrics} metrics @property {Blob} ready as the engine takes it @property {Blob} packed all of it in one file
+ * @property {TrainingMetrics} metrics @property {string[]} [sample] passages of what it learned from @property {Blob} ready as the engine takes it
+ * @property {Blob} packed all of it in one file
  *
  * @typedef {{loss: number, perplexity: number, bitsPerByte: number, tokens: number, bytes: number}} EvaluationResult
  * @typedef {"new" | "training" | "paused" | "stopped" | "done"} TrainerState
@@ -98,7 +100,7 @@ export class LoraTrainer {
     signal?.addEventListener("abort", stop, { once: true });
     /** @type {TrainingResult} */ let result;
     try {
-      const given = data === undefined ? {} : { data: await readExamples(data), name: this.name, ...this.#chosen() };
+      const given = data === undefined ? {} : { ...(await this.#read(data)), name: this.name, ...this.#chosen() };
       signal?.throwIfAborted();
       result = await this.#ask("start", given, { onEvent: this.#heard(onEvent, onProgress, begin) });
       this.#state = result.reason === "cancelled" ? "stopped" : "done";
@@ -142,6 +144,12 @@ export class LoraTrainer {
   async discard() {
     await this.#ask("discard");
     this.#state = "new";
+  }
+
+  /** What it learns from, and passages by which its adapter can be found again. @param {any} given */
+  async #read(given) {
+    const data = await readExamples(given);
+    return { data, sample: sampleOf(data) };
   }
 
   /** What it was made with. */

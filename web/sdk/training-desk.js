@@ -15,16 +15,17 @@ export class TrainingDesk {
   #users = 0;
   /** @type {AbortController | null} */ #lent = null;
 
-  /** @param {any} manifest of the model @param {Ask} python @param {import("../loader/kept.js").Store} store */
-  constructor(manifest, python, store) {
+  /** @param {any} manifest of the model @param {Ask} python @param {import("../loader/kept.js").Store} store @param {import("../loader/made.js").MadeFiles} made */
+  constructor(manifest, python, store, made) {
     this.python = python;
     this.store = store;
+    this.made = made;
     const { id, version, artifacts = {} } = manifest;
     const filenames = Object.fromEntries(Object.entries(artifacts).map(([name, { filename }]) => [name, filename]));
     this.model = { key: `${id}@${version}`, filenames, sha256: artifacts.model?.sha256 ?? "" };
   }
 
-  /** kind → what needs no Python. @type {Record<string, (ask: Ask, args: any, options: CallOptions) => Promise<any>>} */
+  /** kind → what is done beside asking Python, or without it. @type {Record<string, (ask: Ask, args: any, options: CallOptions) => Promise<any>>} */
   #own = {
     "train.runs": () => keptRuns(this.store, this.model.key),
     "library.list": async (ask, _args, options) => ((await hasAdapters(this.store)) ? keptAdapters(this.store, await this.#base(ask, options)) : []),
@@ -32,6 +33,10 @@ export class TrainingDesk {
       const [bytes, { name }] = [await readyBytes(this.store, id), await this.#saved(ask, id, options)];
       return bytes ? { name, bytes } : this.#asked(ask, "library.ready", { id }, options);
     },
+    "library.into": (ask, args, options) => this.made.make(async (made) => {
+      const { file, ...more } = await this.#asked(ask, "library.into", { ...args, made }, options);
+      return { ...more, made, file: await this.made.open(made, file) };
+    }),
   };
 
   /** @param {Ask} ask the model's worker @param {string} kind `train.…` or `library.…` @param {any} args @param {CallOptions} options */
@@ -105,7 +110,7 @@ export class TrainingDesk {
 }
 
 /** Kinds whose answer is the adapter as it is kept now. */
-const LISTED = new Set(["train.keep", "library.import", "library.rename", "library.merge"]);
+const LISTED = new Set(["train.keep", "library.import", "library.rename", "library.describe", "library.merge"]);
 
 /** Whether the worker ended, and another may be started. @param {any} error */
 const isEnd = (error) => error instanceof WorkerDied || error?.code === "engine_deadline";

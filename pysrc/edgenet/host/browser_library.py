@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from io import BytesIO
 
 from ..errors import AdapterNotFound, InvalidOption
@@ -16,6 +17,7 @@ from ..lora.bound import engine_bytes
 from ..lora.merge import merge as merged
 from ..lora.pool import Entry, Pool
 from ..lora.reading import read_adapter
+from ..lora.routing import Profile
 from ..lora.strategies import MergeOptions
 from .browser_lm import PageModel, open_model
 from .browser_page import Page
@@ -42,10 +44,10 @@ async def _model(page: Page, model: Mapping) -> PageModel:
     return found
 
 
-async def _kept(page: Page, adapter: Adapter, header, name: str | None, metrics: Mapping | None) -> dict:
+async def _kept(page: Page, adapter: Adapter, header, name: str | None, metrics: Mapping | None, profile=None) -> dict:
     adapter = adapter.renamed(name) if name else adapter
     adapter = for_base(adapter, header)
-    entry: Entry = await (await opened(page)).add(adapter, metrics)
+    entry: Entry = await (await opened(page)).add(adapter, metrics, profile and Profile.from_data(profile))
     await page.storage("ready").put(entry.id, engine_bytes(adapter, header))
     return {"id": entry.id}
 
@@ -56,21 +58,27 @@ async def base(page: Page, model: dict) -> dict:
     return {"base": (await _model(page, model)).base}
 
 
-async def keep(page: Page, model: dict, packed, name=None, metrics=None) -> dict:
-    """One that Python packed."""
+async def keep(page: Page, model: dict, packed, name=None, metrics=None, profile=None) -> dict:
+    """One that Python packed. `profile`: JSON data of a `lora.routing.Profile`."""
     found = await _model(page, model)
-    return await _kept(page, peft.unpacked(bytes(packed), name or "adapter"), found.header, name, metrics)
+    return await _kept(page, peft.unpacked(bytes(packed), name or "adapter"), found.header, name, metrics, profile)
 
 
-async def import_(page: Page, model: dict, files: Mapping, name=None, metrics=None) -> dict:
+async def import_(page: Page, model: dict, files: Mapping, name=None, metrics=None, profile=None) -> dict:
     """Files of any format."""
     found = await _model(page, model)
     adapter = read_adapter({path: bytes(data) for path, data in files.items()}, found.header)
-    return await _kept(page, adapter, found.header, name, metrics)
+    return await _kept(page, adapter, found.header, name, metrics, profile)
 
 
 async def rename(page: Page, model: dict, id: str, name: str) -> dict:
     return {"id": (await (await opened(page)).rename(id, name)).id}
+
+
+async def describe(page: Page, model: dict, id: str, profile=None) -> dict:
+    """What it was trained on, in place of what was known of that; None: nothing is known. Raises InvalidAdapter for no profile."""
+    made = profile and Profile.from_data(profile)
+    return {"id": (await (await opened(page)).redescribe(id, made)).id}
 
 
 async def remove(page: Page, model: dict, id: str) -> None:
@@ -93,8 +101,12 @@ async def export(page: Page, model: dict, id: str, format: str = "peft") -> dict
     end, kind, write = FORMATS[format]
     adapter = await saved(page, id)
     header = (await _model(page, model)).header if format == "gguf" else None
-    stem = "".join(c if c.isalnum() or c in "-_. " else "_" for c in adapter.name).strip(". ") or "adapter"
-    return {"name": stem + end, "type": kind, "binary": {"bytes": write(adapter, header)}}
+    return {"name": stem(adapter.name) + end, "type": kind, "binary": {"bytes": write(adapter, header)}}
+
+
+def stem(name: str) -> str:
+    """A file's name of an adapter's or a model's, less its end."""
+    return "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(". ") or "adapter"
 
 
 def _zipped(adapter: Adapter, header) -> bytes:
@@ -106,13 +118,16 @@ def _zipped(adapter: Adapter, header) -> bytes:
 
 
 async def merge(page: Page, model: dict, ids: list, options=None, name=None) -> dict:
-    """Several kept ones made into one, which is kept beside them. Raises as `lora.merge.merge`."""
+    """Several kept ones made into one, which is kept beside them. Raises as `lora.merge.merge`; ends between two modules when stopped."""
     pool = await opened(page)
     if len(ids) < 2:
         raise AdapterNotFound("To merge takes two adapters or more. Choose another one too.")
     found = await _model(page, model)
     made, report = await merged(
-        [await pool.get(id) for id in ids], MergeOptions.from_data(options or {}), name=name or ""
+        [await pool.get(id) for id in ids],
+        MergeOptions.from_data(options or {}),
+        name=name or "",
+        show=partial(page.progress, "merge"),
     )
     return await _kept(page, made, found.header, None, {"merge": report})
 
@@ -123,4 +138,4 @@ FORMATS = {
     "json": (".json", "application/json", lambda adapter, header: document.write(adapter)),
     "gguf": (".gguf", "application/octet-stream", lambda adapter, header: b"".join(gguf.write(adapter, header))),
 }
-KINDS = {f.__name__.strip("_"): f for f in (base, import_, rename, remove, ready, export, merge)}
+KINDS = {f.__name__.strip("_"): f for f in (base, import_, rename, describe, remove, ready, export, merge)}

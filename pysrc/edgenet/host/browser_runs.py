@@ -36,7 +36,7 @@ def configured(preset: str | None, lora: dict | None, training: dict | None) -> 
 
 @dataclass(frozen=True)
 class Run:
-    """`losses`, `validations`: [(step, loss)]; `state`: "stopped" or "done"."""
+    """`losses`, `validations`: [(step, loss)]; `state`: "stopped" or "done"; `sample`: passages of what is trained on."""
 
     id: str
     name: str
@@ -47,6 +47,7 @@ class Run:
     state: str = "stopped"
     step: int = 0
     samples: int = 0
+    sample: Sequence[str] = ()
     speed: float = 0.0  # tokens a second
     losses: list[Point] = field(default_factory=list)
     validations: list[Point] = field(default_factory=list)
@@ -72,7 +73,7 @@ class Run:
 
     def to_bytes(self) -> bytes:
         """The record, whose names are the page's: it reads it without Python."""
-        data = {name: getattr(self, name) for name in ("id", "name", "model", "created", "state", "step")}
+        data = {name: getattr(self, name) for name in ("id", "name", "model", "created", "state", "step", "sample")}
         data |= {"steps": self.training.max_steps, "metrics": self.metrics}
         return json.dumps(data | {"lora": asdict(self.lora), "training": asdict(self.training)}).encode()
 
@@ -85,7 +86,8 @@ class Run:
             points = {n: [(p["step"], p["loss"]) for p in metrics[n]] for n in ("losses", "validations")}
             configs = {"lora": LoraConfig(**told["lora"]), "training": TrainingConfig(**told["training"])}
             kept = {name: told[name] for name in ("id", "name", "model", "created", "state", "step")}
-            return cls(**kept, **configs, **points, samples=metrics["samples"], speed=metrics["tokensPerSecond"])
+            figures = {"samples": metrics["samples"], "speed": metrics["tokensPerSecond"]}
+            return cls(**kept, **configs, **points, **figures, sample=told.get("sample", ()))
         except (ValueError, TypeError, KeyError) as error:
             raise CheckpointInvalid(f"What is kept of a training cannot be read ({error}). Begin it anew.") from error
 

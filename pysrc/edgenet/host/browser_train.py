@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..errors import Disposed, EdgeNetError, InvalidOption, NotFound
 from ..fields import time_text
@@ -133,15 +134,15 @@ async def start(page: Page, model: dict, id: str, data=None, **chosen) -> dict:
 
 
 async def _begun(
-    page: Page, model: dict, id: str, data, name="adapter", preset=None, lora=None, training=None
+    page: Page, model: dict, id: str, data, name="adapter", preset=None, lora=None, training=None, sample=()
 ) -> Course:
-    """A new training, kept from now on."""
+    """A new training, kept from now on. `sample`: passages that say what its adapter is trained on."""
     lora, training = configured(preset, lora, training)
     opened = await open_model(page, model["filenames"])
     tokens = await tokenized(page, data, opened.generation)
     prepared = prepare(tokens, training)
     training = training.course(len(prepared.train))
-    run = Run(id, name, model["key"], time_text(page.now()), lora, training, samples=prepared.examples)
+    run = Run(id, name, model["key"], time_text(page.now()), lora, training, samples=prepared.examples, sample=sample)
     runs = Runs(page.storage("runs"))
     course = await _made(Course(page.line, run, runs, opened, prepared), page, model)
     await runs.begin(run, tokens)
@@ -202,7 +203,8 @@ async def adapter(page: Page, model: dict, id: str) -> dict:
     found = course.adapter()
     about = {"id": found.id, "name": found.name, "rank": found.config.r, "modules": found.modules, "bytes": found.bytes}
     files = {"packed": peft.packed(found), "ready": engine_bytes(found, course.model.header)}
-    return {"run": id, **about, "metrics": course.run.until(course.trainer.step).metrics, "binary": files}
+    told = {"metrics": course.run.until(course.trainer.step).metrics, "sample": course.run.sample}
+    return {"run": id, **about, **told, "binary": files}
 
 
 async def evaluate(page: Page, model: dict, data: list, id: str = "", adapter: Mapping | None = None) -> dict:
@@ -216,13 +218,14 @@ async def evaluate(page: Page, model: dict, data: list, id: str = "", adapter: M
             if "saved" in adapter
             else (await _course(page, model, id)).adapter()
         )
+    return (await evaluated(page, opened, tokens, [used]))[0]
 
-    def show(done: int, of: int) -> None:
-        page.say({"status": "progress", "phase": "evaluate", "loaded": done, "total": of, "progress": 100 * done / of})
 
-    engine = BrowserLm(page)
-    async with Evaluator(engine, opened.header, like=used, values=opened.values) as evaluator:
-        return (await evaluator.evaluate(tokens, used, show)).to_data()
+async def evaluated(page: Page, model: PageModel, tokens: list, adapters: list[Adapter | None]) -> list[dict]:
+    """How well the model foretells tokens, with each of these; all have the sites of the last one."""
+    show = partial(page.progress, "evaluate")
+    async with Evaluator(BrowserLm(page), model.header, like=adapters[-1], values=model.values) as evaluator:
+        return [(await evaluator.evaluate(tokens, used, show)).to_data() for used in adapters]
 
 
 async def keep(page: Page, model: dict, run: str = "", **more) -> dict:

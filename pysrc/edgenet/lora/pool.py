@@ -178,6 +178,10 @@ class Pool:
         before = None if anew else entry.profile
         return await self._put(replace(entry, profile=routing.learned(before, vectors, list(texts), model)))
 
+    async def redescribe(self, ref: str, profile: Profile | None) -> Entry:
+        """Put a profile in place of an adapter's; None: nobody knows what it was trained on."""
+        return await self._put(replace(self.find(ref), profile=profile))
+
     async def load(self, ref: str, busy: Collection[str] = ()) -> tuple[Entry, list[str]]:
         """(entry with its slot, ids that left their slots for it); it counts as used now. `busy`: ids that must stay.
 
