@@ -95,7 +95,7 @@ async function answer(session, shape, inputs, { model, options: given, n, stream
     return chunks(shape, streams, { ...head, object: shape.chunk }, withUsage ? n : 0);
   }
   const all = await Promise.all(inputs.map((input, i) => session.complete(input, seeded(options, i), { signal })));
-  const choices = all.map(({ text, reason }, index) => ({ index, ...shape.whole(text), finish_reason: FINISH[reason], logprobs: null }));
+  const choices = all.map(({ text, reason, ...more }, index) => ({ index, ...shape.whole(text), ...routedOf(more), finish_reason: FINISH[reason], logprobs: null }));
   return { ...head, object: shape.object, choices, usage: usageOf(all, n) };
 }
 
@@ -108,7 +108,11 @@ async function* chunks(shape, streams, head, usageFor) {
   try {
     if (shape.first) for (const index of streams.keys()) yield chunk(index, shape.first);
     for await (const { index, text } of merged(streams)) {
-      yield text === null ? chunk(index, shape.last, FINISH[(await streams[index].result).reason]) : chunk(index, shape.piece(text));
+      if (text !== null) yield chunk(index, shape.piece(text));
+      else {
+        const { reason, ...more } = await streams[index].result;
+        yield chunk(index, { ...shape.last, ...routedOf(more) }, FINISH[reason]);
+      }
     }
     if (usageFor) yield { ...head, choices: [], usage: usageOf(await Promise.all(streams.map(({ result }) => result)), usageFor) };
   } finally {
@@ -127,6 +131,9 @@ async function* merged(streams) {
     yield { index, text: found.done ? null : found.value };
   }
 }
+
+/** Of `adapters: "auto"`, which one answered; nothing of another request. @param {{routed?: any}} completion */
+const routedOf = ({ routed }) => (routed === undefined ? {} : { routed });
 
 /** n times each, in the API's order. @template T @param {T[]} items @param {number} n @returns {T[]} */
 const repeated = (items, n) => items.flatMap((item) => Array.from({ length: n }, () => item));
