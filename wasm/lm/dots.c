@@ -1,5 +1,5 @@
-// Every quantised layout with 1, 4 and 8 rows. Eight rows keep a group's sums in registers, so groups come one after the other; plain SIMD
-// needs two registers for a sum, and takes four rows twice. So do 8-bit weights, whose 16-bit rows are twice as long.
+// Every quantised layout with 1, 4 and 8 rows. Where weights are dear to unpack, eight rows share them: a group's sums stay in registers, so groups
+// come one after the other. Plain SIMD needs two registers for a sum, and takes four rows twice. So do 4-bit weights and 8-bit ones.
 #include "dot.h"
 
 #define FUNCTION(name, n) static void name##_##n(const uint8_t *const *w, const panel_block *x, int blocks, tile out)
@@ -17,12 +17,12 @@
 #define EIGHT(form, name) TWICE_FOUR(name)
 #endif
 
-#define BYTES(form, name) BY_FOUR(form, name, 1) BY_FOUR(form, name, 4) EIGHT(form, name)
-BYTES(LAYOUT_Q4, q4)
-BYTES(LAYOUT_Q4M, q4m)
-BYTES(LAYOUT_Q5M, q5m)
-BYTES(LAYOUT_Q6, q6)
-BY_FOUR(LAYOUT_Q8, q8, 1) BY_FOUR(LAYOUT_Q8, q8, 4) TWICE_FOUR(q8)
+#define FEW(form, name) BY_FOUR(form, name, 1) BY_FOUR(form, name, 4)
+FEW(LAYOUT_Q4, q4) TWICE_FOUR(q4)
+FEW(LAYOUT_Q4M, q4m) TWICE_FOUR(q4m)
+FEW(LAYOUT_Q5M, q5m) EIGHT(LAYOUT_Q5M, q5m)
+FEW(LAYOUT_Q6, q6) EIGHT(LAYOUT_Q6, q6)
+FEW(LAYOUT_Q8, q8) TWICE_FOUR(q8)
 
 #define ROW(form, name) [form] = {name##_1, name##_4, name##_8}
 dot_function *const dots[LAYOUT_COUNT][WIDTHS] = {

@@ -55,10 +55,12 @@ static void turn(const matrix *w, int row, int blocks, int column, piece to) {
 typedef v128_t lanes;
 INLINE void add_four(lanes *s, v128_t x, v128_t w) { *s = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(x, w, *s); }
 INLINE v128_t total_of(lanes s) { return s; }
+INLINE void settle_lanes(lanes *s) { settle(s); }
 #else
 typedef sum lanes;
 INLINE void add_four(lanes *s, v128_t x, v128_t w) { add_products(s, x, w, LAYOUT_Q8); }  // which takes nothing from weights
 INLINE v128_t total_of(lanes s) { return total(s); }
+INLINE void settle_lanes(lanes *s) { settle_sum(s); }
 #endif
 
 // acc += a block of four rows times a block of each group of columns.
@@ -71,6 +73,7 @@ INLINE void add_block(const turned_block *const *w, const panel_block *x, v128_t
       v128_t four = wasm_v128_load32_splat(&x->q8[j][4 * k]);
       EACH(g, SIDE) add_four(&s[g][j], four, v[g]);
     }
+    EACH(j, PANEL) EACH(g, SIDE) settle_lanes(&s[g][j]);
   }
   EACH(j, PANEL) {
     v128_t centre = wasm_i32x4_shl(wasm_i32x4_extadd_pairwise_i16x8(wasm_v128_load32_splat(&x->meta[j].pair8)), 3);  // -8 times the sum, by 8
