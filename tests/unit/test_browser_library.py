@@ -1,6 +1,8 @@
 """The adapters that a page keeps, by messages: formats in and out, names, merges, what stays out. A played page. CPython and Pyodide."""
 
 import json
+import zipfile
+from io import BytesIO
 
 import pytest
 
@@ -45,6 +47,49 @@ def test_an_exported_adapter_comes_back(page, format):
     assert json.loads(page.kept[f"library/{again}.json"])["name"] == "mine"
 
 
+PROFILE = {"mean": [0.6, 0.8], "count": 2, "examples": ["my diary", "of this year"], "model": "minilm@2.0.0"}
+
+
+def told(page, id):
+    """What its record says it was trained on."""
+    return json.loads(page.kept[f"library/{id}.json"])["profile"]
+
+
+def rounded(profile):
+    return profile | {"mean": pytest.approx(profile["mean"], abs=1e-7)}
+
+
+def test_what_an_adapter_was_trained_on_is_kept_with_it_and_goes_by_itself(page):
+    id = imported(page)
+    assert told(page, id) is None
+    for profile in (PROFILE, PROFILE | {"model": "other@1.0.0", "examples": []}):
+        assert page.call("library.describe", id=id, profile=profile) == {"id": id} and told(page, id) == rounded(profile)
+    page.call("library.rename", id=id, name="second")
+    assert told(page, imported(page, "third")) == rounded(profile), "the same adapter, kept again"
+    page.call("library.describe", id=id, profile=None)
+    assert told(page, id) is None
+    page.call("library.remove", id=id)
+    again = page.call("library.import", binary={"files": FILES}, name="mine", profile=PROFILE)["id"]
+    assert told(page, again) == rounded(PROFILE)
+
+
+@pytest.mark.parametrize("format", ["peft", "json", "gguf"])
+def test_an_export_holds_nothing_of_what_was_trained_on(page, format):
+    id = imported(page)
+    before = page.call("library.export", id=id, format=format)["bytes"]
+    page.call("library.describe", id=id, profile=PROFILE)
+    after = page.call("library.export", id=id, format=format)["bytes"]
+    assert unpacked(after) == unpacked(before) and b"diary" not in unpacked(after)
+
+
+def unpacked(data):
+    """A zip's files, whose times differ, one after another; other files as they are."""
+    if not data.startswith(b"PK"):
+        return data
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        return b"".join(archive.read(name) for name in sorted(archive.namelist()))
+
+
 def test_names_are_one_to_an_adapter(page):
     id = imported(page)
     page.call("library.rename", id=id, name="second")
@@ -83,6 +128,9 @@ REFUSED = {
     "a text": ("adapter_invalid", "import", {"binary": {"files": {"x": b"hello"}}}),
     "an unknown format": ("invalid_option", "export", {"id": "x", "format": "onnx"}),
     "an unknown adapter": ("adapter_not_found", "remove", {"id": "x"}),
+    "an unknown adapter to describe": ("adapter_not_found", "describe", {"id": "x", "profile": None}),
+    "a profile that is none": ("adapter_invalid", "describe", {"id": "x", "profile": {"mean": "x"}}),
+    "a profile that is none, with files": ("adapter_invalid", "import", {"binary": {"files": FILES}, "profile": [1]}),
     "one alone to merge": ("adapter_not_found", "merge", {"ids": ["x"]}),
     "an unknown kind": ("unknown_kind", "burn", {}),
 }

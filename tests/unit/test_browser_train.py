@@ -101,6 +101,15 @@ def test_a_killed_tab_goes_on_from_its_last_checkpoint_bit_for_bit(page, step):
     assert ([p["loss"] for p in result["metrics"]["losses"]], learned(after)) == whole()
 
 
+def test_passages_of_what_is_learned_are_told_with_the_adapter_also_after_a_reload_and_are_in_none_of_its_files(page):
+    start(page, sample=["my diary", "of this year"])
+    for now in (page, page.reloaded()):
+        found = now.call("train.adapter", id="one")
+        assert found["sample"] == ["my diary", "of this year"] and b"diary" not in found["packed"] + found["ready"]
+    start(page, "two")
+    assert page.call("train.adapter", id="two")["sample"] == []
+
+
 def test_a_cancelled_training_goes_on_when_it_is_asked_to(page):
     page.on_event = lambda e: e.get("step") == 3 and e["kind"] == "step" and page.call("train.cancel", id="one")
     assert start(page)["reason"] == "cancelled"

@@ -87,7 +87,7 @@ const READING = new Set(["library.into"]);
  * @param {string} kind @param {string} json of the call's arguments @param {AbortSignal} signal ends the waiting for others @param {() => Promise<any>} work
  */
 export async function alone(kind, json, signal, work) {
-  if (kind.startsWith("library.") && !READING.has(kind)) return withLock(ADAPTERS, { signal }, work);
+  if (kind === "train.keep" || (kind.startsWith("library.") && !READING.has(kind))) return withLock(ADAPTERS, { signal }, work);
   if (kind !== "train.start") return work();
   const { id } = JSON.parse(json);
   const answer = await withLock(`edgenet-train:${id}`, { ifAvailable: true }, async () => ({ done: await work() }));
