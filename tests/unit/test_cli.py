@@ -66,6 +66,7 @@ def test_the_commands_are_those_of_the_documentation():
         "adapters export",
         "adapters rename",
         "adapters remove",
+        "adapters describe",
         "adapters merge",
         "kernels list",
         "kernels verify",

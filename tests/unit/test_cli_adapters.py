@@ -17,6 +17,7 @@ from edgenet.errors import QuotaExceeded
 from edgenet.host.files import Disk
 from edgenet.lora import document, gguf, peft
 from edgenet.lora.adapter import base_id
+from tests.unit import tiny_model
 from tests.unit.cli_site import Cli
 from tests.unit.small_adapters import adapter, base, header
 
@@ -65,9 +66,11 @@ def test_the_commands_of_the_page_run_as_they_stand(work):
     path = f"{work / 'bin'}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PYTHONPATH": str(ROOT / "pysrc"), "HOME": str(work), "PATH": path}
     script = "set -eu\n" + "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
+    script = script.replace("http://localhost:8000", tiny_model.site(work / "tiny"))
     done = subprocess.run(["sh", "-c", script], cwd=work, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "base.gguf: yes" in done.stdout and "valid, by the key" in done.stdout and "rhymes" in done.stdout
+    assert "adapter: rhymes, cosine" in done.stderr
 
 
 def test_the_python_of_the_page_runs():

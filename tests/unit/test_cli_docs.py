@@ -57,6 +57,7 @@ def test_the_commands_of_the_page_run_as_they_stand(tmp_path):
         )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "house.md:1" in done.stdout and "every byte is right" in done.stdout and "2GB" in done.stdout
+    assert done.stderr.count("adapter: house, cosine") == 2
 
 
 def _hub(folder):

@@ -21,15 +21,7 @@ QUERY = "when is the boiler in the cellar serviced"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """A site with the tiny model under the default model's id."""
-    folder = tmp_path_factory.mktemp("tiny")
-    cli = Cli(folder / "publisher")
-    cli("keys", "generate")
-    files = tiny_model.write(folder / "files")
-    ran = cli(
-        "publish", str(files), "--name", "minilm-l6-v2-q8", "--version", "1.0.0", "--output", str(folder / "site")
-    )
-    assert ran.code == 0, ran.err
-    return str(folder / "site")
+    return tiny_model.site(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture

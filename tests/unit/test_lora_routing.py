@@ -1,16 +1,20 @@
 """Routing: a request goes to the adapter whose texts it is like, and to none where it is like none. Runs anywhere."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from edgenet.errors import InvalidAdapter, NotFinite, ProfileMismatch, WrongLength
 from edgenet.lora import routing
-from edgenet.lora.routing import Profile, learned, route
+from edgenet.lora.routing import Profile, learned, question_of, route, sample_of
 from tests.trust_vectors import run
 from tests.unit.test_lora_pool import filled
 
 COOKING, CODE = np.float32([[1, 0, 0.2], [0.9, 0.1, 0]]), np.float32([[0, 1, 0], [0, 2, 0.1]])
 PROFILES = {"cooking": learned(None, COOKING), "code": learned(None, CODE)}
+TEXTS = json.loads((Path(__file__).parents[1] / "vectors" / "routing_texts.json").read_text("utf-8"))
 
 
 def test_the_likest_adapter_comes_first():
@@ -103,3 +107,13 @@ def test_the_pool_describes_an_adapter_anew_and_routes_by_one_model_among_those_
     request = np.float32([0, 1, 0])
     assert pool.route(request, model="old@1") == [] == pool.route(request, model="new@1", base="another")
     assert [id for id, _ in pool.route(request, model="new@1", base=entry.base_id)] == [entry.id]
+
+
+@pytest.mark.parametrize("case", TEXTS["samples"], ids=[case["why"] for case in TEXTS["samples"]])
+def test_of_what_is_learned_from_a_sample_is_taken(case):
+    assert sample_of(case["examples"]) == case["wanted"]
+
+
+@pytest.mark.parametrize("case", TEXTS["questions"], ids=[case["why"] for case in TEXTS["questions"]])
+def test_of_a_request_its_end_is_compared(case):
+    assert question_of(case["asked"]) == case["wanted"]

@@ -109,6 +109,18 @@ def write(folder: Path) -> Path:
     return folder
 
 
+def site(folder: Path, version: str = "1.0.0") -> str:
+    """A site with the model under the id that the CLI embeds with; its path."""
+    from tests.unit.cli_site import Cli
+
+    publisher, files = Cli(folder / "publisher"), write(folder / f"files-{version}")
+    publisher("keys", "generate")
+    where = ("--version", version, "--output", str(folder / "site"))
+    ran = publisher("publish", str(files), "--name", "minilm-l6-v2-q8", *where)
+    assert ran.code == 0, ran.err
+    return str(folder / "site")
+
+
 def expected(text: str) -> np.ndarray:
     """The vector f32 (D,) that the model must give for a short text of words and spaces: the oracle, by NumPy alone."""
     known = {word: i for i, word in enumerate(WORDS)}

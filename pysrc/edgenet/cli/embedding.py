@@ -53,9 +53,12 @@ class Embedder:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, shell, model_id: str):
-        """The model, complete and loaded; freed at the end. Raises NotCached, ModelInvalid and what pulling raises."""
-        model = await complete_model(shell, model_id)
+    async def open(cls, shell, model_id: str, version: str | None = None):
+        """The model, complete and loaded, of this version if one is given; freed at the end.
+
+        Raises NotCached, ModelInvalid and what pulling raises.
+        """
+        model = await complete_model(shell, model_id, version)
         session = await open_session(shell, model)
         try:
             yield cls(shell, model, session)

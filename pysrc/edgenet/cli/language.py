@@ -33,7 +33,7 @@ async def open_engine(shell, model: str, context: int = 0, kv: str = "f32"):
     from ..host.wasmtime_engine import WasmtimeRuntime
     from ..models.compiled import compile_gguf, default_capacity, read_values
 
-    source = await _source(shell, model)
+    source = await source_of(shell, model)
     values = read_values(source.header, source.read)
     made = compile_gguf(source.header, default_capacity(source.header, context, kv), values)
     if not made.program.capacity.sample:
@@ -89,7 +89,8 @@ def name_and_scale(text: str) -> tuple[str, float]:
         return text, 1.0
 
 
-async def _source(shell, model: str):
+async def source_of(shell, model: str):
+    """The files of `model`, with their `header`: of a GGUF file by its path, else of a cached or pulled model. Raises as `open_engine`."""
     from ..host.gguf_files import GgufFiles
 
     if Path(model).is_file() or model.endswith(".gguf") and not model.startswith("hf:"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..documents import Document, read_document
 from ..errors import EdgeNetError, EmptyText, InputError, InvalidOption, TooManyFiles
 from ..host.files import walk
+from ..lora.examples import Example, read_examples
 from .text import counted
 
 MAX_FILES = 50_000
@@ -42,6 +43,12 @@ def gather(shell, names: list[str]) -> Gathered:
             skipped=found.skipped[:20],
         )
     return found
+
+
+def gather_examples(shell, names: list[str]) -> list[Example]:
+    """What a model can learn from all texts at or below the paths. Raises as `gather`, and NotText."""
+    documents = gather(shell, names).documents
+    return [example for document in documents for example in read_examples(document.name, document.text)]
 
 
 def _add_tree(shell, found: Gathered, name: str) -> None:

@@ -12,7 +12,7 @@ from ..lora.config import Preset
 from ..lora.curve import Point, ends
 from ..lora.data import prepare
 from ..lora.evaluate import Evaluator
-from ..lora.examples import mask_token, read_examples, tokenize
+from ..lora.examples import mask_token, tokenize
 from ..lora.trainer import Trainer
 from .adapter_files import require_free, write_adapter
 from .adapter_pool import find
@@ -20,7 +20,7 @@ from .language import open_engine
 from .progress import progress
 from .shell import Result
 from .text import counted, table
-from .texts import gather
+from .texts import gather_examples
 
 CHECKPOINT = "checkpoint.safetensors"
 SMALL = 16  # tokens of the loaded Program's context: only its weights are used
@@ -34,7 +34,7 @@ async def run_training(
     store = FileStore(shell.disk, folder / CHECKPOINT)
     _require_free(shell, folder, resume)
     shell.disk.probe(folder)
-    examples = _examples(shell, names)
+    examples = gather_examples(shell, names)
     async with open_engine(shell, model, SMALL) as it:
         data = prepare(tokenize(examples, it.tokenizer, it.made.generation), chosen.training)
         for notice in data.notices:
@@ -151,7 +151,7 @@ def _interrupt(shell, trainer: Trainer):
 # --- evaluating
 async def run_evaluation(shell, model: str, names: list[str], ref: str | None, length: int) -> Result:
     """Loss, perplexity and bits per byte over files, without an adapter and with one. `ref`: of a kept one, or a path."""
-    examples = _examples(shell, names)
+    examples = gather_examples(shell, names)
     adapter = await find(shell, ref) if ref else None
     async with open_engine(shell, model, SMALL) as it:
         tokens = tokenize(examples, it.tokenizer, {**it.made.generation, "eos": []})  # only what is in the texts counts
@@ -171,9 +171,3 @@ async def run_evaluation(shell, model: str, names: list[str], ref: str | None, l
     }
     data = {"model": model, **rows[0], **({"adapter": rows[1]} if adapter else {})}
     return Result({k: v for k, v in data.items() if k != "of"}, table(shown, heads))
-
-
-# --- both
-def _examples(shell, names: list[str]) -> list:
-    documents = gather(shell, names).documents
-    return [example for document in documents for example in read_examples(document.name, document.text)]

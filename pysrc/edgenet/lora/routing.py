@@ -4,17 +4,24 @@ The vectors are the caller's (an embedding model's, of any width); an adapter ke
 few of the texts. Vectors of two models are never compared, also where they are as wide.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import InvalidAdapter, NotFinite, ProfileMismatch, WrongLength
 from ..fields import COUNT, TEXT, Check, Field, check_fields, list_of
+from .examples import Example
 
 # Cosine below which an adapter has nothing to say to a request. Of MiniLM: requests like the texts have 0.20 to 0.51, others 0.16 at most.
 THRESHOLD = 0.18
 EXAMPLES, LENGTH = 8, 200  # texts kept, and characters of one
+PASSAGES, PASSAGE = 32, 400  # passages of all texts that are embedded, and characters of one at most
+ASKED = 500  # characters of a request that are compared: its end, where an answer goes on
+_CUT = re.compile(
+    rf"[\s\S]{{1,{PASSAGE}}}(?=\n|\Z)|[\s\S]{{{PASSAGE}}}"
+)  # at the ends of lines; a longer line, anywhere
 _NUMBERS = Check("numbers", lambda v: isinstance(v, list) and all(type(n) in (int, float) and abs(n) < 1e30 for n in v))
 _FIELDS = (
     Field("mean", _NUMBERS, True),
@@ -90,6 +97,27 @@ def route(
         if p.model == model and p.mean.size == unit.size and p.mean.any()
     ]
     return sorted((row for row in rows if row[1] >= threshold), key=lambda row: -row[1])
+
+
+def sample_of(examples: Iterable[Example]) -> list[str]:
+    """A sample of what is learned from, spread over all of it; no text of it is blank. Of a pair its input, which is what a request
+    is like.
+    """
+    passages = [p.strip() for e in examples for p in _CUT.findall(_about(e))]
+    filled = [passage for passage in passages if passage]
+    count = min(PASSAGES, len(filled))
+    return [filled[(2 * i + 1) * len(filled) // (2 * count)] for i in range(count)]
+
+
+def _about(example: Example) -> str:
+    """What of an example says what it is about: its text, else the first of a pair that is not blank."""
+    parts = [example] if isinstance(example, str) else [example["input"], example["output"]]
+    return next((part for part in parts if part.strip()), "")
+
+
+def question_of(request: str) -> str:
+    """What of a request is compared: its end."""
+    return request.strip()[-ASKED:]
 
 
 def _units(rows: np.ndarray) -> np.ndarray:

@@ -7,9 +7,11 @@ import typer
 
 from ...errors import AdapterExists, InvalidOption
 from ..shell import Json, Result, command
-from ..text import megabytes, table
+from ..text import counted, megabytes, table
 from . import adapters_merge
 from .keys import Key
+from .search import DEFAULT_MODEL
+from .search import Model as Embedding
 
 COLUMNS = {
     "name": "NAME",
@@ -29,7 +31,7 @@ Base = Annotated[str | None, typer.Option(help="GGUF file of the base model.")]
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(
-        help="Adapters: list, look at, import, export, merge.", no_args_is_help=True, rich_markup_mode=None
+        help="Adapters: list, look at, import, export, describe, merge.", no_args_is_help=True, rich_markup_mode=None
     )
     command(group, "list", "adapters list", "adapters list --json")(list_)
     command(group, "info", "adapters info poems", "adapters info ./poems --base model-q8_0.gguf")(info)
@@ -49,6 +51,9 @@ def register(app: typer.Typer) -> None:
     )(export)
     command(group, "rename", "adapters rename poems rhymes")(rename)
     command(group, "remove", "adapters remove poems")(remove)
+    command(
+        group, "describe", "adapters describe poems ./my-poems", "adapters describe poems verses.txt answers.jsonl"
+    )(describe)
     adapters_merge.register(group)
     app.add_typer(group, name="adapters")
 
@@ -72,6 +77,7 @@ async def list_(ctx: typer.Context, as_json: Json = False):
             "lastUsed": e.last_used,
             "pinned": e.pinned,
             "metrics": dict(e.metrics),
+            "described": e.profile and {"texts": e.profile.count, "embedding": e.profile.model},
         }
         for e in entries
     ]
@@ -216,3 +222,26 @@ async def remove(
     freed = sum(entry.bytes for entry in gone)
     names = [entry.name for entry in gone]
     return Result({"removed": names, "freed": freed}, f"Removed {', '.join(names)}; {megabytes(freed)} freed.")
+
+
+async def describe(
+    ctx: typer.Context,
+    adapter: Kept,
+    texts: Annotated[
+        list[str], typer.Argument(help="Files and folders of texts like those that the adapter was trained on.")
+    ],
+    model: Embedding = DEFAULT_MODEL,
+    as_json: Json = False,
+):
+    """Say what a kept adapter was trained on, so that `run --adapter auto` knows which requests are for it.
+
+    A sample of the texts becomes one vector, which is kept with the beginnings of a few of them; neither goes into what is exported.
+    """
+    from ..routing import describe as described
+
+    entry = await described(ctx.obj, adapter, texts, model)
+    if not entry.base_id:
+        ctx.obj.say(f"notice: {entry.name} names no base; import it again with --base, so that it can be chosen.")
+    profile = entry.profile
+    data = {"id": entry.id, "name": entry.name, "texts": profile.count, "embedding": profile.model}
+    return Result(data, f"{entry.name!r} is described by {counted(profile.count, 'passage')} ({profile.model}).")

@@ -18,7 +18,8 @@ Adapters = Annotated[
     list[str] | None,
     typer.Option(
         "--adapter",
-        help="Run with this adapter: the name of a kept one, a folder or file; NAME:0.5 at that scale. May be given more than once.",
+        help="Run with this adapter: the name of a kept one, a folder or file; NAME:0.5 at that scale. May be given more than once. "
+        "auto: the kept one whose texts the prompt is like (`adapters describe`).",
     ),
 ]
 
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
         "run model-q4_0.gguf - --system 'Answer in one sentence.' < question.txt",
         "run hf:owner/name/model-q4_0.gguf 'Once upon a time' --max-tokens 50 --seed 1 --json",
         "run model-q4_0.gguf 'Dear Ada,' --adapter ./letters --adapter ./french:0.5",
+        "run model-q4_0.gguf 'How long does bread bake?' --adapter auto",
     )(run)
     command(app, "bench", "bench python-completion-7m-q8", "bench model-q4_0.gguf --prompt 512 --tokens 64 --json")(
         bench
@@ -68,6 +70,7 @@ async def run(
     """
     from ...text.sampling import Sampling
     from ..language import open_language
+    from ..routing import routed
 
     text = sys.stdin.read() if prompt == "-" else prompt
     options = dict(
@@ -75,8 +78,9 @@ async def run(
         repetition_penalty=repetition_penalty, stop_sequences=stop or (), **({} if seed is None else {"seed": seed}),
     )  # fmt: skip
     Sampling(**{"seed": 0, **options})  # a wrong option is said before a model is loaded
+    adapters, chosen = await routed(ctx.obj, model, adapter or (), text)
     shown = printable if sys.stdout.isatty() else str  # a file or a program gets every byte
-    async with open_language(ctx.obj, model, context, kv, adapter or ()) as session:
+    async with open_language(ctx.obj, model, context, kv, adapters) as session:
         async for piece in session.stream(_asked(session, text, system, raw), **options):
             if not as_json:
                 print(shown(piece), end="", flush=True)
@@ -88,7 +92,7 @@ async def run(
         f"{data['usage']['completion']} tokens, {data['tokensPerSecond']:.1f} a second, the first after {data['firstTokenSeconds']:.2f} s; "
         f"ended by {data['reason']}; seed {data['seed']}"
     )
-    return Result({"model": model, "text": answer.text, **data})
+    return Result({"model": model, "text": answer.text, **data, **({"routing": chosen} if chosen else {})})
 
 
 def _asked(session, text: str, system: str | None, raw: bool):
