@@ -63,7 +63,9 @@ def test_what_an_adapter_was_trained_on_is_kept_with_it_and_goes_by_itself(page)
     id = imported(page)
     assert told(page, id) is None
     for profile in (PROFILE, PROFILE | {"model": "other@1.0.0", "examples": []}):
-        assert page.call("library.describe", id=id, profile=profile) == {"id": id} and told(page, id) == rounded(profile)
+        assert page.call("library.describe", id=id, profile=profile) == {"id": id} and told(page, id) == rounded(
+            profile
+        )
     page.call("library.rename", id=id, name="second")
     assert told(page, imported(page, "third")) == rounded(profile), "the same adapter, kept again"
     page.call("library.describe", id=id, profile=None)
