@@ -20,7 +20,9 @@ from ..models.adapted import compile_adapted
 from ..models.training import Values
 from .face import Engine
 
-ADAPTED = "adapted"  # name of the Program
+# Name of the Program. The SDK's worker has one of this name for its own requests: a page's Python never shares an engine with those
+# (`host/browser_models.py` opens sessions of its own), and where somebody made it so, the second to come is refused: the name is taken.
+ADAPTED = "adapted"
 Choice = str | Mapping[str, float] | Sequence[str] | None  # ids, at scale 1 or with their scales
 
 
