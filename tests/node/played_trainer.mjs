@@ -30,13 +30,14 @@ export class PlayedSession {
 
   adapters = {
     saved: async () => [...this.kept.values()],
+    router: null,
     keep: async (source, { name, metrics }) => {
       if (this.full) throw new StorageError("no room");
-      return this.#put(source.id, name, metrics);
+      return this.#put(source.id, name, metrics, source.sample && this.adapters.router && { examples: source.sample });
     },
-    import: async (source, { name, metrics }) => {
+    import: async (source, { name, metrics, profile }) => {
       const { content, own } = source.file ?? source;
-      return this.#put(content ?? idOf(name ?? own), name ?? own ?? "nameless", metrics);
+      return this.#put(content ?? idOf(name ?? own), name ?? own ?? "nameless", metrics, profile);
     },
     load: async ({ saved }) => {
       this.asked.push(`load ${saved}`);
@@ -49,9 +50,9 @@ export class PlayedSession {
     merge: async (parts, { name, strategy }) => this.#put(idOf(name), name, { merge: { strategy, parts, error: 0.25 } }),
   };
 
-  #put(id, name, metrics) {
+  #put(id, name, metrics, profile = this.kept.get(id)?.profile ?? null) {
     if ([...this.kept.values()].some((one) => one.name === name && one.id !== id)) throw new AdapterExists(name);
-    this.kept.set(id, { id, name, metrics });
+    this.kept.set(id, { id, name, metrics, profile });
     return this.kept.get(id);
   }
 
@@ -94,6 +95,6 @@ export class PlayedTrainer {
   resume = async () => this.emit({ kind: "resumed" });
   cancel = async () => this.finish("cancelled");
   discard = async () => void this.session.runs.delete(this.id);
-  adapter = async () => ({ id: idOf(this.name), name: this.name, metrics: this.run.metrics });
+  adapter = async () => ({ id: idOf(this.name), name: this.name, metrics: this.run.metrics, sample: [`about ${this.name}`] });
   evaluate = async (held, { adapter } = {}) => ({ bitsPerByte: adapter === null ? 2 : 1.5, held });
 }

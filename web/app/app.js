@@ -85,7 +85,7 @@ class App {
     this.completer = new Completer(this.language);
     this.conversations = await new Conversations(this.chats, { channel: new BroadcastChannel(CHATS) }).open();
     this.chat = new Chat(this.language, this.conversations);
-    this.adapters = new AdapterShelf({ language: this.language, db: this.chats, onError: (error) => this.toasts.error(error) });
+    this.adapters = new AdapterShelf({ language: this.language, db: this.chats, embedder: () => this.engine.ready(), onError: (error) => this.toasts.error(error) });
     this.course = new Course({ language: this.language, shelf: this.adapters, db: this.chats });
     this.material = await new Material(this.chats).open();
   }

@@ -25,6 +25,9 @@ export const factsOf = ({ size, trust, facts: { architecture, parameters, quanti
 /** Tokens a second after the first one; null where there was no second. @param {import("../../sdk/language-session.js").Completion} completion */
 export const speed = ({ usage, timings }) => (usage.completion > 1 && timings.decodeMs > 0 ? ((usage.completion - 1) * 1000) / timings.decodeMs : null);
 
+/** Which adapter was chosen by what was asked; nothing where one was named. @param {import("../../sdk/language-session.js").Completion} completion */
+const chosenOf = ({ routed }) => (routed ? `by \u201c${routed.name}\u201d (likeness ${routed.score.toFixed(2)})` : routed === null && "no adapter fitted");
+
 const ENDS = { length: "ended at the length set", context: "ended: the context is full", abort: "stopped", stop: null };
 
 /** @param {import("../../sdk/language-session.js").Completion} completion @returns {string[]} */
@@ -37,6 +40,7 @@ export function toldOf(completion) {
     count(usage.completion, "token"),
     `prompt ${usage.prompt.toLocaleString("en")}${usage.cached ? `, ${usage.cached.toLocaleString("en")} of it cached` : ""}`,
     ENDS[reason],
+    chosenOf(completion),
   ].filter(Boolean);
 }
 

@@ -160,8 +160,8 @@ export class AdapterCards {
 const tool = (label, name, run) => h("button.quiet", { type: "button", "aria-label": label, title: label.split(" ")[0], onclick: run }, icon(name));
 
 /** @param {import("./shelf.js").Saved} one */
-const factsOf = ({ rank, modules, bytes: size, created }) =>
-  [`rank ${rank}`, modulesOf(modules), bytes(size), created && day(new Date(created).getTime())].filter(Boolean);
+const factsOf = ({ rank, modules, bytes: size, created, profile }) =>
+  [`rank ${rank}`, modulesOf(modules), bytes(size), created && day(new Date(created).getTime()), profile && "Automatic knows it"].filter(Boolean);
 
 /** (["model.layers.0.self_attn.q_proj", …]) → "q, k". @param {string[]} modules */
 const modulesOf = (modules) => {

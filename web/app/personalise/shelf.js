@@ -1,21 +1,24 @@
 /**
- * The adapters that are kept for the chosen model: which are on and at what scale, names, deletion with a way back, export, import, merging.
+ * The adapters that are kept for the chosen model: which are on and at what scale, or chosen by what is asked, names, deletion with a way back, export, import, merging.
  * Knows no DOM; runs in the page and in Node. The SDK keeps them; here is what is on, for Complete and Chat alike.
  */
 import { observable } from "../observable.js";
 
 const USED = "personalise.used"; // settings row: model's key → what is on in it
+/** In place of those that are on: each request is answered by the one that was taught something like it. */
+export const AUTO = "auto";
 
 /** @typedef {import("../../sdk/adapters.js").SavedAdapter} Saved @typedef {{id: string, scale: number}} Use */
 
 export class AdapterShelf {
   /** @type {import("../observable.js").observable<Saved[]>} */ saved = observable([]);
   /** @type {import("../observable.js").observable<Use[]>} */ used = observable([]);
+  /** Whether what is asked chooses. @type {import("../observable.js").observable<boolean>} */ automatic = observable(false);
   #queue = Promise.resolve();
 
-  /** @param {{language: import("../language/models.js").LanguageModels, db: any, onError?: (error: any) => void}} parts */
-  constructor({ language, db, onError = () => {} }) {
-    Object.assign(this, { language, db, onError });
+  /** @param {{language: import("../language/models.js").LanguageModels, db: any, embedder: () => Promise<any>, onError?: (error: any) => void}} parts `embedder`: the session of what tells texts apart */
+  constructor({ language, db, embedder, onError = () => {} }) {
+    Object.assign(this, { language, db, embedder, onError });
     language.phase.watch(({ name }) => {
       if (name === "ready") this.open().catch(this.onError);
       else if (name === "idle") this.#forget();
@@ -24,16 +27,23 @@ export class AdapterShelf {
 
   #forget() {
     this.saved.set([]);
+    this.automatic.set(false);
     this.used.set([]);
   }
 
   /** What is kept for the model that was loaded, and what was on in it. */
   open() {
     return this.#next(async ({ adapters }) => {
+      adapters.router = { embedder: this.embedder };
       await this.#list(adapters);
       const wanted = (await this.#kept())[this.language.chosen.value?.key] ?? [];
-      await this.#turn(adapters, wanted.filter(({ id }) => this.get(id)));
+      await this.#turn(adapters, wanted === AUTO ? AUTO : wanted.filter(({ id }) => this.get(id)));
     });
+  }
+
+  /** Whether there is one to be chosen by what is asked: of those that come from elsewhere nobody knows what they were taught. */
+  get described() {
+    return this.saved.value.some(({ profile }) => profile);
   }
 
   /** @param {string} id @returns {Saved | undefined} */
@@ -55,15 +65,15 @@ export class AdapterShelf {
     });
   }
 
-  /** This one alone, or none. @param {string | null} id */
+  /** This one alone, AUTO, or none. @param {string | null} id */
   only(id) {
     return this.#next(async ({ adapters }) => {
-      await this.#turn(adapters, id ? [{ id, scale: this.scaleOf(id) ?? 1 }] : []);
+      await this.#turn(adapters, id === AUTO ? AUTO : id ? [{ id, scale: this.scaleOf(id) ?? 1 }] : []);
       await this.#remember();
     });
   }
 
-  /** Keeps what was trained, under its name or the next that is free; it is loaded, and not yet on. @param {any} trained @param {object} more metrics beyond the trainer's @returns {Promise<Saved>} */
+  /** Keeps what was trained, with what it was taught, under its name or the next that is free; it is loaded, and not yet on. @param {any} trained @param {object} more metrics beyond the trainer's @returns {Promise<Saved>} */
   keep(trained, more) {
     return this.#next(async ({ adapters }) => {
       const made = await adapters.keep(trained, { name: this.#free(trained.name), metrics: { ...trained.metrics, ...more } });
@@ -85,12 +95,12 @@ export class AdapterShelf {
   /** @param {string} id @returns {Promise<() => Promise<void>>} the way back: the same adapter, with what was told of it, on where it was on */
   delete(id) {
     return this.#next(async ({ adapters }) => {
-      const [{ name, metrics }, scale, file] = [this.get(id), this.scaleOf(id), await adapters.export(id, "json")];
-      await this.#turn(adapters, this.used.value.filter((one) => one.id !== id));
+      const [{ name, metrics, profile }, scale, file] = [this.get(id), this.scaleOf(id), await adapters.export(id, "json")];
+      if (scale !== null) await this.#turn(adapters, this.used.value.filter((one) => one.id !== id));
       await adapters.remove(id);
       await this.#remember();
       await this.#list(adapters);
-      return () => this.#restore(file, { name: this.#free(name), metrics }, scale);
+      return () => this.#restore(file, { name: this.#free(name), metrics, profile }, scale);
     });
   }
 
@@ -132,12 +142,14 @@ export class AdapterShelf {
     this.saved.set(await adapters.saved());
   }
 
-  /** What requests use from now on; each is loaded first. */
+  /** What requests use from now on; each is loaded first, of AUTO when it is chosen. */
   async #turn(adapters, wanted) {
     const before = new Set(this.used.value.map(({ id }) => id));
-    for (const { id } of wanted) if (!before.has(id)) await adapters.load({ saved: id });
+    const named = wanted === AUTO ? [] : wanted;
+    for (const { id } of named) if (!before.has(id)) await adapters.load({ saved: id });
     adapters.use(wanted);
-    this.used.set(wanted);
+    this.automatic.set(wanted === AUTO);
+    this.used.set(named);
   }
 
   async #kept() {
@@ -145,7 +157,7 @@ export class AdapterShelf {
   }
 
   async #remember() {
-    const value = { ...(await this.#kept()), [this.language.chosen.value.key]: this.used.value };
+    const value = { ...(await this.#kept()), [this.language.chosen.value.key]: this.automatic.value ? AUTO : this.used.value };
     await this.db.write([{ put: "settings", key: USED, value }]);
   }
 
