@@ -165,6 +165,19 @@ def test_the_snapshot_gives_every_boot_its_own_randomness(python):
     assert python(code) != python(code)
 
 
+def test_python_that_breaks_is_told_and_the_next_call_has_another(context, site):
+    """A text nested without end overflows the stack on which Python itself runs: it answers nobody any more."""
+    page = context.new_page()  # one whose errors are expected
+    blank(page, site())
+    page.evaluate(PRELUDE)
+    found = page.evaluate("""async () => {
+      const loader = make({ testing: { runCode: true } });
+      const run = (code) => caught(() => loader.ask("python.run", { code }));
+      return [(await run("import json; json.loads('[' * 100_000)")).code, (await run("1 + 1")).result];
+    }""")
+    assert found == ["worker_died", 2]
+
+
 KERNELS = """
 import json
 import numpy as np

@@ -113,6 +113,13 @@ test("training: what is refused leaves the state that storage has, and a discard
   assert.equal(trainer.state, "new");
 });
 
+test("training: what is refused does not end Python, which holds what was learned", async (t) => {
+  const { session, stage } = await opened(t);
+  stage.course = async () => { throw new RangeError("no"); };
+  await assert.rejects(session.createTrainer().train("x"));
+  assert.equal((await stage.loader.status()).python, true);
+});
+
 test("training: a signal cancels it, and the call rejects with its reason", async (t) => {
   const { session, stage } = await opened(t);
   const stop = new AbortController();

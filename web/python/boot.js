@@ -45,6 +45,7 @@ export async function boot(urls, emit) {
     await Promise.all(RUNTIME.map((name) => reachable(`${urls.pyodide}${name}`)));
     const { loadPyodide } = await import(/* @vite-ignore */ `${urls.pyodide}pyodide.mjs`);
     const { pyodide, snapshot } = await start(loadPyodide, urls.pyodide, emit);
+    pyodide._api.on_fatal = (/** @type {any} */ error) => reportError(error); // it answers nobody any more: who asked must hear that this worker is of no use
     said(emit, 1);
     installWheel(pyodide, await wheel(urls));
     const version = pyodide.pyimport("edgenet").__version__;

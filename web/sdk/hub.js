@@ -220,12 +220,12 @@ export class Hub {
    * @param {CallOptions} [options]
    */
   async #compile(kind, args, options = {}) {
-    let wanted = false;
+    let wanted = STAYS.test(kind); // also where it is refused: what was learned is there still
     this.#compiles++;
     clearTimeout(this.#idle);
     try {
       const answer = await this.#ask("python", kind, args, options);
-      wanted = STAYS.test(kind) || "wanted" in answer;
+      wanted ||= "wanted" in answer;
       return answer;
     } finally {
       this.#compiles--;
