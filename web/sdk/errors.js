@@ -2,6 +2,7 @@
  * Every named failure of EdgeNet: class, stable `code`, exit status. Runs in page, worker, service worker and Node.
  * Twin of `pysrc/edgenet/errors.py`; both are tested against `tests/vectors/errors.json`. A message says what was asked,
  * what was found and what to do next; `details` is JSON data that a program can read instead of the message.
+ * Longer than other files because it is one table, a class per row.
  */
 
 /** @typedef {{name: string, code: string, message: string, details: Record<string, unknown>}} ErrorData */
