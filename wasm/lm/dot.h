@@ -1,4 +1,4 @@
-// Products of groups of weights (four output rows each) with 1, 4 or 8 quantised rows. Everything is inlined and its constants folded: `form` and
+// Products of groups of weights (four output rows each) with 1 or 4 quantised rows. Everything is inlined and its constants folded: `form` and
 // `n` are known where dots.c names them.
 //
 // A vector of weights holds four columns of each of the four rows, so that a lane belongs to one output and nothing is summed across lanes.
@@ -61,7 +61,6 @@ INLINE void settle_sum(sum *s) { settle(&s->low), settle(&s->high); }
 
 #endif
 
-#define ROW_OF(x, blocks, j) (&(x)[(j) / PANEL * (blocks)]), (j) % PANEL
 #define EACH(j, n) UNROLL for (int j = 0; j < (n); j++)
 
 // acc += scale * (d * integers)
@@ -102,74 +101,83 @@ INLINE v128_t unpacked(const uint8_t *w, int form, int k, int half) {
 
 INLINE v128_t scale_of(const uint8_t *w, int form, int half) { return half4(form == LAYOUT_Q6 ? w + 8 * half : w); }
 
+INLINE int has_least(int form) { return form == LAYOUT_Q4M || form == LAYOUT_Q5M; }
+
 // What a block adds for the minima of four rows: least + centre * scale, as the integers were taken less the centre.
 INLINE v128_t least_of(const uint8_t *w, int form) {
   v128_t least = half4(((const q4m_block *)w)->least);
   return form == LAYOUT_Q5M ? madd(wasm_f32x4_const_splat(16), half4(w), least) : least;
 }
 
-INLINE void block_of_bytes(const int form, const int groups, const int n, const uint8_t *const *w, const panel_block *x, int blocks, v128_t acc[][WIDEST]) {
-  sum s[STREAMS][WIDEST];
+// A block unpacked: bits[k] holds columns 4 k … 4 k + 3 of each row.
+typedef struct {
+  float scale[2][GROUP], least[GROUP];
+  uint8_t bits[8][16];
+} open_block;
+
+// acc[g][j] += block w[g] (`open`: an open_block) times row j of a panel's block.
+INLINE void block_of_bytes(const int form, const int open, const int groups, const int n, const uint8_t *const *w, const panel_block *x, v128_t acc[][PANEL]) {
+  sum s[STREAMS][PANEL];
   UNROLL for (int half = 0; half < 2; half++) {
-    if (half == 0 || form == LAYOUT_Q6) EACH(g, groups) EACH(j, n) s[g][j] = start(ROW_OF(x, blocks, j), form, half);
+    if (half == 0 || form == LAYOUT_Q6) EACH(g, groups) EACH(j, n) s[g][j] = start(x, j, form, half);
     UNROLL for (int k = 0; k < 4; k++) {
       v128_t v[STREAMS];
-      EACH(g, groups) v[g] = unpacked(w[g], form, k, half);
+      EACH(g, groups) v[g] = open ? LOAD(((const open_block *)w[g])->bits[4 * half + k]) : unpacked(w[g], form, k, half);
       EACH(j, n) {
-        v128_t four = wasm_v128_load32_splat(&x[j / PANEL * blocks].q8[j % PANEL][16 * half + 4 * k]);
+        v128_t four = wasm_v128_load32_splat(&x->q8[j][16 * half + 4 * k]);
         EACH(g, groups) add_products(&s[g][j], four, v[g], form);
       }
-      if (n > 1 && form != LAYOUT_Q6) EACH(g, groups) EACH(j, n) settle_sum(&s[g][j]);  // where it is faster
+      if (n > 1 && (open || form != LAYOUT_Q6)) EACH(g, groups) EACH(j, n) settle_sum(&s[g][j]);  // where it is faster
     }
     if (half == 0 && form != LAYOUT_Q6) continue;
     EACH(g, groups) {
-      v128_t scale = scale_of(w[g], form, half);
-      EACH(j, n) scaled(&acc[g][j], total(s[g][j]), ROW_OF(x, blocks, j), scale);
+      v128_t scale = open ? LOAD(((const open_block *)w[g])->scale[half]) : scale_of(w[g], form, half);
+      EACH(j, n) scaled(&acc[g][j], total(s[g][j]), x, j, scale);
     }
   }
-  if (form != LAYOUT_Q4M && form != LAYOUT_Q5M) return;
+  if (!has_least(form)) return;
   EACH(g, groups) {
-    v128_t least = least_of(w[g], form);
-    EACH(j, n) add_least(&acc[g][j], ROW_OF(x, blocks, j), least);
+    v128_t least = open ? LOAD(((const open_block *)w[g])->least) : least_of(w[g], form);
+    EACH(j, n) add_least(&acc[g][j], x, j, least);
   }
 }
 
 // 8-bit weights need 16-bit products either way, so they take the finer activations: 32 * 128 * 32512 < 2^31.
-INLINE void block_of_words(const int groups, const int n, const uint8_t *const *w, const panel_block *x, int blocks, v128_t acc[][WIDEST]) {
-  v128_t s[STREAMS][WIDEST];
+INLINE void block_of_words(const int groups, const int n, const uint8_t *const *w, const panel_block *x, v128_t acc[][PANEL]) {
+  v128_t s[STREAMS][PANEL];
   EACH(g, groups) EACH(j, n) s[g][j] = wasm_i32x4_const_splat(0);
   _Pragma("clang loop unroll_count(4)") for (int p = 0; p < 16; p++) {  // all of it would be a third of the module
     v128_t v[STREAMS];
     EACH(g, groups) v[g] = wasm_i16x8_load8x8(((const q8_block *)w[g])->bits + 8 * p);
     EACH(j, n) {
-      v128_t two = wasm_v128_load32_splat(&x[j / PANEL * blocks].q16[j % PANEL][2 * p]);
+      v128_t two = wasm_v128_load32_splat(&x->q16[j][2 * p]);
       EACH(g, groups) s[g][j] = wasm_i32x4_add(s[g][j], wasm_i32x4_dot_i16x8(two, v[g]));
     }
     EACH(g, groups) EACH(j, n) settle(&s[g][j]);
   }
   EACH(g, groups) {
     v128_t scale = half4(w[g]);
-    EACH(j, n) scaled(&acc[g][j], s[g][j], ROW_OF(x, blocks, j), scale);
+    EACH(j, n) scaled(&acc[g][j], s[g][j], x, j, scale);
   }
 }
 
-INLINE void block_of(const int form, const int groups, const int n, const uint8_t *const *w, const panel_block *x, int blocks, v128_t acc[][WIDEST]) {
-  if (form == LAYOUT_Q8) block_of_words(groups, n, w, x, blocks, acc);
-  else block_of_bytes(form, groups, n, w, x, blocks, acc);
+INLINE void block_of(const int form, const int groups, const int n, const uint8_t *const *w, const panel_block *x, v128_t acc[][PANEL]) {
+  if (form == LAYOUT_Q8) block_of_words(groups, n, w, x, acc);
+  else block_of_bytes(form, 0, groups, n, w, x, acc);
 }
 
 // out[g][j], lane r: row r of the group at w[g] times quantised row j of the panels at `x`, over all blocks. The groups are read side by side:
 // one stream of memory does not come as fast as several (measured 9 GB/s against 13). As many as there are
 // sums for share what they load of x.
-INLINE void dot_groups(const int form, const int groups, const int n, const uint8_t *const *w, const panel_block *x, int blocks, v128_t out[][WIDEST]) {
+INLINE void dot_groups(const int form, const int groups, const int n, const uint8_t *const *w, const panel_block *x, int blocks, tile out) {
   const int most = SUMS / n > 1 ? SUMS / n : 1, side = groups < most ? groups : most;
-  v128_t acc[STREAMS][WIDEST];
+  v128_t acc[STREAMS][PANEL];
   const uint8_t *at[STREAMS];
   EACH(g, groups) at[g] = w[g];
   EACH(g, groups) EACH(j, n) acc[g][j] = wasm_f32x4_const_splat(0);
   for (int b = 0; b < blocks; b++, x++)
     UNROLL for (int g = 0; g < groups; g += side) {
-      block_of(form, side, n, at + g, x, blocks, acc + g);
+      block_of(form, side, n, at + g, x, acc + g);
       EACH(k, side) at[g + k] += layout_bytes[form];
     }
   EACH(g, groups) EACH(j, n) out[g][j] = form == LAYOUT_Q8 ? wasm_f32x4_mul(acc[g][j], wasm_f32x4_const_splat(1 / 256.f)) : acc[g][j];

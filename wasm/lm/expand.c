@@ -10,15 +10,14 @@ INLINE v128_t integers(const int form, const uint8_t *w, int i) {
 }
 
 INLINE void block(const int form, const uint8_t *w, expansion out) {
-  const int has_least = form == LAYOUT_Q4M || form == LAYOUT_Q5M;
-  v128_t least = has_least ? half4(((const q4m_block *)w)->least) : wasm_f32x4_const_splat(0);
+  v128_t least = has_least(form) ? half4(((const q4m_block *)w)->least) : wasm_f32x4_const_splat(0);
   UNROLL for (int i = 0; i < BLOCK / 4; i++) {
     v128_t scale = scale_of(w, form, i / 4), bytes = integers(form, w, i);
     v128_t two[2] = {wasm_i16x8_extend_low_i8x16(bytes), wasm_i16x8_extend_high_i8x16(bytes)};
     UNROLL for (int r = 0; r < GROUP; r++) {
       v128_t four = r % 2 ? wasm_i32x4_extend_high_i16x8(two[r / 2]) : wasm_i32x4_extend_low_i16x8(two[r / 2]);
       v128_t v = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(four), lane(scale, r));
-      out[r][i] = has_least ? wasm_f32x4_add(v, lane(least, r)) : v;
+      out[r][i] = has_least(form) ? wasm_f32x4_add(v, lane(least, r)) : v;
     }
   }
 }

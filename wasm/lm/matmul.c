@@ -30,12 +30,20 @@ static step step_at(int i, int begin, int end) {
   return s;
 }
 
+enum { FEW = 8 };  // up to so many rows unpack weights for themselves
+
 static int quantized_products(const weight *w, const rows_in *x, const step *s, int row, tile to) {
-  int blocks = x->in / BLOCK, left = x->n - row, width = left > 4 ? EIGHT_ROWS : left > 1 ? FOUR_ROWS : ONE_ROW;
+  int blocks = x->in / BLOCK, left = x->n - row;
   const uint8_t *at[STREAMS];
   for (int g = 0; g < STREAMS; g++) at[g] = w->at + (size_t)(s->at[g] / GROUP) * blocks * layout_bytes[w->layout];
-  dots[w->layout][width](at, (const panel_block *)x->x + (size_t)(row / PANEL) * blocks, blocks, to);
-  return left < WIDEST ? left : WIDEST;
+  const panel_block *from = (const panel_block *)x->x + (size_t)(row / PANEL) * blocks;
+  if (left > FEW && many_dots[w->layout]) {
+    left = left < TILE_ROWS ? left : TILE_ROWS;
+    many_dots[w->layout](at, from, (left + PANEL - 1) / PANEL, blocks, to);
+    return left;
+  }
+  dots[w->layout][left > 1](at, from, blocks, to);
+  return left < PANEL ? left : PANEL;
 }
 
 // A group with fewer than four rows is taken row by row: nothing behind the weights is read.
@@ -60,7 +68,7 @@ static int float_products(const weight *w, const rows_in *x, const step *s, int 
   return four ? 4 : 1;
 }
 
-// The outputs of a step for rows row, row + 1, … ; answers how many rows (up to 8).
+// The outputs of a step for rows row, row + 1, … ; answers how many rows (up to 128).
 static inline int products(const weight *w, const rows_in *x, const step *s, int row, tile to) {
   return (is_quantized(w->layout) ? quantized_products : float_products)(w, x, s, row, to);
 }
