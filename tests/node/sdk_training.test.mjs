@@ -1,8 +1,8 @@
 /** `session.createTrainer` over played workers: what crosses to Python, who is lent to it and for how long, what is listed without it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { set } from "idb-keyval";
-import { keptStore } from "../../web/loader/kept.js";
+import { keys, set } from "idb-keyval";
+import { keptStore, sweepRuns } from "../../web/loader/kept.js";
 import { MANIFEST, Stage } from "./played_lm.mjs";
 
 const DONE = { reason: "steps", step: 2, metrics: { steps: 2 } };
@@ -167,6 +167,15 @@ test("training: an ONNX decoder says that it is not trained", async (t) => {
   stage.manifest = { ...MANIFEST, artifacts: { model: { filename: "decoder.onnx" } } };
   const session = await stage.loader.load("m");
   await assert.rejects(session.createTrainer().train("x"), { code: "not_supported" });
+});
+
+test("training: what a killed tab left without a record is deleted, and nothing else", async (t) => {
+  await opened(t);
+  const store = keptStore();
+  const whole = ["runs/a.json", "runs/a.tokens", "runs/a.checkpoint", "library/b.json", "ready/b"];
+  for (const key of [...whole, "runs/b.tokens", "runs/c.checkpoint", "runs/d.tokens", "runs/d.checkpoint"]) await set(key, bytes("x"), store);
+  await sweepRuns(store);
+  assert.deepEqual((await keys(store)).toSorted(), whole.toSorted());
 });
 
 test("training: what is kept is listed without Python, of this model alone, the latest first", async (t) => {

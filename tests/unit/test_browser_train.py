@@ -5,7 +5,7 @@ import json
 import pytest
 
 from edgenet.errors import EdgeNetError, KernelTrap, NotFound, TooLittleData
-from edgenet.host import browser_lm, browser_runs
+from edgenet.host import browser_lm, browser_runs, browser_train
 from edgenet.host.browser_page import Page
 from edgenet.lora.examples import Tokens, tokenize
 from tests.unit.lora_runs import run
@@ -136,6 +136,19 @@ def test_storage_that_was_full_before_is_an_error_by_name_and_nothing_is_kept_ha
     assert caught.value.code == "quota_exceeded" and "runs/one.json" not in page.kept
 
 
+def test_storage_that_fills_up_while_a_training_begins_keeps_nothing_of_it(page):
+    put = page.store_put
+
+    async def store_put(key, data):
+        await put(key, data)
+        page.full = key == "runs/one.tokens"  # that was the last that went in
+
+    page.store_put = store_put
+    with pytest.raises(EdgeNetError, match="no room"):
+        start(page)
+    assert [key for key in page.kept if key.startswith("runs/")] == []
+
+
 def test_evaluation_is_of_the_model_alone_of_a_training_or_of_a_kept_adapter(page):
     start(page)
     kept = page.call("train.keep", binary={"packed": page.call("train.adapter", id="one")["packed"]}, name="kept")
@@ -145,6 +158,63 @@ def test_evaluation_is_of_the_model_alone_of_a_training_or_of_a_kept_adapter(pag
         for what, adapter in of.items()
     }
     assert found["run"] == found["kept"] < found["alone"]
+
+
+def cancelled_at(page, step):
+    """Trains, and cancels after that step."""
+    page.on_event = lambda e: e.get("step") == step and e["kind"] == "step" and page.call("train.cancel", id="one")
+    start(page)
+    page.on_event = lambda event: None
+
+
+@pytest.fixture
+def turn(page, monkeypatch):
+    """Two tabs over one storage, each with trainings of its own in memory: `turn(i)` is the one whose turn it is."""
+    pages, live = (page, PlayedPage(page.kept)), ({}, {})
+
+    def turn(i):
+        monkeypatch.setattr(browser_train, "LIVE", live[i])
+        return pages[i]
+
+    return turn
+
+
+def test_a_tab_goes_on_from_where_another_took_the_training(page, turn):
+    cancelled_at(turn(0), 3)
+    assert turn(1).call("train.start", id="one")["reason"] == "steps"
+    result = turn(0).call("train.start", id="one")
+    assert page.of("started")[-1]["step"] == 6 and len(result["metrics"]["losses"]) == 6
+    assert learned(turn(0)) == whole()[1]
+
+
+def test_a_tab_does_not_bring_back_what_another_discarded(page, turn):
+    cancelled_at(turn(0), 3)
+    turn(1).call("train.discard", id="one")
+    with pytest.raises(NotFound):
+        turn(0).call("train.start", id="one")
+    assert [key for key in page.kept if key.startswith("runs/")] == []
+
+
+def test_what_could_not_be_stored_is_gone_on_with_from_memory(page):
+    def hear(event):
+        page.full = page.full or event["kind"] == "checkpoint"
+        if event["kind"] == "step" and event["step"] == 5:
+            page.call("train.cancel", id="one")
+
+    page.on_event = hear
+    start(page)
+    page.on_event, page.full = lambda event: None, False
+    page.call("train.start", id="one")
+    assert page.of("started")[-1]["step"] == 5 and learned(page) == whole()[1]
+
+
+@pytest.mark.parametrize("python", ["the one that trained", "another"])
+def test_a_training_that_is_done_and_kept_is_forgotten(page, python):
+    start(page)
+    packed = page.call("train.adapter", id="one")["packed"]
+    page = page if python == "the one that trained" else page.reloaded()
+    page.call("train.keep", binary={"packed": packed}, name="kept", run="one")
+    assert [key for key in page.kept if key.startswith("runs/")] == []
 
 
 def test_a_discarded_training_leaves_nothing(page):

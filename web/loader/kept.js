@@ -4,9 +4,10 @@
  *   library/<id>.json, library/<id>.safetensors    an adapter (pysrc/edgenet/lora/pool.py)      ready/<id>    the same as an engine takes it
  *   runs/<id>.json, .tokens, .checkpoint           a training (host/browser_runs.py)            bases/<id>@<version>    the base of a model
  */
-import { get, getMany, keys } from "idb-keyval";
+import { delMany, get, getMany, keys } from "idb-keyval";
 import { EdgeNetError, QuotaExceeded, StorageError, StorageUnavailable } from "../sdk/errors.js";
 import { durableStore, failedToOpen } from "./durable.js";
+import { trainLock, withLock } from "./locks.js";
 
 /** @typedef {ReturnType<typeof durableStore>} Store */
 
@@ -46,6 +47,17 @@ async function records(store, folder) {
 export async function keptRuns(store, model) {
   const found = (await records(store, "runs")).filter((run) => run.model === model);
   return found.sort((a, b) => b.created.localeCompare(a.created)).map(({ model: _, ...run }) => run);
+}
+
+/** Deletes what a killed tab left of trainings: without its record none can be taken up again, nor discarded. @param {Store} store */
+export async function sweepRuns(store) {
+  const ends = [".tokens", ".checkpoint"];
+  const names = (await keys(store)).map(String);
+  const ids = ends.flatMap((end) => names.filter((name) => name.startsWith("runs/") && name.endsWith(end)).map((name) => name.slice("runs/".length, -end.length)));
+  for (const id of new Set(ids.filter((one) => !names.includes(`runs/${one}.json`)))) {
+    const forget = async () => { if (!(await get(`runs/${id}.json`, store))) await delMany(ends.map((end) => `runs/${id}${end}`), store); };
+    await withLock(trainLock(id), { ifAvailable: true }, forget); // another tab may begin it at this moment
+  }
 }
 
 /** @param {Store} store @param {string} base the `base_id` of the model @returns {Promise<import("../sdk/adapters.js").SavedAdapter[]>} the latest first */

@@ -7,6 +7,8 @@
 export const writeLock = (/** @type {string} */ root) => `edgenet-write:${root}`;
 /** Held shared by whoever runs or pulls the model of this artifact: it is not evicted. */
 export const useLock = (/** @type {string} */ root) => `edgenet-use:${root}`;
+/** Held by whoever trains, or forgets, the training of this id. */
+export const trainLock = (/** @type {string} */ id) => `edgenet-train:${id}`;
 
 /**
  * Runs `work` while the lock is held. With `ifAvailable`, answers `undefined` without running it if somebody else holds the lock.

@@ -3,7 +3,7 @@
  */
 import { del, get, keys, set } from "idb-keyval";
 import { ADAPTERS } from "../loader/kept.js";
-import { withLock } from "../loader/locks.js";
+import { trainLock, withLock } from "../loader/locks.js";
 import { writeMade } from "../loader/made.js";
 import { InvalidOption, WorkerDied, fromData, toData } from "../sdk/errors.js";
 import { connect } from "../workers/rpc.js";
@@ -79,6 +79,8 @@ export function pageOf(pyodide, line, store, { emit, signal }) {
   return [ask, (/** @type {string} */ text) => emit(JSON.parse(text)), () => signal.aborted];
 }
 
+/** Kinds that need a training for themselves, in all tabs. */
+const WHOLE = new Set(["train.start", "train.discard"]);
 /** Kinds of the library that change nothing in it, and take long. */
 const READING = new Set(["library.into"]);
 
@@ -88,9 +90,8 @@ const READING = new Set(["library.into"]);
  */
 export async function alone(kind, json, signal, work) {
   if (kind === "train.keep" || (kind.startsWith("library.") && !READING.has(kind))) return withLock(ADAPTERS, { signal }, work);
-  if (kind !== "train.start") return work();
-  const { id } = JSON.parse(json);
-  const answer = await withLock(`edgenet-train:${id}`, { ifAvailable: true }, async () => ({ done: await work() }));
-  if (!answer) throw new InvalidOption("This training is under way in another tab. Cancel it there first.", { option: "id" });
+  if (!WHOLE.has(kind)) return work();
+  const answer = await withLock(trainLock(JSON.parse(json).id), { ifAvailable: true }, async () => ({ done: await work() }));
+  if (!answer) throw new InvalidOption("This training is under way, here or in another tab. Cancel it first.", { option: "id" });
   return answer.done;
 }

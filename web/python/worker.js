@@ -5,7 +5,7 @@
 import { serve, transferring } from "../workers/rpc.js";
 import { NoModel, NotSupported } from "../sdk/errors.js";
 import { boot, installWheel } from "./boot.js";
-import { keptStore } from "../loader/kept.js";
+import { keptStore, sweepRuns } from "../loader/kept.js";
 import { fromPython } from "./bridge.js";
 import { alone, pageOf, setLine } from "./page.js";
 
@@ -30,6 +30,7 @@ const ask = (host, name) => async (/** @type {any} */ args, /** @type {any} */ c
 const working = (kind) => async (/** @type {any} */ args, /** @type {any} */ context) => {
   const python = await booted(context);
   const more = pageOf(python.pyodide, args.line, (kept ??= keptStore(config.owner)), context);
+  if (kind === "train.start") await sweepRuns(kept);
   const { result, buffers } = await alone(kind, args.json, context.signal, () => python.call("lora", kind, args, context.emit, more));
   return transferring(result, buffers);
 };

@@ -99,20 +99,29 @@ class Runs:
         self._storage = storage
 
     async def begin(self, run: Run, tokens: Sequence[Tokens]) -> None:
-        """Keep a new run; one of the same id goes with its checkpoint. Raises a StorageError."""
+        """Keep a new run; one of the same id goes with its checkpoint. Raises a StorageError, and then nothing is kept of either."""
         await self.remove(run.id)
-        await self._storage.put(run.id + TOKENS, tokens_to_bytes(tokens))
-        await self.put(run)
+        try:
+            await self._storage.put(run.id + TOKENS, tokens_to_bytes(tokens))
+            await self.put(run)
+        except StorageError:
+            await self.remove(run.id)
+            raise
 
     async def put(self, run: Run) -> None:
         await self._storage.put(run.id + RECORD, run.to_bytes())
 
     async def get(self, id: str) -> tuple[Run, list[Tokens]]:
         """Raises NotFound, CheckpointInvalid."""
-        record, tokens = [await self._storage.get(id + end) for end in (RECORD, TOKENS)]
-        if record is None or tokens is None:
+        run, tokens = await self.find(id), await self._storage.get(id + TOKENS)
+        if run is None or tokens is None:
             raise NotFound(f"No training {id[:80]!r} is kept here. Begin it with data.", id=id[:200])
-        return Run.from_bytes(record), tokens_from_bytes(tokens)
+        return run, tokens_from_bytes(tokens)
+
+    async def find(self, id: str) -> Run | None:
+        """What is told of a run, if it is kept. Raises CheckpointInvalid."""
+        record = await self._storage.get(id + RECORD)
+        return None if record is None else Run.from_bytes(record)
 
     async def remove(self, id: str) -> None:
         """Forget a run; one that is not there is no error."""

@@ -29,11 +29,12 @@ LIVE: dict[str, Course] = {}  # by run
 
 @dataclass
 class Course:
-    """A training as it is now. `line`: of the page it was made for."""
+    """A training as it is now. `line`: of the page it was made for; `kept`: the run as this tab last had it in storage."""
 
     line: str
     run: Run
     runs: Runs
+    kept: Run
     model: PageModel | None = None
     data: Dataset | None = None
     engine: BrowserLm | None = None
@@ -80,8 +81,14 @@ class Course:
         self.run = replace(self.run, step=self.trainer.step, state=state)
         try:
             await self.runs.put(self.run)
+            self.kept = self.run
         except EdgeNetError as error:
             self.failed(error)
+
+    async def is_latest(self) -> bool:
+        """Whether no other tab has trained it on, begun it anew or forgotten it since."""
+        found = await self.runs.find(self.run.id)
+        return self.over or bool(found) and (found.created, found.step) == (self.kept.created, self.kept.step)
 
     def failed(self, error: EdgeNetError) -> None:
         """A checkpoint or a record could not be kept."""
@@ -144,21 +151,21 @@ async def _begun(
     training = training.course(len(prepared.train))
     run = Run(id, name, model["key"], time_text(page.now()), lora, training, samples=prepared.examples, sample=sample)
     runs = Runs(page.storage("runs"))
-    course = await _made(Course(page.line, run, runs, opened, prepared), page, model)
+    course = await _made(Course(page.line, run, runs, run, opened, prepared), page, model)
     await runs.begin(run, tokens)
     return course
 
 
 async def _course(page: Page, model: dict, id: str) -> Course:
     """A training that is here, or in storage. Raises NotFound."""
-    if (live := LIVE.get(id)) and (live.line == page.line or live.page):
+    if (live := LIVE.get(id)) and (live.page or live.line == page.line and await live.is_latest()):
         return live
     runs = Runs(page.storage("runs"))
     run, tokens = await runs.get(id)
     if run.model != model["key"]:
         raise NotFound(f"The training {run.name!r} is of the model {run.model}, not of {model['key']}.", id=id)
     opened = await open_model(page, model["filenames"])
-    course = await _made(Course(page.line, run, runs, opened, prepare(tokens, run.training)), page, model)
+    course = await _made(Course(page.line, run, runs, run, opened, prepare(tokens, run.training)), page, model)
     await course.trainer.restore()
     LIVE[id] = course
     return course
@@ -231,10 +238,12 @@ async def evaluated(page: Page, model: PageModel, tokens: list, adapters: list[A
 async def keep(page: Page, model: dict, run: str = "", **more) -> dict:
     """As `library.keep`; a training of which all steps are taken is forgotten with that."""
     made = await library.keep(page, model, **more)
-    course = LIVE.get(run)
-    if course and course.run.state == "done" and not course.page:
-        course.over = True
-        await course.runs.remove(run)
+    course, runs = LIVE.get(run), Runs(page.storage("runs"))
+    told = course.run if course else await runs.find(run)  # Python may be another than the one that trained
+    if told and told.state == "done" and not _running(run):
+        if course:
+            course.over = True
+        await runs.remove(run)
     return made
 
 
