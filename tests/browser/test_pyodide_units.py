@@ -54,6 +54,7 @@ FILES = [
     "test_lora_signature",
     "test_lora_pool",
     "test_lora_routing",
+    "test_lora_routing_vectors",
     "test_browser_adapters",
     "test_plot",
     "test_browser_train",

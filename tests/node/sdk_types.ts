@@ -23,10 +23,18 @@ const trainer = session.createTrainer({ preset: "personal", lora: { r: 4 }, trai
 const { metrics } = await trainer.train(["x", { input: "a", output: "b" }, new Blob()], { onEvent: (event) => { if (event.kind === "step") event.etaSeconds.toFixed(); } });
 const saved = await session.adapters.keep(await trainer.adapter(), { metrics });
 await session.adapters.load({ saved: saved.id });
+session.adapters.router = { embedder: () => loader.load("y"), threshold: 0.2 };
+session.adapters.use("auto", { embedder: session });
+const [{ name, score }] = await session.adapters.route("x", { signal: AbortSignal.timeout(5) });
+const { routed } = await session.complete({ prompt: "x" }, { adapters: "auto" });
+const likeness: number | undefined = routed?.score;
+const examples: string[] | undefined = (await session.adapters.describe(saved.id, ["x"])).profile?.examples;
+// @ts-expect-error a router without an embedding model
+session.adapters.router = { threshold: 0.2 };
 // @ts-expect-error a preset that is none
 session.createTrainer({ preset: "best" });
 // @ts-expect-error an option of another library
 await session.generate("x", { max_tokens: 4 });
 // @ts-expect-error a prompt that is no text
 await session.generate(5);
-export { answer, cached, id, together, vector, why };
+export { answer, cached, examples, id, likeness, name, score, together, vector, why };
