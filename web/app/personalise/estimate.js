@@ -26,7 +26,7 @@ async function timed(session, tokens) {
  * @param {{pace: number, tokensPerByte: number}} speed @param {{maxSteps: number, maxEpochs?: number, batchSize?: number, maxLength: number, dots: string, r: number, targetModules: string[]}} config
  * @param {{bytes: number, model: number, parameters: number, threads?: number, trained?: number}} sizes of the texts, of the model in memory; weights of the model; how many
  *   times more threads training has than reading; tokens a second of the last course, where there was one
- * @returns {{seconds: number, bytes: number, tokens: number, passes: number}} `passes`: how often all of the text is read
+ * @returns {{seconds: number, bytes: number, steps: number, tokens: number, passes: number}} `passes`: how often all of the text is read
  */
 export function estimate({ pace, tokensPerByte }, { maxSteps, maxEpochs = 0, batchSize = 1, maxLength, dots, r, targetModules }, { bytes, model, parameters, threads = 1, trained = 0 }) {
   const tokens = Math.max(1, Math.round(bytes * tokensPerByte));
@@ -36,7 +36,7 @@ export function estimate({ pace, tokensPerByte }, { maxSteps, maxEpochs = 0, bat
   const seconds = rate > 0 ? (steps * row) / rate : 0;
   const { width, layers } = shapeOf(parameters);
   const learned = 2 * r * width * layers * targetModules.length * 4 * ADAM;
-  return { seconds, bytes: Math.round(model + learned + row * layers * width * WIDTHS), tokens, passes: (steps * row) / tokens };
+  return { seconds, bytes: Math.round(model + learned + row * layers * width * WIDTHS), steps, tokens, passes: (steps * row) / tokens };
 }
 
 /** A usual transformer of so many weights: layers of 12 widths squared, one for each 40 of width. */

@@ -38,7 +38,7 @@ export class CourseForm {
   }
 
   #form() {
-    return h(
+    const form = h(
       "form.course",
       {
         "aria-label": "How it learns",
@@ -54,6 +54,9 @@ export class CourseForm {
       h("details", {}, h("summary", {}, "What it is tried with"), h("label", {}, h("span.unseen", {}, "Beginnings to try it with, one in each line"), this.prompts)),
       h("div.begin", {}, h("label", {}, h("span", {}, "Name"), this.name), this.begin, this.told),
     );
+    // a folded field could not say what is wrong with it, and Start would do nothing
+    form.addEventListener("invalid", ({ target }) => (target.closest("details").open = true), true);
+    return form;
   }
 
   #choices(name, question, table) {
@@ -64,7 +67,9 @@ export class CourseForm {
         h("input", { type: "radio", name, value, checked: value === this.choice.value[name], onchange: () => this.choice.patch({ [name]: value }) }),
         h("span", {}, h("strong", {}, label), h("small", {}, help)),
       );
-    return h(`fieldset.choices.${name}`, {}, h("legend", {}, question), Object.entries(table).map(one));
+    const chosen = h("p.note.chosen", { "aria-hidden": "true" }); // where there is no room for the help of each
+    this.choice.watch((choice) => fill(chosen, table[choice[name]].help));
+    return h(`fieldset.choices.${name}`, {}, h("legend", {}, question), Object.entries(table).map(one), chosen);
   }
 
   #start() {
@@ -91,6 +96,6 @@ export class CourseForm {
   }
 }
 
-/** @param {{seconds: number, bytes: number, tokens: number, passes: number}} told */
-const inWords = ({ seconds, bytes: memory, tokens, passes }) =>
-  `About ${span(seconds)} and ${bytes(memory)} of memory. ${count(tokens, "token")} of text, read ${passes < 10 ? passes.toFixed(1) : Math.round(passes)} times.`;
+/** @param {{seconds: number, bytes: number, steps: number, tokens: number, passes: number}} told */
+const inWords = ({ seconds, bytes: memory, steps, tokens, passes }) =>
+  `About ${span(seconds)}, ${count(steps, "step")} and ${bytes(memory)} of memory. ${count(tokens, "token")} of text, read about ${passes < 2 ? passes.toFixed(1) : Math.round(passes)} times.`;
