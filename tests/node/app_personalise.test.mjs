@@ -353,5 +353,10 @@ test("a curve's points lie in its field, its ticks are round, and its table has 
   assert.ok(Math.abs(rows[1].train - 3.5) < 0.2, "beside a look stands what training was since the one before");
 });
 
+test("steps are counted in whole ones, however few there are", () => {
+  for (const of of [0, 1, 2, 3, 7, 1000])
+    assert.ok(curve({ train: [[1, 2]], validation: [], of }, { width: 400, height: 200 }).xTicks.every(({ value }) => Number.isInteger(value)), `${of}`);
+});
+
 const SPANS = [[0, "0 s"], [59.6, "1 min 0 s"], [75, "1 min 15 s"], [3600, "1 h 0 min"]];
 for (const [seconds, words] of SPANS) test(`a span in words: ${seconds}`, () => assert.equal(span(seconds), words));

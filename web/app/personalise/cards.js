@@ -2,6 +2,7 @@
 import { fill, h, icon } from "../dom.js";
 import { bytes, count, day } from "../format.js";
 import { download } from "../library/adding.js";
+import { keepFocus } from "./focus.js";
 import { mergeDialog } from "./merging.js";
 import { MODULES } from "./presets.js";
 import { change } from "./running.js";
@@ -17,7 +18,8 @@ export class AdapterCards {
     this.app = app;
     this.list = h("ul.adapters", { "aria-label": "Adapters" });
     this.empty = h("p.quiet.nothing");
-    this.actions = h("div.actions");
+    this.merger = h("button", { type: "button", onclick: () => mergeDialog(app) }, icon("plus"), "Merge");
+    this.actions = h("div.actions", {}, this.#importer(), this.merger);
     const head = h("header", {}, h("h2", {}, "What it has learned"), this.actions);
     this.element = h("section.shelf", { "aria-label": "Adapters of this model" }, head, this.empty, this.list);
     app.adapters.saved.watch(() => this.#draw());
@@ -39,14 +41,13 @@ export class AdapterCards {
     const loaded = language.phase.value.name === "ready";
     this.empty.hidden = saved.length > 0;
     fill(this.empty, loaded ? EMPTY : "Load the model to see its adapters.");
-    fill(this.actions, loaded && this.#ways(saved));
-    const focused = this.list.contains(document.activeElement) && document.activeElement.closest("[data-id]")?.dataset.id;
-    fill(this.list, saved.map((one) => this.#card(one)));
+    this.actions.hidden = !loaded;
+    this.merger.hidden = saved.length < 2;
+    keepFocus(this.list, () => fill(this.list, saved.map((one) => this.#card(one))), () => this.actions.querySelector("button"));
     this.#mark();
-    if (focused) this.list.querySelector(`[data-id="${CSS.escape(focused)}"] input`)?.focus();
   }
 
-  #ways(saved) {
+  #importer() {
     const file = h("input", {
       type: "file",
       accept: FILES,
@@ -60,11 +61,7 @@ export class AdapterCards {
         if (files.length) this.import(files);
       },
     });
-    return [
-      h("button", { type: "button", onclick: () => file.click() }, icon("restore"), "Import"),
-      file,
-      saved.length > 1 && h("button", { type: "button", onclick: () => mergeDialog(this.app) }, icon("plus"), "Merge"),
-    ];
+    return [h("button", { type: "button", onclick: () => file.click() }, icon("restore"), "Import"), file];
   }
 
   #card(one) {
@@ -97,7 +94,7 @@ export class AdapterCards {
       onchange: ({ target }) => turn(target.valueAsNumber),
     });
     const on = h("input", { type: "checkbox", onchange: ({ target }) => turn(target.checked ? scale.valueAsNumber : null) });
-    return h("div.line", {}, h("label.check", {}, on, "Use it in Complete and Chat"), h("span.scale", {}, scale, share));
+    return h("div.line", {}, h("label.check", {}, on, "Use it in Complete and Chat"), h("label.scale", {}, "How much", scale, share));
   }
 
   #exporter({ id, name }, format) {

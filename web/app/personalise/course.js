@@ -12,6 +12,7 @@ import { complete } from "./presets.js";
 /**
  * @typedef {object} Now
  * @property {"idle"|"starting"|"training"|"paused"|"stopping"|"closing"|"done"|"failed"} phase closing: it is kept and tried
+ * @property {string} name @property {any} progress of what is fetched or started before the first step; null: of nothing
  * @property {number} step @property {number} of
  * @property {[step: number, loss: number][]} train @property {[step: number, loss: number][]} validation nats a token
  * @property {number} tokensPerSecond @property {number} etaSeconds
@@ -22,7 +23,7 @@ import { complete } from "./presets.js";
  */
 
 /** @type {Now} */
-export const FRESH = { phase: "idle", step: 0, of: 0, train: [], validation: [], tokensPerSecond: 0, etaSeconds: 0, notices: [], samples: [], bits: null, reason: null, adapter: null, error: null };
+export const FRESH = { phase: "idle", name: "", progress: null, step: 0, of: 0, train: [], validation: [], tokensPerSecond: 0, etaSeconds: 0, notices: [], samples: [], bits: null, reason: null, adapter: null, error: null };
 export const BUSY = new Set(["starting", "training", "paused", "stopping", "closing"]);
 
 const ABOUT = "personalise.course."; // settings rows: training's id → what was held back of it, and how the model was before
@@ -32,7 +33,7 @@ const ANSWER = { maxTokens: 48, temperature: 0 };
 
 /** Kind of event → what it changes. @type {Record<string, (now: Now, event: any) => Partial<Now>>} */
 const EVENTS = {
-  started: ({ notices }, { steps, step, notices: more }) => ({ phase: "training", of: steps, step, notices: [...notices, ...more] }),
+  started: ({ notices }, { steps, step, notices: more }) => ({ phase: "training", progress: null, of: steps, step, notices: [...notices, ...more] }),
   step: ({ train }, { step, loss, tokensPerSecond, etaSeconds }) => ({ step, tokensPerSecond, etaSeconds, train: reached(train, step, loss) }),
   validation: ({ validation }, { step, loss }) => ({ validation: reached(validation, step, loss) }),
   paused: () => ({ phase: "paused" }),
@@ -50,6 +51,7 @@ export class Course {
   /** Courses that an earlier visit did not finish. @type {import("../observable.js").observable<any[]>} */ unfinished = observable([]);
   #trainer = null;
   #controller = null;
+  #hidden = new Set();
 
   /** @param {{language: import("../language/models.js").LanguageModels, shelf: import("./shelf.js").AdapterShelf, db: any}} parts `shelf`: where adapters are kept */
   constructor(parts) {
@@ -89,7 +91,7 @@ export class Course {
    * @param {{name: string, prompts?: string[]}} how `prompts`: of one's own, else lines of what is held back
    */
   start(config, material, { name, prompts = [] }) {
-    return this.#run(async (session) => {
+    return this.#run(name, async (session) => {
       const { learn, held } = material.split();
       const samples = prompts.length ? prompts.map((prompt) => ({ prompt, truth: "" })) : trials(held);
       return { trainer: session.createTrainer({ ...optionsOf(complete(config)), name }), data: learn, about: { held, samples, dots: config.dots } };
@@ -98,7 +100,7 @@ export class Course {
 
   /** Goes on with one that an earlier visit left. @param {any} left of `unfinished` */
   goOn(left) {
-    return this.#run(async (session) => {
+    return this.#run(left.name, async (session) => {
       const about = await this.db.read("settings", ABOUT + left.id);
       const { losses, validations } = left.metrics;
       this.now.patch({ of: left.steps, step: left.step, train: pointsOf(losses), validation: pointsOf(validations) });
@@ -106,18 +108,19 @@ export class Course {
     });
   }
 
-  /** @param {(session: any) => Promise<{trainer: any, data?: any, about: any}>} open */
-  async #run(open) {
+  /** @param {string} name @param {(session: any) => Promise<{trainer: any, data?: any, about: any}>} open */
+  async #run(name, open) {
     if (this.busy) return;
     const { signal } = (this.#controller = new AbortController());
-    this.now.set({ ...FRESH, phase: "starting" });
+    this.now.set({ ...FRESH, phase: "starting", name });
+    const onProgress = (progress) => this.now.patch({ progress });
     try {
       const session = await this.language.ready();
       const { trainer, data, about } = await open(session);
       this.now.patch({ samples: about.samples });
-      await this.#measure(session, trainer, about, signal);
+      await this.#measure(session, trainer, about, { signal, onProgress });
       this.#trainer = trainer;
-      if (trainer.state !== "done") await trainer.train(data, { signal, onEvent: (event) => this.#heard(event) });
+      if (trainer.state !== "done") await trainer.train(data, { signal, onProgress, onEvent: (event) => this.#heard(event) });
       await (this.now.value.step ? this.#end(session, trainer, about) : this.#leave(trainer));
     } catch (error) {
       if (stopped(error) && this.#trainer && !this.now.value.step) await this.#discard(this.#trainer).catch(() => {}); // it may not have begun
@@ -134,11 +137,11 @@ export class Course {
   }
 
   /** How the model was before it learned; kept, for a page that is reloaded. */
-  async #measure(session, trainer, about, signal) {
+  async #measure(session, trainer, about, options) {
     if (about.before !== undefined) return;
-    await this.#try(session, "before", [], signal);
+    await this.#try(session, "before", [], options.signal);
     about.samples = this.now.value.samples;
-    about.before = about.held.length ? (await trainer.evaluate(about.held, { adapter: null, signal })).bitsPerByte : null;
+    about.before = about.held.length ? (await trainer.evaluate(about.held, { adapter: null, ...options })).bitsPerByte : null;
     await this.db.write([{ put: "settings", key: ABOUT + trainer.id, value: about }]);
   }
 
@@ -192,16 +195,25 @@ export class Course {
 
   /** Forgets one that an earlier visit left. @param {any} left */
   async forget(left) {
-    const session = await this.language.ready();
-    await this.#discard(await session.resumeTrainer(left.id));
-    await this.look();
+    try {
+      const session = await this.language.ready();
+      await this.#discard(await session.resumeTrainer(left.id));
+    } finally {
+      await this.hide(left.id, false);
+    }
+  }
+
+  /** Out of the list of unfinished ones, or back in it. @param {string} id */
+  hide(id, hidden = true) {
+    this.#hidden[hidden ? "add" : "delete"](id);
+    return this.look();
   }
 
   /** Looks for courses that were not finished. */
   async look() {
     const { session } = this.language;
     const all = session ? await session.trainers().catch(() => []) : [];
-    this.unfinished.set(all);
+    this.unfinished.set(all.filter(({ id }) => !this.#hidden.has(id)));
   }
 
   /** Back to the form. */

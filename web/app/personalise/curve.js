@@ -20,7 +20,7 @@ export function curve({ train, validation, of }, { width, height }) {
   const x = (step) => round(MARGIN.left + (step / last) * (width - MARGIN.left - MARGIN.right));
   const y = (loss) => round(MARGIN.top + (1 - (loss - low) / (high - low)) * (height - MARGIN.top - MARGIN.bottom));
   const line = (kind, points) => ({ kind, path: points.map(([step, loss], i) => `${i ? "L" : "M"}${x(step)} ${y(loss)}`).join(""), end: points.length ? { x: x(points.at(-1)[0]), y: y(points.at(-1)[1]) } : null });
-  const steps = ticks(0, last, 4).filter((value) => value <= last && last - value > last / 8);
+  const steps = ticks(0, last, 4).filter((value) => Number.isInteger(value) && last - value > last / 8);
   return {
     lines: [line("train", thinned(smooth)), line("validation", validation)].filter(({ path }) => path),
     dots: validation.map(([step, loss]) => ({ x: x(step), y: y(loss) })),

@@ -12,6 +12,9 @@ export function lossFigure(now) {
   const { width, height } = size();
   const { lines, dots, xTicks, yTicks, rows } = curve(now, { width, height });
   const last = rows.at(-1);
+  const digits = Math.max(...yTicks.map(({ value }) => String(value).split(".")[1]?.length ?? 0)); // 3.5 and 4.0, not 4
+  const kinds = new Set(lines.map(({ kind }) => kind));
+  const written = (words) => (kinds.size ? words : ""); // of a course that has not begun there is the empty field
   const told = last ? `Loss at step ${last.step}: training ${number(last.train)}, validation ${number(last.validation)}.` : "No step yet.";
   return h(
     "figure.loss",
@@ -19,12 +22,12 @@ export function lossFigure(now) {
     s(
       "svg",
       { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": told },
-      yTicks.map(({ value, at }) => [s("path.grid", { d: `M40 ${at}H${width - 10}` }), s("text", { x: 34, y: at + 4, "text-anchor": "end" }, value)]),
-      xTicks.map(({ value, at }) => s("text", { x: at, y: height - 6, "text-anchor": "middle" }, value)),
+      yTicks.map(({ value, at }) => [s("path.grid", { d: `M40 ${at}H${width - 10}` }), s("text", { x: 34, y: at + 4, "text-anchor": "end" }, written(value.toFixed(digits)))]),
+      xTicks.map(({ value, at }) => s("text", { x: at, y: height - 6, "text-anchor": "middle" }, written(value))),
       lines.map(({ kind, path }) => s(`path.${kind}`, { d: path })),
       dots.map(({ x, y }) => s("circle.validation", { cx: x, cy: y, r: 3 })),
     ),
-    h("figcaption", {}, Object.entries(NAMES).map(([kind, name]) => h(`span.key.${kind}`, {}, name)), h("span.quiet", {}, "loss, by step")),
+    h("figcaption", {}, Object.entries(NAMES).map(([kind, name]) => kinds.has(kind) && h(`span.key.${kind}`, {}, name)), h("span.quiet", {}, "loss, by step")),
   );
 }
 

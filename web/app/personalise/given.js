@@ -2,6 +2,7 @@
 import { fill, h, icon } from "../dom.js";
 import { bytes, count } from "../format.js";
 import { listed, walk } from "../library/files.js";
+import { handOver, keepFocus } from "./focus.js";
 
 const LONG = 24; // files that are listed at once
 
@@ -11,8 +12,11 @@ export class GivenView {
     this.app = app;
     this.list = h("ul.documents", { "aria-label": "Files to learn from" });
     this.sum = h("p.facts", { role: "status" });
+    this.clear = h("button.link", { type: "button", onclick: () => this.#remove(...this.app.material.pieces.value.map(({ name }) => name)) }, "Remove all");
     this.refused = h("div.skipped");
-    this.element = h("section.given", { "aria-label": "What it learns from" }, h("h2", {}, "What it learns from"), this.#ways(), this.sum, this.list, this.refused);
+    this.title = h("h2", {}, "What it learns from");
+    const sum = h("div.sum", {}, this.sum, this.clear);
+    this.element = h("section.given", { "aria-label": "What it learns from" }, this.title, this.#ways(), sum, this.list, this.refused);
     app.material.pieces.watch(() => this.#draw());
     app.material.refused.watch((refused) => fill(this.refused, refused.length > 0 && this.#refusals(refused)));
   }
@@ -44,6 +48,7 @@ export class GivenView {
         },
       });
     const files = pick("material"), folder = pick("material-folder", { webkitdirectory: true });
+    this.choose = h("button", { type: "button", onclick: () => files.click() }, "Choose files");
     return h(
       "div.drop",
       {},
@@ -53,7 +58,7 @@ export class GivenView {
       h(
         "div.actions",
         {},
-        h("button", { type: "button", onclick: () => files.click() }, "Choose files"),
+        this.choose,
         h("button", { type: "button", onclick: () => folder.click() }, "Choose a folder"),
       ),
       files,
@@ -66,25 +71,28 @@ export class GivenView {
     const pairs = pieces.flatMap(({ examples }) => examples).filter((one) => typeof one !== "string").length;
     fill(this.sum, pieces.length > 0 && [`${count(pieces.length, "file")}, ${bytes(this.app.material.bytes)}`, pairs && count(pairs, "pair")].filter(Boolean).join(", "));
     this.list.hidden = !pieces.length;
-    fill(
-      this.list,
-      pieces.slice(0, LONG).map((piece) => this.#row(piece)),
-      pieces.length > LONG && h("li.more", {}, `and ${count(pieces.length - LONG, "more file")}`),
-    );
+    this.clear.hidden = pieces.length < 2;
+    const rows = () => [pieces.slice(0, LONG).map((piece) => this.#row(piece)), pieces.length > LONG && h("li.more", {}, `and ${count(pieces.length - LONG, "more file")}`)];
+    keepFocus(this.list, () => fill(this.list, rows()), () => this.choose);
+  }
+
+  #remove(...names) {
+    return this.app.attempt(async () => {
+      const held = document.activeElement === this.clear;
+      const back = await this.app.material.remove(...names);
+      if (held) this.choose.focus(); // that button went with the files
+      const what = names.length > 1 ? count(names.length, "file") : `\u201c${names[0]}\u201d`;
+      this.app.toasts.say(`${what} will not be learned.`, { label: "Undo", run: () => this.app.attempt(back) });
+    });
   }
 
   #row({ name, size, notes }) {
-    const remove = () =>
-      this.app.attempt(async () => {
-        const back = await this.app.material.remove(name);
-        this.app.toasts.say(`${name} will not be learned.`, { label: "Undo", run: () => this.app.attempt(back) });
-      });
     return h(
       "li.document",
       { data: { name } },
       icon("file"),
       h("div.what", {}, h("span.name", {}, name), h("p.facts", {}, bytes(size)), notes.map((note) => h("p.note", {}, note))),
-      h("div.tools", {}, h("button.quiet", { type: "button", "aria-label": `Remove ${name}`, title: "Remove", onclick: remove }, icon("trash"))),
+      h("div.tools", {}, h("button.quiet", { type: "button", "aria-label": `Remove ${name}`, title: "Remove", onclick: () => this.#remove(name) }, icon("trash"))),
     );
   }
 
@@ -98,7 +106,7 @@ export class GivenView {
         {},
         refused.map(({ message }) => h("li", {}, message)),
       ),
-      h("button", { type: "button", onclick: () => this.app.material.refused.set([]) }, "Put this away"),
+      h("button", { type: "button", onclick: () => handOver(() => this.app.material.refused.set([]), () => this.title) }, "Put this away"),
     );
   }
 }

@@ -1,6 +1,8 @@
 /** A course under way or just over: curve, figures, pause and stop, what the model wrote before and after. Runs in the page. */
 import { fill, h, icon } from "../dom.js";
 import { span } from "../format.js";
+import { partOf } from "../language/report.js";
+import { PHASES as LOADING } from "../models/view.js";
 import { plain } from "../ui/plain.js";
 import { lossFigure, lossRows } from "./figure.js";
 import { sampleList } from "./samples.js";
@@ -8,13 +10,18 @@ import { sampleList } from "./samples.js";
 const PHASES = { starting: "Getting ready", training: "Learning", paused: "Paused", stopping: "Stopping", closing: "Keeping it, and trying it", done: "Learned", failed: "It did not finish" };
 const REASONS = { steps: "", patience: " It ended early: it no longer got better.", cancelled: " Stopped; the best so far is kept." };
 
+const ENDED = new Set(["done", "failed"]);
+const PARTS = 4; // of a course; after each it is said aloud how far it is
+
 export class RunningView {
   #drawing = false;
+  #shown = {};
 
   /** @param {any} app */
   constructor(app) {
     this.app = app;
-    this.title = h("h2", { role: "status" });
+    this.title = h("h2", { tabindex: -1 });
+    this.told = h("p.unseen", { role: "status" });
     this.bar = h("progress", { max: "1", "aria-label": "Steps" });
     this.facts = h("p.facts");
     this.buttons = h("div.actions");
@@ -22,11 +29,11 @@ export class RunningView {
     this.rows = h("tbody");
     const heads = ["Step", "Training", "Validation"].map((name) => h("th", { scope: "col" }, name));
     this.table = h("details.numbers", {}, h("summary", {}, "As a table"), h("table", {}, h("thead", {}, h("tr", {}, heads)), this.rows));
-    this.notices = h("div");
+    this.notices = h("div.notices");
     this.trouble = h("div.trouble");
     this.samples = h("div");
     const head = h("header", {}, this.title, this.buttons);
-    const parts = [head, this.bar, this.facts, this.notices, this.trouble, this.figure, this.table, this.samples];
+    const parts = [head, this.told, this.bar, this.facts, this.trouble, this.figure, this.table, this.samples, this.notices]; // what comes while it learns is last, so that nothing jumps
     this.element = h("section.underway", { "aria-label": "The course" }, parts);
     this.table.addEventListener("toggle", () => this.#tabulate());
     app.course.now.watch(() => this.#soon());
@@ -38,15 +45,16 @@ export class RunningView {
     this.#drawing = true;
     setTimeout(() => {
       this.#drawing = false;
-      this.#draw();
+      this.draw();
     }, 50);
   }
 
-  #draw() {
+  draw() {
     const { now } = this.app.course;
-    const { phase, step, of, samples, notices, error, train } = now.value;
+    const { phase, name, step, of, samples, notices, error, train } = now.value;
     this.element.hidden = phase === "idle";
-    if (this.title.textContent !== (PHASES[phase] ?? "")) this.title.textContent = PHASES[phase] ?? "";
+    say(this.title, [PHASES[phase], name].filter(Boolean).join(" \u00b7 "));
+    say(this.told, aloud(now.value));
     if (of) this.bar.value = phase === "done" ? 1 : step / of;
     else this.bar.removeAttribute("value");
     fill(this.facts, factsOf(now.value));
@@ -54,10 +62,17 @@ export class RunningView {
     fill(this.notices, notices.map((notice) => h("p.note", {}, notice)));
     if (!error) fill(this.trouble);
     else if (!this.trouble.childElementCount) fill(this.trouble, plain(error));
-    this.figure.hidden = this.table.hidden = !train.length;
-    if (train.length) fill(this.figure, lossFigure(now.value));
+    this.figure.hidden = this.table.hidden = Boolean(error) && !train.length; // else its place is kept from the start
+    fill(this.figure, lossFigure(now.value));
     this.#tabulate();
-    fill(this.samples, sampleList(samples, phase));
+    this.#compare(samples, ENDED.has(phase));
+  }
+
+  /** Only what changed: what somebody marks or scrolls in them while it learns stays so. */
+  #compare(samples, ended) {
+    if (this.#shown.samples === samples && this.#shown.ended === ended) return;
+    this.#shown = { samples, ended };
+    fill(this.samples, sampleList(samples, ended));
   }
 
   #tabulate() {
@@ -69,33 +84,43 @@ export class RunningView {
     if (this.buttons.dataset.phase === phase) return;
     const held = this.buttons.contains(document.activeElement);
     this.buttons.dataset.phase = phase;
-    const button = ([label, name, run]) => h("button", { type: "button", onclick: () => this.app.attempt(async () => run()) }, icon(name), label);
+    const button = ([label, name, run, look = "button"]) => h(look, { type: "button", onclick: () => this.app.attempt(async () => run()) }, icon(name), label);
     fill(this.buttons, CONTROLS[phase]?.(this.app).map(button) ?? []);
-    if (held) this.buttons.querySelector("button")?.focus();
+    if (held) (this.buttons.querySelector("button") ?? this.title).focus();
   }
 }
 
-/** Phase → label, icon, what it does. */
+/** What has changed alone is written, so that it is read out once. */
+const say = (element, words) => element.textContent === words || (element.textContent = words);
+
+/** For those who hear the page: what it does, and now and then how far it is. @param {import("./course.js").Now} now */
+function aloud({ phase, step, of }) {
+  const part = Math.floor((PARTS * step) / of);
+  return phase === "training" && part > 0 ? `${PHASES[phase]}: ${part} of ${PARTS} parts done.` : (PHASES[phase] ?? "");
+}
+
+/** Phase → label, icon, what it does, how it looks. */
 const stop = ({ course }) => ["Stop", "stop", () => course.stop()];
 const CONTROLS = {
   starting: (app) => [stop(app)],
   training: (app) => [["Pause", "pause", () => app.course.pause()], stop(app)],
   paused: (app) => [["Go on", "play", () => app.course.resume()], stop(app)],
-  done: (app) => [["Use it", "yes", () => use(app)], ["Teach again", "back", () => app.course.clear()]],
+  done: (app) => [["Use it", "yes", () => use(app), "button.primary"], ["Teach again", "back", () => app.course.clear()]],
   failed: (app) => [["Back", "back", () => app.course.clear()]],
 };
 
 /** What was learned, from now on. */
-async function use({ adapters, course, toasts }) {
-  const { id, name } = course.now.value.adapter;
-  await adapters.use(id, 1);
-  toasts.say(`\u201c${name}\u201d is on, in Complete and Chat.`);
+async function use(app) {
+  const { id, name } = app.course.now.value.adapter;
+  await app.adapters.use(id, 1);
+  app.toasts.say(`\u201c${name}\u201d is on, in Complete and Chat.`, { label: "Try it", run: () => app.go(app.language.session?.info.chat ? "chat" : "complete") });
 }
 
-function factsOf({ phase, step, of, tokensPerSecond, etaSeconds, bits, reason }) {
+function factsOf({ phase, progress, step, of, tokensPerSecond, etaSeconds, bits, reason }) {
   const going = phase === "training" || phase === "paused";
   const gain = bits && `Bits per byte of what was held back: ${bits.before.toFixed(2)} before, ${bits.after.toFixed(2)} after (${change(bits)}).`;
   return [
+    phase === "starting" && (progress?.status === "progress" ? `${LOADING[progress.phase] ?? "Loading"} ${partOf(progress)}` : "Trying the model as it is, to compare later"),
     of > 0 && `step ${step.toLocaleString("en")} of ${of.toLocaleString("en")}`,
     going && tokensPerSecond > 0 && `${Math.round(tokensPerSecond).toLocaleString("en")} tokens/s`,
     going && tokensPerSecond > 0 && `${span(etaSeconds)} left`,

@@ -3,13 +3,13 @@ import { h } from "../dom.js";
 
 const COLUMNS = { before: "Before", after: "After", truth: "What stood there" };
 
-/** @param {import("./course.js").Sample[]} samples @param {string} phase @returns {HTMLElement | null} */
-export function sampleList(samples, phase) {
+/** @param {import("./course.js").Sample[]} samples @param {boolean} ended no more of them will come @returns {HTMLElement | null} */
+export function sampleList(samples, ended) {
   if (!samples.length) return null;
-  return h("section.samples", { "aria-label": "Before and after" }, h("h3", {}, "Before and after"), h("ol", {}, samples.map((sample) => one(sample, phase))));
+  return h("section.samples", { "aria-label": "Before and after" }, h("h3", {}, "Before and after"), h("ol", {}, samples.map((sample) => one(sample, ended))));
 }
 
-const one = (sample, phase) =>
+const one = (sample, ended) =>
   h(
     "li",
     {},
@@ -19,10 +19,10 @@ const one = (sample, phase) =>
       {},
       Object.entries(COLUMNS)
         .filter(([name]) => name !== "truth" || sample.truth)
-        .map(([name, label]) => h(`div.${name}`, {}, h("h4", {}, label), written(sample[name], WAITING[name]?.(phase)))),
+        .map(([name, label]) => h(`div.${name}`, {}, h("h4", {}, label), written(sample[name], ended ? "\u2013" : WAITING[name]))),
     ),
   );
 
-const WAITING = { before: (phase) => phase === "starting" && "Asking\u2026", after: (phase) => phase !== "done" && phase !== "failed" && "once it has learned" };
+const WAITING = { before: "Asking\u2026", after: "once it has learned" };
 
-const written = (text, waiting) => (text ? h("pre", {}, text) : h("p.quiet", {}, text === undefined ? waiting || "\u2013" : "nothing"));
+const written = (text, waiting) => (text ? h("pre", {}, text) : h("p.quiet", {}, text === undefined ? waiting : "nothing"));

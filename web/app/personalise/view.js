@@ -4,6 +4,7 @@ import { day } from "../format.js";
 import { modelBar } from "../language/bar.js";
 import { AdapterCards } from "./cards.js";
 import { BUSY } from "./course.js";
+import { handOver } from "./focus.js";
 import { CourseForm } from "./form.js";
 import { GivenView } from "./given.js";
 import { RunningView } from "./running.js";
@@ -33,11 +34,20 @@ export class PersonaliseView {
       running.element,
       this.cards.element,
     );
+    let shown = "";
     app.course.now.watch(({ phase }) => {
-      if (teaching.hidden !== !OPEN.has(phase)) teaching.hidden = !OPEN.has(phase);
-      this.#unfinished();
+      if (phase === shown) return; // many a step comes in a second
+      shown = phase;
+      handOver(
+        () => {
+          teaching.hidden = !OPEN.has(phase);
+          running.draw();
+          this.#unfinished();
+        },
+        () => (phase === "idle" ? this.given : running).title,
+      );
     });
-    app.course.unfinished.watch(() => this.#unfinished());
+    app.course.unfinished.watch(() => handOver(() => this.#unfinished(), () => this.given.title));
     app.language.phase.watch(({ name }) => name === "ready" && app.course.look());
   }
 
@@ -74,8 +84,15 @@ export class PersonaliseView {
         "div.actions",
         {},
         h("button.primary", { type: "button", onclick: () => course.goOn(left) }, state === "done" ? "Keep it" : "Go on"),
-        h("button", { type: "button", onclick: () => this.app.attempt(() => course.forget(left)) }, "Forget it"),
+        h("button", { type: "button", onclick: () => this.#forget(left) }, "Forget it"),
       ),
     );
+  }
+
+  /** At once out of sight, and gone with the message that can bring it back. */
+  #forget(left) {
+    const { course, toasts, attempt } = this.app;
+    course.hide(left.id);
+    toasts.say(`\u201c${left.name}\u201d is forgotten.`, { label: "Undo", run: () => course.hide(left.id, false) }, () => attempt(() => course.forget(left)));
   }
 }
