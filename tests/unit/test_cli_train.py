@@ -96,6 +96,7 @@ def test_ctrl_c_keeps_a_checkpoint_from_which_training_ends_the_same(cli, model,
     assert cli(*part, "--json").data["error"]["code"] == "adapter_exists"  # by mistake nothing is thrown away
     resumed = cli(*part, "--resume")
     assert (whole.code, resumed.code, shown) == (0, 0, [1, 2, 3, 4, 5, 6])
+    assert "Training: 6 steps\n" in whole.err and "Training: 6 steps, 3 steps here already\n" in resumed.err
     lasting = [re.search(r"([\d.]+) after", done.out)[1] for done in (whole, resumed)]
     assert lasting[0] == lasting[1] and " before, " in whole.out and "before" not in resumed.out
     one, other = ((tmp_path / name / peft.WEIGHTS).read_bytes() for name in ("whole", "part"))

@@ -46,6 +46,7 @@ async def run_training(
         )  # fmt: skip
         report = Report(shell, trainer.steps)
         with _interrupt(shell, trainer), progress(shell, "Training", "step") as show:
+            show((await trainer.restore()).step, trainer.steps)
             async for event in trainer:
                 report.take(event, show)
         return _finished(shell, model, folder, adapter_name, trainer, report)
