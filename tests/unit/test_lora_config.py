@@ -140,15 +140,15 @@ def test_training_options_come_in_either_style():
 @pytest.mark.parametrize(
     ("rows", "shape", "reason"),
     [
-        (1000, (300, 10, 50), "as the steps say"),
-        (50, (150, 5, 25), "six times through 50 rows, two at once: half of it"),
-        (6, (18, 1, 3), "warm after one step, looked at six times as ever"),
-        (1, (3, 1, 1), "a single row"),
+        (1000, (300, 10, 50, 2), "as the steps say"),
+        (50, (150, 5, 25, 2), "six times through 50 rows, two at once: half of it"),
+        (6, (18, 1, 3, 2), "warm after one step, looked at six times as ever"),
+        (1, (6, 1, 1, 1), "a single row, which is not read twice in one step"),
     ],
 )
 def test_little_data_is_gone_through_only_so_often_and_the_course_is_the_same_in_small(rows, shape, reason):
     def found(config):
-        return config.max_steps, config.warmup_steps, config.evaluate_every
+        return config.max_steps, config.warmup_steps, config.evaluate_every, config.batch_size
 
     config = TrainingConfig(batch_size=2, max_steps=300, max_epochs=6)
     assert found(config.course(rows)) == shape == found(config.course(rows).course(rows))

@@ -122,9 +122,21 @@ def test_a_pair_that_does_not_fit_is_refused_with_its_number():
     )  # the last token is only foretold
 
 
-def test_a_single_short_example_is_trained_on_and_that_is_said():
-    data = prepare(tokens("abc"), config(validation=0.1))
-    assert (len(data.train), data.validation) == (1, []) and "one short example" in data.notices[0]
+@pytest.mark.parametrize(
+    ("examples", "share", "held", "reason"),
+    [
+        (["abc"], 0.1, 0, "one short text"),
+        (["abc", "def", "ghi"], 0.1, 0, "each of three is a third, not a tenth"),
+        (["a" * 38], 0.1, 0, "a text of five pieces"),
+        (["a" * 40], 0.1, 1, "of six pieces, one is nearer to a tenth than none"),
+        (["a" * 12], 0.5, 1, "a half of two pieces"),
+        (["abc"], 0.9, 0, "something is always trained on"),
+    ],
+)
+def test_where_a_share_is_no_whole_piece_all_is_trained_on_and_that_is_said(examples, share, held, reason):
+    data = prepare(tokens(*examples), config(validation=share))
+    assert len(data.validation) == held and data.train
+    assert ("too little text to keep" in " ".join(data.notices)) == (not held)
 
 
 def test_a_single_long_text_is_validated_by_some_of_its_pieces_and_the_cut_is_said():

@@ -197,14 +197,18 @@ class TrainingConfig:
         return cls(**given)
 
     def course(self, rows: int) -> TrainingConfig:
-        """The same for data of so many rows: `max_steps` are no more than `max_epochs` of them take. A shorter course is the same in small:
-        `warmup_steps` and `evaluate_every` shrink as it does; `checkpoint_every`, what a crash may cost, does not.
+        """The same for data of so many rows: `max_steps` are no more than `max_epochs` of them take, a batch no more than all of them. A
+        shorter course is the same in small: `warmup_steps` and `evaluate_every` shrink as it does; `checkpoint_every`, what a crash may
+        cost, does not.
         """
-        most = -(-self.max_epochs * rows // (self.batch_size * self.gradient_accumulation))
-        if not self.max_epochs or most >= self.max_steps:
+        if not self.max_epochs:
             return self
+        batch = min(self.batch_size, rows)
+        most = -(-self.max_epochs * rows // (batch * self.gradient_accumulation))
+        if most >= self.max_steps:
+            return replace(self, batch_size=batch)
         paced = {name: -(-getattr(self, name) * most // self.max_steps) for name in ("warmup_steps", "evaluate_every")}
-        return replace(self, max_steps=most, **paced)
+        return replace(self, batch_size=batch, max_steps=most, **paced)
 
 
 def _modules(names) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ def prepare(examples: Sequence[Tokens], config: TrainingConfig) -> Dataset:
     """The rows of examples. What a person should know of them is in its `notices`: texts that were split, a course that little text makes
     shorter, nothing to validate with.
 
-    Raises TooLittleData where nothing counts, ExampleTooLong for a pair that does not fit. A single sequence is trained on whole.
+    Raises TooLittleData where nothing counts, ExampleTooLong for a pair that does not fit. Little text is trained on whole.
     """
     length = config.max_length
     _judge(examples, length + int(config.objective == "causal"))
@@ -141,7 +141,8 @@ def _notices(cut: list[list[Row]], train: list[Row], held: list[Row], config: Tr
     if split := sum(len(parts) > 1 for parts in cut):
         yield f"{split} of {len(cut)} texts are longer than {config.max_length} tokens and were split."
     if config.validation and not held:
-        yield "There is one short example: all of it is trained on, none is left to validate with."
+        share = f"{100 * config.validation:g} %"
+        yield f"There is too little text to keep {share} of it apart: all of it is trained on, and nothing is validated."
     if (steps := config.course(len(train)).max_steps) < config.max_steps:
         yield (
             f"There is little text: training takes {steps} of {config.max_steps} steps, so that none of it is read more often than "
@@ -165,15 +166,14 @@ def _judge(examples: Sequence[Tokens], most: int) -> None:
 
 
 def _split(cut: list[list[Row]], config: TrainingConfig) -> tuple[list[Row], list[Row]]:
-    """(to train, to validate): whole examples are held back where that can be near the share asked for, else pieces of them.
+    """(to train, to validate): whole examples are held back where that can be near the share asked for, else pieces of them, and none
+    where one is too many: who has little text wants it learned, and by a few tokens the best step is chosen by chance.
 
     No more than MOST_HELD rows: to validate must not take longer than to train.
     """
     whole = len(cut) * config.validation >= 1
     units = cut if whole else [[piece] for parts in cut for piece in parts]
-    count = round(len(units) * config.validation)
-    if config.validation and len(units) > 1:
-        count = min(max(count, 1), len(units) - 1)
+    count = min(round(len(units) * config.validation), len(units) - 1)
     held: set[int] = set()
     room = MOST_HELD * config.max_length
     for i in draws.permutation(config.seed, draws.VALIDATION, 0, len(units))[:count].tolist():
