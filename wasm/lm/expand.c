@@ -31,7 +31,7 @@ INLINE void plain(const int form, const matrix *m, int row, int column, expansio
 }
 
 void expand(const matrix *m, int row, int column, expansion out) {
-  const uint8_t *at = m->w.at + ((size_t)(row / GROUP) * (m->columns / BLOCK) + column / BLOCK) * layout_bytes[m->w.layout];
+  const uint8_t *at = block_at(m, row, column);
   switch (m->w.layout) {
 #define PLAIN(form) case form: plain(form, m, row, column, out); break;
 #define PACKED(form) case form: block(form, at, out); break;

@@ -9,6 +9,11 @@ typedef struct {
 
 typedef v128_t expansion[GROUP][BLOCK / 4];  // [row][columns 4 i … 4 i + 3]
 
+// The block of quantised weights that begins at a row and a column.
+INLINE const uint8_t *block_at(const matrix *m, int row, int column) {
+  return m->w.at + ((size_t)(row / GROUP) * (m->columns / BLOCK) + column / BLOCK) * layout_bytes[m->w.layout];
+}
+
 // Rows row … row + 3 (a multiple of 4) of columns column … column + 31 (a multiple of 32). What lies beyond plain numbers is 0.
 void expand(const matrix *m, int row, int column, expansion out);
 

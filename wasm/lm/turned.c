@@ -8,7 +8,7 @@
 #include "expand.h"
 
 enum { DEPTH = 8, GROUPS = BLOCK / GROUP, SIDE = SUMS / PANEL };  // blocks of a piece, groups of columns, and those that are met at once
-enum { STEPS = BLOCK / 4, LARGEST = 63, CENTRE = 64 };
+enum { STEPS = BLOCK / 4, LARGEST = 63, CENTRE = 64, CACHE_LINE = 64 };
 
 // Four columns of 32 rows. bits[k]: byte 4 c + j holds row 4 k + j of column c.
 typedef struct {
@@ -48,6 +48,16 @@ static void turn(const matrix *w, int row, int blocks, int column, piece to) {
   for (int b = 0; b < blocks; b++, row += BLOCK) {
     for (int k = 0; k < STEPS; k++) expand(w, row + GROUP * k, column, rows[k]);
     for (int g = 0; g < GROUPS; g++) turn_columns(rows, g, &to[g][b]);
+  }
+}
+
+// Asks for groups first … last - 1 of a piece, all of their bytes: they lie far apart, and `turn` would wait for one after the other.
+static void fetch(const matrix *w, int row, int column, int first, int last) {
+  int size = layout_bytes[w->w.layout];
+  for (int r = row + GROUP * first; first < last && r < w->rows && is_quantized(w->w.layout); first++, r += GROUP) {
+    const volatile uint8_t *at = block_at(w, r, column);
+    for (int i = 0; i < size; i += CACHE_LINE) (void)at[i];
+    (void)at[size - 1];
   }
 }
 
@@ -110,6 +120,18 @@ static void add_rows(const matmul_t_int8_args *a, const panel_block *x, int bloc
   }
 }
 
+// All rows with the piece at block b and `column`, while the one that comes next is fetched, some of it beside each panel.
+static void add_piece(const matmul_t_int8_args *a, const panel_block *x, piece turned, int b, int blocks, int column, int end) {
+  matrix w = {a->w, a->out, a->in};
+  int all = a->out / BLOCK, next = (b + blocks) % all, next_column = next ? column : column + BLOCK, fetched = 0;
+  for (int row = 0; row < a->n; row += PANEL) {
+    int due = DEPTH * GROUPS * (row + PANEL) / a->n;
+    if (next_column < end) fetch(&w, next * BLOCK, next_column, fetched, due);
+    fetched = due;
+    add_rows(a, x + (size_t)(row / PANEL) * all + b, blocks, turned, row, column, b ? a->y : a->residual);
+  }
+}
+
 // y = x w + residual
 OP(matmul_t_int8) {
   matrix w = {a->w, a->out, a->in};
@@ -122,8 +144,7 @@ OP(matmul_t_int8) {
     for (int b = 0; b < all; b += DEPTH) {
       int blocks = all - b < DEPTH ? all - b : DEPTH;
       turn(&w, b * BLOCK, blocks, column, turned);
-      for (int row = 0; row < a->n; row += PANEL)
-        add_rows(a, x + (size_t)(row / PANEL) * all + b, blocks, turned, row, column, b ? a->y : a->residual);
+      add_piece(a, x, turned, b, blocks, column, end);
     }
   return OK;
 }
