@@ -88,10 +88,7 @@ async def run(
     if not as_json:
         print()
     data = _figures(answer)
-    ctx.obj.say(
-        f"{data['usage']['completion']} tokens, {data['tokensPerSecond']:.1f} a second, the first after {data['firstTokenSeconds']:.2f} s; "
-        f"ended by {data['reason']}; seed {data['seed']}"
-    )
+    ctx.obj.say(_told(data))
     return Result({"model": model, "text": answer.text, **data, **({"routing": chosen} if chosen else {})})
 
 
@@ -112,6 +109,13 @@ def _figures(answer) -> dict:
         "firstTokenSeconds": round(answer.prefill_s, 4),
         "tokensPerSecond": round(decoded / answer.decode_s, 2) if answer.decode_s else 0.0,
     }
+
+
+def _told(figures: dict) -> str:
+    return (
+        f"{figures['usage']['completion']} tokens, {figures['tokensPerSecond']:.1f} a second, the first after "
+        f"{figures['firstTokenSeconds']:.2f} s; ended by {figures['reason']}; seed {figures['seed']}"
+    )
 
 
 async def bench(
