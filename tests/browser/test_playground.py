@@ -160,6 +160,65 @@ def test_the_editor_is_used_by_keyboard_alone(shared_page):
     assert page.evaluate("document.activeElement.className") != "code"
 
 
+def test_printing_much_costs_the_page_little(shared_page):
+    how, printed = shared_page.run("for i in range(20_000):\n    print(i)")
+    assert how == "Done"
+    assert printed.startswith("0\n1\n") and "\n19999\n" in printed
+
+
+INDENTS = [
+    ("the lines that are marked", "a\nb\n\nc", ["Control+a", "Tab"], "    a\n    b\n\n    c"),
+    ("less of them", "    a\n  b\nc", ["Control+a", "Shift+Tab"], "a\nb\nc"),
+    ("less where the cursor stands", "x\n    a", ["Control+End", "Shift+Tab"], "x\na"),
+    ("at the cursor", "a", ["Control+End", "Tab"], "a    "),
+    ("taken back", "a\nb", ["Control+a", "Tab", "Control+z"], "a\nb"),
+]
+
+
+@pytest.mark.parametrize(("code", "keys", "after"), [row[1:] for row in INDENTS], ids=[row[0] for row in INDENTS])
+def test_tab_indents(shared_page, code, keys, after):
+    shared_page.page.fill(".code", code)
+    shared_page.page.focus(".code")
+    for key in keys:
+        shared_page.page.keyboard.press(key)
+    assert shared_page.page.input_value(".code") == after
+
+
+def test_code_is_there_after_a_reload_and_a_reset_can_be_taken_back(page, site):
+    play = Play(page, site())
+    page.fill(".code", "print('mine')")
+    page.reload()
+    play.ready()
+    assert page.input_value(".code") == "print('mine')"
+    page.click("button:text('Reset')")
+    page.wait_for_selector(".state button:text('Undo')")
+    assert "open_model" in page.input_value(".code")
+    page.click(".state button:text('Undo')")
+    page.wait_for_selector(".state:empty", state="attached")
+    assert page.input_value(".code") == "print('mine')"
+
+
+def test_an_error_stays_with_the_tab_whose_code_ran(shared_page):
+    page = shared_page.page
+    page.click("[data-id=search]")
+    shared_page.start("import asyncio\nawait asyncio.sleep(0.2)\n1 / 0")
+    page.click("[data-id=generate]")
+    assert shared_page.ended()[0] == "It ended with an error"
+    assert page.locator(".gutter .wrong").count() == 0
+    page.click(".failure button")
+    page.wait_for_selector("[data-id=search][aria-selected=true]")
+    assert page.evaluate("getSelection().toString()") == "1 / 0"
+
+
+def test_the_keyboard_goes_from_run_to_stop_and_back(shared_page):
+    page = shared_page.page
+    page.fill(".code", "import asyncio\nwhile True:\n    print('on')\n    await asyncio.sleep(0)")
+    page.locator(".run").press("Enter")
+    page.locator(".stop:focus").press("Enter")
+    assert shared_page.ended()[0] == "Stopped"
+    page.wait_for_selector(".run:focus")
+
+
 def test_a_links_code_is_shown_and_not_run(page, site):
     url = site()
     play = Play(page, url)
@@ -173,8 +232,11 @@ def test_a_links_code_is_shown_and_not_run(page, site):
     assert (
         page.inner_text(".log") == "" and page.locator("[role=tab][aria-selected=true]").inner_text() == "From the link"
     )
+    assert "Read it before you run it" in page.inner_text(".told")
     page.click(".run")
     assert play.ended() == ("Done", "from a friend ä\n")
+    page.evaluate("location.hash = '#code=damaged'")
+    page.wait_for_selector(".told:has-text('cut off')")
 
 
 def test_below_a_folder_of_a_plain_host_and_then_with_the_host_gone(chromium, dist, tmp_path):

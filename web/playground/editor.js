@@ -1,4 +1,4 @@
-/** The editor: a text area with numbers beside its lines. Page. Tab indents; Escape first, and Tab leaves it. */
+/** The editor: a text area with numbers beside its lines. Page. Tab and Shift Tab indent; Escape first, and they leave it. */
 import { fill, h } from "../app/dom.js";
 
 const INDENT = "    ";
@@ -14,18 +14,18 @@ export function editor({ onRun, onInput }) {
     gutter.scrollTop = area.scrollTop;
   };
   const keys = {
-    Tab: () => (leaving ? false : insert(area, INDENT)),
+    Tab: (/** @type {KeyboardEvent} */ { shiftKey }) => !leaving && indent(area, shiftKey),
     Enter: (/** @type {KeyboardEvent} */ event) => (event.ctrlKey || event.metaKey ? (onRun(), true) : insert(area, `\n${indentOf(area)}`)),
   };
   area.addEventListener("keydown", (event) => {
-    if (event.shiftKey || event.altKey || event.isComposing) return;
+    if ((event.shiftKey && event.key !== "Tab") || event.altKey || event.isComposing) return;
     if (keys[event.key]?.(event)) event.preventDefault();
     leaving = event.key === "Escape";
   });
   area.addEventListener("input", () => { marked = 0; number(); onInput(area.value); });
   area.addEventListener("scroll", () => { gutter.scrollTop = area.scrollTop; });
   return {
-    element: h("div.script", {}, gutter, area),
+    element: h("div.script", { id: "script", role: "tabpanel", "aria-label": "Code" }, gutter, area),
     get code() { return area.value; },
     set code(text) { area.value = text; marked = 0; number(); area.scrollTop = 0; },
     /** Marks a line; 0: none. @param {number} line */
@@ -46,6 +46,22 @@ function insert(area, text) {
     area.setRangeText(text, area.selectionStart, area.selectionEnd, "end");
     area.dispatchEvent(new Event("input"));
   }
+  return true;
+}
+
+/** A step where the cursor stands, or of all lines that are marked; `back`: one less. @param {HTMLTextAreaElement} area @param {boolean} back */
+function indent(area, back) {
+  const { value, selectionStart: first, selectionEnd: last } = area;
+  if (!back && !value.slice(first, last).includes("\n")) return insert(area, INDENT);
+  const from = value.lastIndexOf("\n", first - 1) + 1;
+  const end = value.indexOf("\n", Math.max(first, last - 1)); // a line of which only the beginning is reached stays
+  const lines = value.slice(from, end < 0 ? value.length : end);
+  const changed = back ? lines.replace(/^ {1,4}/gm, "") : lines.replace(/^(?=.)/gm, INDENT);
+  if (changed === lines) return true;
+  area.setSelectionRange(from, from + lines.length);
+  insert(area, changed);
+  const caret = Math.max(from, first - lines.length + changed.length);
+  area.setSelectionRange(first === last ? caret : from, first === last ? caret : from + changed.length);
   return true;
 }
 

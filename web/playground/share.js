@@ -14,6 +14,9 @@ export async function toHash(code) {
   return KEY + text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
+/** @param {string} hash of an address @returns {boolean} whether it is meant to hold code */
+export const isLink = (hash) => hash.startsWith(`#${KEY}`);
+
 /** @param {string} hash of an address @returns {Promise<string | null>} the code; null where it holds none that can be read */
 export async function fromHash(hash) {
   const text = hash.replace(/^#/, "");
