@@ -98,11 +98,14 @@ def test_a_page_that_comes_back_routes_without_python(model):
       for await (const piece of stream) text += piece;
       const { routed } = await stream.result;
       const profiles = (await session.adapters.saved()).map(({ name, profile: { mean, count, model } }) => [name, mean.length, count, model]).sort();
-      return { before, text, name: routed.name, loaded: (await session.adapters.list()).adapters.length, profiles };
+      const { base } = await session.askWorker("lm.adapters.base");
+      const bases = (await session.adapters.saved()).map(({ baseId }) => baseId === base);
+      return { bases, before, text, name: routed.name, loaded: (await session.adapters.list()).adapters.length, profiles };
     }""",
         prompt,
     )
     assert (found["before"], found["loaded"], found["name"]) == (0, 1, "recipes") and found["text"]
+    assert found["bases"] == [True, True], "what the engine says of the model, and Python of its adapters"
     version = found["profiles"][0][3]
     assert version.startswith(f"{EMBEDDER}@")
     assert found["profiles"] == [["recipes", 384, 4, version], ["tests", 384, 4, version]]

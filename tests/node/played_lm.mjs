@@ -27,6 +27,8 @@ export class Stage {
   manifest = MANIFEST;
   compiled = COMPILED;
   tooLarge = false;
+  /** The model's `base_id`, where it was published with it. @type {string | null} */
+  base = null;
   /** Name of an adapter that workers refuse from now on. */
   refused = "";
   /** Loads of adapters that end their worker from now on. */
@@ -204,6 +206,7 @@ class LanguageWorker extends Played {
   }
 
   "lm.adapters.list" = () => ({ adapters: [...this.adapters.keys()].map((id) => ({ id })) });
+  "lm.adapters.base" = () => ({ base: this.stage.base });
   "lm.source" = ({ ranges = [] }) => ({ sizes: { model: 9 }, capacity: { rows: 32 }, parts: ranges.map(([, , length]) => new Uint8Array(length)) });
   "lm.encode" = ({ text }) => ({ tokens: [...text].map((c) => c.charCodeAt(0)) });
   "lm.decode" = ({ tokens }) => ({ text: String.fromCharCode(...tokens) });

@@ -66,6 +66,14 @@ for (const [what, input, id] of REQUESTS) {
   });
 }
 
+test("routing: a model that nobody trained here finds its adapters by the base that it was published with", async (t) => {
+  const { session, stage, store } = await opened(t);
+  await del("bases/m@1", store);
+  stage.base = "base";
+  assert.equal((await session.complete({ prompt: "code" }, { adapters: "auto" })).routed.id, "coding");
+  assert.deepEqual(stage.trained, []);
+});
+
 test("routing: what is used by default may be chosen too; a request that names its own is not routed", async (t) => {
   const { session, worker, embedder } = await opened(t, { router: false });
   session.adapters.use("auto", { embedder });

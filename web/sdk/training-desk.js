@@ -13,6 +13,7 @@ const PATIENCE = 8;
 export class TrainingDesk {
   #line = crypto.randomUUID();
   #users = 0;
+  /** The model's `base_id`. @type {string | null} */ #told = null;
   /** @type {AbortController | null} */ #lent = null;
 
   /** @param {any} manifest of the model @param {Ask} python @param {import("../loader/kept.js").Store} store @param {import("../loader/made.js").MadeFiles} made */
@@ -66,9 +67,10 @@ export class TrainingDesk {
     return found;
   }
 
-  /** @param {Ask} ask @param {CallOptions} options */
+  /** Python is asked of a model alone that nobody trained here and that was published without its base. @param {Ask} ask @param {CallOptions} options */
   async #base(ask, options) {
-    return (await knownBase(this.store, this.model.key)) ?? (await this.#asked(ask, "library.base", {}, options)).base;
+    this.#told ??= (await knownBase(this.store, this.model.key)) ?? (await ask("lm.adapters.base", {}, options)).base;
+    return this.#told ?? (await this.#asked(ask, "library.base", {}, options)).base;
   }
 
   /** Lends the worker to Python until the last who needs it is served. @param {Ask} ask @returns {() => void} */

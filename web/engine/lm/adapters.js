@@ -75,6 +75,11 @@ export class Adapters {
     return { slots, bytes: 4 * values, free: 4 * free, adapters };
   }
 
+  /** Which base the model is, where it was published with what its engine needs to take adapters. @returns {Promise<{base: string | null}>} */
+  async base() {
+    return { base: (this.#document ?? (await this.published()))?.base_id ?? null };
+  }
+
   /** Holds adapters for a request, in the pool. @param {Wish[]} wishes @returns {Promise<Held>} @throws AdapterNotFound, AdapterPoolFull, InvalidOption */
   async acquire(wishes) {
     const all = wishes.map(({ id, scale }) => ({ adapter: this.#find(id), scale }));

@@ -78,6 +78,7 @@ const handlers = {
   "lm.adapters.load": (args) => able("scheduler", "take adapters").model.adapters.load(args),
   "lm.adapters.unload": ({ id }) => able("scheduler", "take adapters").model.adapters.unload(id),
   "lm.adapters.list": () => able("scheduler", "take adapters").model.adapters.list(),
+  "lm.adapters.base": () => able("scheduler", "take adapters").model.adapters.base(),
   async "lm.source"({ ranges }) {
     const { model: { setting: { files }, engine } } = current();
     return { ...(await readSources(files.sources, ranges)), capacity: engine.program.capacity };
