@@ -241,6 +241,34 @@ def test_what_cannot_be_trained_is_refused_by_name_and_nothing_is_kept(model):
     assert model.evaluate("() => session.trainers()") == []
 
 
+def test_a_cancel_before_python_is_there_and_a_disposal_while_paused_end_a_training(model):
+    found = model.evaluate(
+        """async (id) => {
+      const more = { maxSteps: 400, maxEpochs: 0 };
+      const early = made(more), going = early.train(text);
+      await early.cancel();
+      const { reason, step } = await going;
+      const other = (window.session = await make().load(id, { threads: 1 }));
+      const trainer = made(more);
+      const onEvent = ({ kind, step }) => { if (kind === "step" && step === 1) trainer.pause(); if (kind === "paused") other.dispose(); };
+      return [reason, step, (await caught(() => trainer.train(text, { onEvent }))).code];
+    }""",
+        MODEL,
+    )
+    assert found == ["cancelled", 0, "disposed"]
+
+
+def test_evaluations_take_turns_and_one_that_is_given_up_leaves_the_engine_free(model):
+    found = model.evaluate("""async () => {
+      const trainer = made(), stop = new AbortController();
+      const evaluated = (data, options) => trainer.evaluate(data, { adapter: null, ...options });
+      const both = await Promise.all([evaluated(text), evaluated(text)]);
+      const given = await caught(() => evaluated(text.repeat(300), { signal: stop.signal, onProgress: ({ loaded, phase }) => { if (phase === "evaluate" && loaded > 0) stop.abort(); } }));
+      return { losses: [...both, await evaluated(text)].map(({ loss }) => loss), name: given.name, reason: (await trainer.train(text)).reason };
+    }""")
+    assert len(set(found["losses"])) == 1 and (found["name"], found["reason"]) == ("AbortError", "steps")
+
+
 def test_two_tabs_do_not_train_the_same_training(model, context):
     model.evaluate("""async () => {
       const trainer = made({ maxSteps: 400 });

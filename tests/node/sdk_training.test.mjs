@@ -113,6 +113,20 @@ test("training: what is refused leaves the state that storage has, and a discard
   assert.equal(trainer.state, "new");
 });
 
+test("training: one that is paused hears that its session is disposed", async (t) => {
+  const { session, stage } = await opened(t);
+  stage.course = async (python, { emit }) => {
+    emit({ kind: "paused" });
+    const told = line(stage);
+    session.dispose();
+    await told;
+    while (!stage.trained.some(([kind]) => kind === "resume")) await new Promise((resolve) => { setImmediate(resolve); });
+    return DONE;
+  };
+  await session.createTrainer().train("x");
+  assert.deepEqual(stage.trained.slice(-2).map(([kind, what]) => [kind, what.id ? "its id" : what]), [["line", "disposed"], ["resume", "its id"]]);
+});
+
 test("training: what is refused does not end Python, which holds what was learned", async (t) => {
   const { session, stage } = await opened(t);
   stage.course = async () => { throw new RangeError("no"); };

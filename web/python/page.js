@@ -17,9 +17,9 @@ class Line {
 
   /** @param {{port?: MessagePort, error?: any}} given a new way, or why there is none any more */
   replace({ port, error }) {
-    this.#connection?.close(new WorkerDied("The language worker was replaced.", {}));
-    this.#connection = port ? connect(port, "language worker") : null;
     this.#ended = error ? fromData(error) : null;
+    this.#connection?.close(this.#ended ?? new WorkerDied("The language worker was replaced.", {}));
+    this.#connection = port ? connect(port, "language worker") : null;
     for (const wake of this.#waiting.splice(0)) wake();
   }
 

@@ -14,6 +14,7 @@ export class TrainingDesk {
   #line = crypto.randomUUID();
   #users = 0;
   /** The model's `base_id`. @type {string | null} */ #told = null;
+  /** Ids of trainings under way: one, and those that are about to be refused. @type {Set<string>} */ #courses = new Set();
   /** @type {AbortController | null} */ #lent = null;
 
   /** @param {any} manifest of the model @param {Ask} python @param {import("../loader/kept.js").Store} store @param {import("../loader/made.js").MadeFiles} made */
@@ -28,6 +29,7 @@ export class TrainingDesk {
 
   /** kind → what is done beside asking Python, or without it. @type {Record<string, (ask: Ask, args: any, options: CallOptions) => Promise<any>>} */
   #own = {
+    "train.start": (ask, args, options) => this.#train(ask, args, options),
     "train.runs": () => keptRuns(this.store, this.model.key),
     "library.list": async (ask, _args, options) => ((await hasAdapters(this.store)) ? keptAdapters(this.store, await this.#base(ask, options)) : []),
     "library.ready": async (ask, { id }, options) => {
@@ -45,6 +47,16 @@ export class TrainingDesk {
     if (Object.hasOwn(this.#own, kind)) return this.#own[kind](ask, args, options);
     const answer = await this.#asked(ask, kind, args, options);
     return LISTED.has(kind) ? this.#saved(ask, answer.id, options) : answer;
+  }
+
+  /** @param {Ask} ask @param {any} args @param {CallOptions} options */
+  async #train(ask, args, options) {
+    this.#courses.add(args.id);
+    try {
+      return await this.#asked(ask, "train.start", args, options);
+    } finally {
+      this.#courses.delete(args.id);
+    }
   }
 
   /** Everything but bytes crosses to Python as text, for its None is no null. @param {Ask} ask @param {string} kind @param {any} args @param {CallOptions} options */
@@ -87,8 +99,14 @@ export class TrainingDesk {
   /** @param {Ask} ask */
   #start(ask) {
     const lent = new AbortController();
-    this.#serve(ask, lent.signal).catch((error) => this.#tell({ error: toData(error) })).catch(() => {}); // Python that ended tells its callers itself
+    this.#serve(ask, lent.signal).catch((error) => this.#end(error)).catch(() => {}); // Python that ended tells its callers itself
     return lent;
+  }
+
+  /** There is no worker any more. A training that is paused asks for none: it goes on to hear of it. @param {any} error */
+  async #end(error) {
+    await this.#tell({ error: toData(error) });
+    for (const id of this.#courses) await this.python("train.resume", { line: this.#line, json: JSON.stringify({ model: this.model, id }) });
   }
 
   /** @param {Ask} ask @param {AbortSignal} signal */

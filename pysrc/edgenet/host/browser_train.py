@@ -6,6 +6,8 @@ that is killed loses at most `checkpoint_every` steps.
 
 from __future__ import annotations
 
+from asyncio import Lock
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +25,7 @@ from .browser_lm import BrowserLm, PageModel, mask_token, open_model, tokenized
 from .browser_page import Page
 from .browser_runs import Run, Runs, configured
 
+EVALUATING: defaultdict[str, Lock] = defaultdict(Lock)  # by line: one evaluation at a time has its Program in the engine
 PATIENCE = 3  # engines that may break with no checkpoint between
 LIVE: dict[str, Course] = {}  # by run
 
@@ -231,7 +234,8 @@ async def evaluate(page: Page, model: dict, data: list, id: str = "", adapter: M
 async def evaluated(page: Page, model: PageModel, tokens: list, adapters: list[Adapter | None]) -> list[dict]:
     """How well the model foretells tokens, with each of these; all have the sites of the last one."""
     show = partial(page.progress, "evaluate")
-    async with Evaluator(BrowserLm(page), model.header, like=adapters[-1], values=model.values) as evaluator:
+    evaluator = Evaluator(BrowserLm(page), model.header, like=adapters[-1], values=model.values)
+    async with EVALUATING[page.line], evaluator:
         return [(await evaluator.evaluate(tokens, used, show)).to_data() for used in adapters]
 
 
