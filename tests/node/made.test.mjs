@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { MadeFiles, sweep, writeMade } from "../../web/loader/made.js";
 
-/** The played OPFS, locks and room. `fail`: what the next write throws. */
-const disk = { /** @type {Map<string, number[]>} */ files: new Map(), free: 1000, open: new Set(), /** @type {any} */ fail: null, /** @type {any} */ refuse: null };
+/** The played OPFS, locks and room. `full`: no file may grow; `fail`: what a write throws; `refuse`: what asking for the store throws. */
+const disk = { /** @type {Map<string, number[]>} */ files: new Map(), free: 1000, open: new Set(), /** @type {any} */ fail: null, full: false, /** @type {any} */ refuse: null };
 const held = new Set();
 
 const gone = () => { throw new DOMException("no such file", "NotFoundError"); };
@@ -14,6 +14,7 @@ const handleOf = (name) => ({
     disk.files.get(name)?.splice(at, data.length, ...data);
     return data.length;
   },
+  truncate() { if (disk.full) throw new DOMException("full", "QuotaExceededError"); },
   flush() {},
   close: () => disk.open.delete(name),
 });
@@ -53,7 +54,7 @@ const locks = {
 };
 
 beforeEach(() => {
-  Object.assign(disk, { files: new Map(), free: 1000, open: new Set(), fail: null, refuse: null });
+  Object.assign(disk, { files: new Map(), free: 1000, open: new Set(), fail: null, full: false, refuse: null });
   held.clear();
   Object.defineProperty(globalThis, "navigator", { value: { storage, locks }, configurable: true });
 });
@@ -98,6 +99,12 @@ test("made: there must be room before the first byte", async () => {
   disk.free = 5;
   await assert.rejects(made(new MadeFiles()), { code: "quota_exceeded", details: { needed: 6, free: 5 } });
   assert.deepEqual([disk.files.size, held.size], [0, 0]);
+});
+
+test("made: a browser that told of more room than it gives is believed by what it gives", async () => {
+  disk.full = true;
+  await assert.rejects(made(new MadeFiles()), { code: "quota_exceeded" });
+  assert.deepEqual([disk.files.size, disk.open.size, held.size], [0, 0, 0]);
 });
 
 test("made: what a killed page left makes room for the next file", async () => {

@@ -52,7 +52,7 @@ def test_the_file_is_the_one_that_python_writes(page, kind, piece, monkeypatch):
     kept = peft.unpacked(page.kept[f"library/{page.id}.safetensors"], "mine")
     data, report = expected(kept, type_name=kind)
     assert page.whole == data and answer["into"] == report and page.made is None
-    assert answer["file"] == "m-mine.gguf" and answer["evaluation"] is None
+    assert answer["file"] == "qwen2-mine.gguf" and answer["evaluation"] is None
 
 
 def test_progress_is_the_files_bytes(page):
@@ -66,7 +66,7 @@ def test_progress_is_the_files_bytes(page):
 def test_several_are_merged_on_the_way_at_a_rank_that_leaves_nothing_out(page):
     other = page.call("library.import", binary={"files": {"x.json": doubled()}}, name="other")["id"]
     answer = into(page, [page.id, other], options={"strategy": "task_arithmetic", "weights": [1, -0.5]}, name="both")
-    assert answer["merge"]["error"] < 1e-6 and answer["file"] == "m-both.gguf"
+    assert answer["merge"]["error"] < 1e-6 and answer["file"] == "qwen2-both.gguf"
     assert answer["into"]["error"] < 1, "one and half of the double of minus it are nothing"
 
 

@@ -91,7 +91,15 @@ export async function writeMade(name, bytes, signal) {
   try {
     await requireRoom(bytes);
     const file = await (await folder(true)).getFileHandle(name, { create: true });
-    return writer(await /** @type {any} */ (file).createSyncAccessHandle(), { name, bytes, signal });
+    const handle = await /** @type {any} */ (file).createSyncAccessHandle();
+    const made = writer(handle, { name, bytes, signal });
+    try {
+      handle.truncate(bytes); // all the room at once: what a browser tells of it is a guess
+    } catch (error) {
+      await made.drop();
+      throw error;
+    }
+    return made;
   } catch (error) {
     throw named(error, bytes);
   }

@@ -65,10 +65,15 @@ async def into_base(
     found = await open_model(page, model["filenames"])
     await remember(page, model, found)
     merged = await _merged(page, ids, options, name)
-    evaluation = await _evaluated(page, found, merged, data) if data else None
+    evaluation = await _evaluated(page, found, merged, data) if data is not None else None
     report = await _written(page, found, merged, made, type)
-    file = f"{stem(found.name.removesuffix('.gguf'))}-{stem(merged.adapter.name)}.gguf"
-    return {"file": file, "merge": merged.report, "into": report, "evaluation": evaluation}
+    base = found.header.get("general.name", str, found.header.architecture)
+    return {
+        "file": stem(f"{base}-{merged.adapter.name}") + ".gguf",
+        "merge": merged.report,
+        "into": report,
+        "evaluation": evaluation,
+    }
 
 
 async def _merged(page: Page, ids: Sequence[str], options, name: str) -> Merged:

@@ -91,14 +91,13 @@ def _is_gone(kind: str, error: EdgeNetError) -> bool:
 class PageModel:
     """`header`, `values`: of its GGUF file; `generation`: the content of generation.json; `base`: its `base_id`.
 
-    `name`: of its first file; `parts`: the artifact that each of its files is.
+    `parts`: the artifact that each of its files is.
     """
 
     header: Any
     values: Mapping
     generation: Mapping
     base: str
-    name: str
     parts: Sequence[str]
 
     async def read(self, page: Page, part: int, offset: int, length: int) -> bytes:
@@ -116,7 +115,7 @@ async def open_model(page: Page, filenames: Mapping[str, str]) -> PageModel:
     sizes = (await page.asked("lm.source"))["sizes"]
     header, values = await read_model(filenames, sizes, fetch)
     generation, parts = json.loads(await page.asked("lm.generation")), sorted(sizes, key=part_of)
-    return PageModel(header, values, generation, base_id(header), filenames[parts[0]], parts)
+    return PageModel(header, values, generation, base_id(header), parts)
 
 
 # --- the tokenizer
