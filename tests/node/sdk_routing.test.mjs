@@ -116,6 +116,17 @@ test("routing: without anything described the base answers, and one that is remo
   assert.deepEqual(used(worker), ["tools*1"]);
 });
 
+test("routing: who answers the embedder is asked when it is needed, once, and again after a failure", async (t) => {
+  const { session, embedder } = await opened(t);
+  let asked = 0;
+  const answers = [async () => { throw new RangeError("offline"); }, () => embedder];
+  session.adapters.router = { embedder: () => answers[asked++]() };
+  await assert.rejects(session.generate("code", { adapters: "auto" }), /offline/);
+  assert.equal(asked, 1, "not before");
+  for (const word of ["code", "cook"]) assert.ok((await session.complete({ prompt: word }, { adapters: "auto" })).routed);
+  assert.equal(asked, 2);
+});
+
 /** [what, what is done, code] @type {[string, (session: any, embedder: any) => any, string][]} */
 const WRONG = [
   ["a request without a router", (session) => session.generate("x", { adapters: "auto" }), "adapter_router_missing"],

@@ -23,6 +23,14 @@ export function readRouter(given) {
   return { embedder, threshold };
 }
 
+/** A router for many requests: who answers an embedding session is asked once, after a failure again. @param {Required<Router>} router @returns {Required<Router>} */
+export function keptRouter({ embedder, threshold }) {
+  if (typeof embedder !== "function") return { embedder, threshold };
+  /** @type {Promise<InferenceSession> | null} */ let session = null;
+  const once = () => (session ??= opened(embedder).catch((error) => { session = null; throw error; }));
+  return { embedder: once, threshold };
+}
+
 /** What texts are about. @param {any[]} examples as `readExamples` reads them @param {Embedder} embedder @param {AbortSignal} [signal] @throws EmptyText, and what the embedder throws */
 export async function profileOf(examples, embedder, signal) {
   const texts = sampleOf(examples);

@@ -1,7 +1,7 @@
 /**
  * `session.adapters`: LoRA adapters of a loaded language model. Page. They stay apart from the weights: a request says which it wants, at what scale.
  */
-import { AUTO, profileOf, readRouter, routed } from "./adapter-router.js";
+import { AUTO, keptRouter, profileOf, readRouter, routed } from "./adapter-router.js";
 import { openUrl } from "./download.js";
 import { AdapterNotFound, InvalidOption } from "./errors.js";
 import { mergeIntoBase, readParts } from "./into-base.js";
@@ -74,7 +74,7 @@ export class SessionAdapters {
   get router() { return this.#router && { ...this.#router }; }
 
   /** @throws InvalidOption */
-  set router(given) { this.#router = given && readRouter(given); }
+  set router(given) { this.#router = given && keptRouter(readRouter(given)); }
 
   /**
    * Loads an adapter of this model. One that was made ready for an engine is there in a moment; any other goes through Python first.
