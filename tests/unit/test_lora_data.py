@@ -69,6 +69,8 @@ def test_only_the_answer_of_a_pair_counts():
 @pytest.mark.parametrize("output", ["", " \n"])
 @pytest.mark.parametrize("template", [None, "{{ messages[0].content }}"], ids=["plain", "chat"])
 def test_an_answer_without_a_character_is_no_example(output, template):
+    if template:
+        pytest.importorskip("jinja2")
     assert tokens({"input": "ab", "output": output}, chatTemplate=template) == []
 
 
