@@ -146,6 +146,10 @@ class NoMaskToken(InputError, code="no_mask_token"):
     """The masked objective was asked of a model whose tokenizer has no mask token."""
 
 
+class TrainingUnderWay(InputError, code="training_under_way"):
+    """A training was to begin, or to be discarded, while it or another one trains in the same session."""
+
+
 class ScriptHeldPage(InputError, code="script_held_page"):
     """A script in a page ran for long without an `await`, and the page could not answer meanwhile."""
 

@@ -284,7 +284,23 @@ def test_two_tabs_do_not_train_the_same_training(model, context):
       return (await caught(() => trainer.train())).code;
     }""")
     reason = model.evaluate("async () => { await trainer.cancel(); return (await going).reason; }")
-    assert (code, reason) == ("invalid_option", "cancelled")
+    assert (code, reason) == ("training_under_way", "cancelled")
+
+
+def test_a_session_that_trains_refuses_another_training_and_takes_it_afterwards(model):
+    found = model.evaluate("""async () => {
+      const first = made(), second = made({ seed: 8 });
+      let refused;
+      const onEvent = ({ kind, step }) => {
+        if (kind === "step" && step === 1) first.pause();
+        if (kind === "paused") refused = caught(() => second.train(text)).finally(() => first.resume());
+      };
+      const { reason } = await first.train(text, { onEvent });
+      const { code, message } = await refused;
+      return { reason, code, message, state: second.state, kept: (await session.trainers()).length, then: (await second.train(text)).reason };
+    }""")
+    assert (found["reason"], found["code"]) == ("steps", "training_under_way") and "Wait" in found["message"]
+    assert (found["state"], found["kept"], found["then"]) == ("new", 1, "steps")
 
 
 def test_a_page_of_another_origin_trains_and_keeps_apart_from_the_sites_own(page, dist, tmp_path):

@@ -57,7 +57,7 @@ test("training: it is steered while it is under way, and not else", async (t) =>
   });
   const training = trainer.train("x");
   const emit = await begun;
-  await assert.rejects(trainer.train("x"), { code: "invalid_option" });
+  await assert.rejects(trainer.train("x"), { code: "training_under_way" });
   emit({ kind: "paused" });
   await trainer.resume();
   await trainer.cancel();
@@ -95,7 +95,7 @@ test("training: a second call is refused at once and harms nothing", async (t) =
   heeding(stage);
   const trainer = session.createTrainer();
   const training = trainer.train(["x"]);
-  await assert.rejects(trainer.train(["y"]), { code: "invalid_option" });
+  await assert.rejects(trainer.train(["y"]), { code: "training_under_way" });
   assert.equal(trainer.state, "training");
   await trainer.cancel();
   assert.equal((await training).reason, "cancelled");

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from edgenet.errors import EdgeNetError, KernelTrap, NotFound, TooLittleData
+from edgenet.errors import EdgeNetError, KernelTrap, NotFound, TooLittleData, TrainingUnderWay
 from edgenet.host import browser_lm, browser_runs, browser_train
 from edgenet.host.browser_page import Page
 from edgenet.lora.examples import Tokens, tokenize
@@ -115,6 +115,40 @@ def test_a_cancelled_training_goes_on_when_it_is_asked_to(page):
     assert start(page)["reason"] == "cancelled"
     page.on_event = lambda event: None
     assert page.call("train.start", id="one")["reason"] == "steps" and learned(page) == whole()[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "id", "reason"),
+    [
+        ("one", "one", "the training itself"),
+        ("one", "two", "another of this session, whose engine trains"),
+        ("two", "one", "the training itself, taken up in another session"),
+    ],
+)
+def test_a_session_trains_one_training_and_a_training_trains_in_one_session(page, line, id, reason):
+    def again(event):
+        if event["kind"] == "step" and event["step"] == 2:
+            page.line, page.on_event = line, lambda event: None
+            with pytest.raises(TrainingUnderWay, match="[Cc]ancel it"):
+                start(page, id)
+            page.line = "one"
+
+    page.on_event = again
+    assert [p["loss"] for p in start(page)["metrics"]["losses"]] == whole()[0], "the first goes on as if nothing was"
+    assert not any(key.startswith("runs/two") for key in page.kept)
+
+
+def test_a_second_training_is_refused_while_the_first_is_made_ready(page):
+    asked = page.ask
+
+    async def ask(kind, args):
+        page.ask = asked
+        with pytest.raises(TrainingUnderWay):
+            await page.calling("train.start", id="two", data=DATA)
+        return await asked(kind, args)
+
+    page.ask = ask
+    assert start(page)["reason"] == "steps" and start(page, "two")["reason"] == "steps"
 
 
 def test_a_wish_to_cancel_is_heard_from_the_first_event_on(page):

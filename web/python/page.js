@@ -5,7 +5,7 @@ import { del, get, keys, set } from "idb-keyval";
 import { ADAPTERS } from "../loader/kept.js";
 import { trainLock, withLock } from "../loader/locks.js";
 import { writeMade } from "../loader/made.js";
-import { InvalidOption, WorkerDied, fromData, toData } from "../sdk/errors.js";
+import { TrainingUnderWay, WorkerDied, fromData, toData } from "../sdk/errors.js";
 import { connect } from "../workers/rpc.js";
 import { copied } from "./bridge.js";
 
@@ -91,7 +91,8 @@ const READING = new Set(["library.into"]);
 export async function alone(kind, json, signal, work) {
   if (kind === "train.keep" || (kind.startsWith("library.") && !READING.has(kind))) return withLock(ADAPTERS, { signal }, work);
   if (!WHOLE.has(kind)) return work();
-  const answer = await withLock(trainLock(JSON.parse(json).id), { ifAvailable: true }, async () => ({ done: await work() }));
-  if (!answer) throw new InvalidOption("This training is under way, here or in another tab. Cancel it first.", { option: "id" });
+  const { id } = JSON.parse(json);
+  const answer = await withLock(trainLock(id), { ifAvailable: true }, async () => ({ done: await work() }));
+  if (!answer) throw new TrainingUnderWay("This training is under way, here or in another tab. Cancel it first; it can go on later.", { id });
   return answer.done;
 }

@@ -135,6 +135,8 @@ export const TooLittleData = failure("TooLittleData", "training_data_too_little"
 export const ExampleTooLong = failure("ExampleTooLong", "example_too_long", InputError);
 /** The masked objective was asked of a model whose tokenizer has no mask token. */
 export const NoMaskToken = failure("NoMaskToken", "no_mask_token", InputError);
+/** A training was to begin, or to be discarded, while it or another one trains in the same session. */
+export const TrainingUnderWay = failure("TrainingUnderWay", "training_under_way", InputError);
 export const ScriptHeldPage = failure("ScriptHeldPage", "script_held_page", InputError);
 /** A checkpoint of training cannot be read, or was damaged. */
 export const CheckpointInvalid = failure("CheckpointInvalid", "checkpoint_invalid", InputError);

@@ -3,7 +3,7 @@
  * the one that generates; checkpoints and what is trained on stay in this origin's storage until the training is discarded.
  */
 import { decodeText } from "../text/bytes-to-text.js";
-import { InvalidOption, NotText, TextTooLarge } from "./errors.js";
+import { InvalidOption, NotText, TextTooLarge, TrainingUnderWay } from "./errors.js";
 import { sampleOf } from "./routing.js";
 
 /** Of one file to train on. */
@@ -43,7 +43,7 @@ const STATES = { paused: "paused", resumed: "training" };
  * @typedef {{step: number, loss: number}} Point
  * @typedef {object} TrainingMetrics
  * @property {number} steps @property {Point[]} losses of the steps @property {Point[]} validations @property {number | null} lossBefore @property {number | null} lossAfter of validation
- *   where there is one, else the means of the first and the last ten steps @property {number} samples @property {number} tokensPerSecond
+ *   where there is one, else the means of the first and the last steps, ten of each at most @property {number} samples @property {number} tokensPerSecond
  *
  * @typedef {{reason: "steps" | "patience" | "cancelled", step: number, metrics: TrainingMetrics}} TrainingResult
  *
@@ -87,11 +87,11 @@ export class LoraTrainer {
    * Trains until the last step, until validation no longer gets better, or until `cancel`. Called again, without `data`, it goes on.
    * @param {Iterable<Example> | Example} [data] @param {{onEvent?: (event: TrainingEvent) => void, signal?: AbortSignal, onProgress?: (event: import("./options.js").Progress) => void}} [options]
    *   `signal`: as `cancel`, and the call rejects with its reason @returns {Promise<TrainingResult>}
-   * @throws InvalidOption, TooLittleData, ExampleTooLong, NotText, TrainingDiverged, CheckpointMismatch, StorageError, an EngineError; what the last checkpoint holds is kept
+   * @throws InvalidOption, TrainingUnderWay, TooLittleData, ExampleTooLong, NotText, TrainingDiverged, CheckpointMismatch, StorageError, an EngineError; what the last checkpoint holds is kept
    */
   async train(data, { onEvent = () => {}, signal, onProgress } = {}) {
     if (data === undefined && this.#state === "new") throw new InvalidOption("A new training needs data: texts, {input, output} pairs, or files.", { option: "data" });
-    if (this.#state === "training" || this.#state === "paused") throw new InvalidOption("This training is under way. Cancel it first.", { option: "data" });
+    if (this.#state === "training" || this.#state === "paused") throw new TrainingUnderWay("This training is under way. Cancel it first; it can go on later.", { id: this.id });
     const before = this.#state;
     this.#state = "training"; // at once: nobody else begins while files are read
     let begin = () => {};

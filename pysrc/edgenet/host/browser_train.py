@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ..errors import Disposed, EdgeNetError, InvalidOption, NotFound
+from ..errors import Disposed, EdgeNetError, NotFound, TrainingUnderWay
 from ..fields import time_text
 from ..lora import peft
 from ..lora.adapter import Adapter
@@ -28,6 +28,7 @@ from .browser_runs import Run, Runs, configured
 EVALUATING: defaultdict[str, Lock] = defaultdict(Lock)  # by line: one evaluation at a time has its Program in the engine
 PATIENCE = 3  # engines that may break with no checkpoint between
 LIVE: dict[str, Course] = {}  # by run
+STARTED: dict[str, str] = {}  # run by line: an engine has room for the Programs of one
 
 
 @dataclass
@@ -130,17 +131,25 @@ class Course:
 
 # --- kinds: page, what the page tells of the model, and arguments
 async def start(page: Page, model: dict, id: str, data=None, **chosen) -> dict:
-    """Train on data, or go on without."""
-    if _running(id):
-        raise InvalidOption("This training is under way. Cancel it first.", option="id")
+    """Train on data, or go on without. Raises TrainingUnderWay before anything is begun."""
+    _require_rest(id)
+    if page.line in STARTED:
+        raise TrainingUnderWay(
+            "This session trains already, and a model learns one thing at a time. Wait for that training to end, or cancel it; it can "
+            "go on later.",
+            id=STARTED[page.line],
+        )
     if data is None and id in LIVE and LIVE[id].over:
         raise NotFound("This training is over and its adapter is kept. Begin another one.", id=id)
-    course = await (_course(page, model, id) if data is None else _begun(page, model, id, data, **chosen))
-    course.page, course.cancelled, LIVE[id] = page, False, course
+    STARTED[page.line], course = id, None
     try:
+        course = await (_course(page, model, id) if data is None else _begun(page, model, id, data, **chosen))
+        course.page, course.cancelled, LIVE[id] = page, False, course
         return await course.train()
     finally:
-        course.page = None
+        del STARTED[page.line]
+        if course:
+            course.page = None
 
 
 async def _begun(
@@ -189,6 +198,11 @@ async def _made(course: Course, page: Page, model: dict) -> Course:
 
 def _running(id: str) -> Course | None:
     return course if (course := LIVE.get(id)) and course.page else None
+
+
+def _require_rest(id: str) -> None:
+    if id in STARTED.values():
+        raise TrainingUnderWay("This training is under way. Cancel it first; it can go on later.", id=id)
 
 
 async def pause(page: Page, model: dict, id: str) -> None:
@@ -252,9 +266,8 @@ async def keep(page: Page, model: dict, run: str = "", **more) -> dict:
 
 
 async def discard(page: Page, model: dict, id: str) -> None:
-    """Raises InvalidOption while it runs."""
-    if _running(id):
-        raise InvalidOption("This training is under way. Cancel it first.", option="id")
+    """Raises TrainingUnderWay while it runs."""
+    _require_rest(id)
     LIVE.pop(id, None)
     await Runs(page.storage("runs")).remove(id)
 

@@ -49,6 +49,7 @@ const HEADLINES = {
   context_full: "This is longer than the model can read",
   training_data_too_little: "There is nothing to learn from",
   example_too_long: "A pair is too long",
+  training_under_way: "The model is learning already",
   training_diverged: "Learning went astray",
   checkpoint_invalid: "The saved training is damaged",
   checkpoint_mismatch: "The saved training is of other texts or settings",
