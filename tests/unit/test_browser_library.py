@@ -6,7 +6,7 @@ from io import BytesIO
 
 import pytest
 
-from edgenet.errors import EdgeNetError
+from edgenet.errors import EdgeNetError, StorageError
 from edgenet.lora import peft
 from edgenet.lora.adapter import base_id, differences
 from edgenet.lora.bound import engine_bytes
@@ -90,6 +90,30 @@ def unpacked(data):
         return data
     with zipfile.ZipFile(BytesIO(data)) as archive:
         return b"".join(archive.read(name) for name in sorted(archive.namelist()))
+
+
+def test_full_storage_hides_nothing_that_is_kept(page):
+    id = imported(page)
+    for key in [key for key in page.kept if key.startswith(("ready/", "bases/"))]:
+        del page.kept[key]
+    page.full = True
+    assert page.call("library.base")["base"] == base_id(HEADER)
+    assert page.call("library.ready", id=id)["bytes"] and page.call("library.export", id=id, format="gguf")["bytes"]
+
+
+def test_a_removal_that_is_cut_short_leaves_no_part_behind(page):
+    """What an engine takes goes first: what is left can still be found, and removed."""
+    id, delete = imported(page), page.store_delete
+
+    async def store_delete(key):
+        if key.startswith("library/"):
+            raise StorageError("The tab is gone.")
+        await delete(key)
+
+    page.store_delete = store_delete
+    with pytest.raises(StorageError):
+        page.call("library.remove", id=id)
+    assert [key.split("/")[0] for key in page.kept if id in key] == ["library", "library"]
 
 
 def test_names_are_one_to_an_adapter(page):

@@ -242,6 +242,13 @@ def test_what_could_not_be_stored_is_gone_on_with_from_memory(page):
     assert page.of("started")[-1]["step"] == 5 and learned(page) == whole()[1]
 
 
+def test_what_was_learned_is_read_from_storage_that_is_full(page):
+    start(page)
+    after = page.reloaded()
+    after.full = True
+    assert learned(after) == whole()[1]
+
+
 @pytest.mark.parametrize("python", ["the one that trained", "another"])
 def test_a_training_that_is_done_and_kept_is_forgotten(page, python):
     start(page)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
 
-from ..errors import AdapterNotFound, InvalidOption
+from ..errors import AdapterNotFound, InvalidOption, StorageError
 from ..lora import document, gguf, peft
 from ..lora.adapter import Adapter, for_base
 from ..lora.bound import engine_bytes
@@ -33,9 +34,15 @@ async def saved(page: Page, id: str) -> Adapter:
     return await (await opened(page)).get(id)
 
 
+async def noted(page: Page, folder: str, name: str, data: bytes) -> None:
+    """Keep what can be made again at any time: storage that is full is in nobody's way."""
+    with suppress(StorageError):
+        await page.storage(folder).put(name, data)
+
+
 async def remember(page: Page, model: Mapping, found: PageModel) -> None:
     """Note which base a model of the page is."""
-    await page.storage("bases").put(model["key"], found.base.encode())
+    await noted(page, "bases", model["key"], found.base.encode())
 
 
 async def _model(page: Page, model: Mapping) -> PageModel:
@@ -48,7 +55,7 @@ async def _kept(page: Page, adapter: Adapter, header, name: str | None, metrics:
     adapter = adapter.renamed(name) if name else adapter
     adapter = for_base(adapter, header)
     entry: Entry = await (await opened(page)).add(adapter, metrics, profile and Profile.from_data(profile))
-    await page.storage("ready").put(entry.id, engine_bytes(adapter, header))
+    await noted(page, "ready", entry.id, engine_bytes(adapter, header))
     return {"id": entry.id}
 
 
@@ -82,15 +89,17 @@ async def describe(page: Page, model: dict, id: str, profile=None) -> dict:
 
 
 async def remove(page: Page, model: dict, id: str) -> None:
-    entry = await (await opened(page)).remove(id)
-    await page.storage("ready").delete(entry.id)
+    pool = await opened(page)
+    entry = pool.find(id)
+    await page.storage("ready").delete(entry.id)  # first: who is stopped in between has lost nothing, and left nothing
+    await pool.remove(entry.id)
 
 
 async def ready(page: Page, model: dict, id: str) -> dict:
     """As the engine takes it."""
     adapter = await saved(page, id)
     data = engine_bytes(adapter, (await _model(page, model)).header)
-    await page.storage("ready").put(id, data)
+    await noted(page, "ready", id, data)
     return {"name": adapter.name, "binary": {"bytes": data}}
 
 
