@@ -109,6 +109,7 @@ test("routing: candidates come likest first, at least as like as the threshold, 
 test("routing: without anything described the base answers, and one that is removed meanwhile is passed over", async (t) => {
   const nothing = await opened(t, { profiles: {} });
   assert.equal((await nothing.session.complete({ prompt: "code" }, { adapters: "auto" })).routed, null);
+  assert.deepEqual(nothing.embedder.asked, [], "no embedding model is needed for that");
   const { session, store, worker } = await opened(t, { profiles: { coding: WORDS.code, tools: [0.1, 1, 0] } });
   const { list } = session.adapters;
   session.adapters.list = async () => (await Promise.all([del("library/coding.json", store), del("ready/coding", store)]), list.call(session.adapters));

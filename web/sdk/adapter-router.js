@@ -44,6 +44,7 @@ export async function profileOf(examples, embedder, signal) {
  * @param {Required<Router>} router @param {AbortSignal} [signal] @returns {Promise<Routed[]>} empty: none @throws EmptyText, NotFinite, and what the embedder throws
  */
 export async function routed(question, saved, { embedder, threshold }, signal) {
+  if (!saved.some(({ profile }) => profile)) return []; // no reason to fetch an embedding model
   const session = await opened(embedder);
   const vector = typeof question === "string" ? await session.embed(question, { signal }) : question;
   return route(vector, saved, threshold, nameOf(session)).map(({ adapter: { id, name }, score }) => ({ id, name, score }));
