@@ -9,7 +9,7 @@ from tests.browser.test_sdk_training import ready
 
 pytestmark = pytest.mark.browser
 EVERY, MOST = 3, 8  # steps between checkpoints; before a kill
-TRAINING = f"{{ maxSteps: 200, checkpointEvery: {EVERY}, evaluateEvery: 20 }}"
+TRAINING = f"{{ maxSteps: 200, maxEpochs: 0, checkpointEvery: {EVERY}, evaluateEvery: 20 }}"
 GO = f"""async () => {{
   window.events = [];
   const [found] = await session.trainers();
