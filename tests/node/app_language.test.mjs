@@ -65,6 +65,17 @@ test("a model that is kept here is loaded at once, and callers share the load", 
   assert.deepEqual([loads.length, language.phase.value.name, language.session], [1, "ready", one]);
 });
 
+test("who asks before the site's models are listed has the one that is chosen then", async () => {
+  for (const opening of [true, false]) {
+    const { language, loads } = played();
+    if (opening) language.open();
+    const session = language.ready();
+    while (!loads.length && language.phase.value.name !== "failed") await turn();
+    loads[0].finish();
+    assert.deepEqual([(await session).operations, loads[0].source], [["generate"], "code"]);
+  }
+});
+
 const STEPS = [
   ["bytes of a download", { phase: "download", loaded: 3, total: 8 }, { loaded: 3, total: 8, unit: "bytes" }],
   ["parts of Python", { phase: "python", loaded: 1, total: 3 }, { loaded: 1, total: 3, unit: "parts" }],

@@ -136,6 +136,7 @@ export class LanguageModels {
     const mine = (this.#controller = new AbortController());
     const current = () => this.#controller === mine;
     try {
+      if (!this.known) await this.open(); // who is quicker than the list waits for it
       const choice = this.chosen.value;
       if (!choice) throw new NoModel("No language model is chosen. Choose a GGUF file, or a model of this site.");
       this.phase.set({ name: "loading", step: "manifest", part: null });
