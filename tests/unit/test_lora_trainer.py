@@ -1,6 +1,7 @@
 """The course of a training: its events, its end, what interrupts it, and that it goes on as if nothing had."""
 
 import asyncio
+import itertools
 import sys
 from dataclasses import replace
 
@@ -57,10 +58,21 @@ def test_the_events_of_a_training():
         ("validation", 4), ("checkpoint", 4), ("step", 5), ("step", 6), ("validation", 6), ("checkpoint", 6), ("done", 6),
     ]  # fmt: skip
     steps = [e for e in events if e["kind"] == "step"]
-    assert events[-1]["reason"] == "steps" and [e["etaSeconds"] == 0 for e in steps] == [False] * 5 + [True]
+    assert events[-1]["reason"] == "steps"
     assert all(
         e["tokensPerSecond"] > 0 and e["secondsPerStep"] > 0 and 0 < e["lr"] <= SHORT.learning_rate for e in steps
     )
+
+
+def test_the_time_left_is_that_of_steps_and_of_validations():
+    """By a clock that goes on by a second whenever it is read: a run of a row takes one, and so does an update."""
+    a_step = SHORT.gradient_accumulation + 1
+    ticks = itertools.count()
+    events = run(_events(SHORT, clock=lambda: next(ticks)))
+    rows = len(prepare(texts(), SHORT).validation)
+    left = {1: (5, 3), 2: (4, 3), 3: (3, 2), 4: (2, 2), 5: (1, 1), 6: (0, 1)}  # steps, validations
+    told = {e["step"]: e["etaSeconds"] for e in events if e["kind"] == "step"}
+    assert told == {step: a_step * steps + rows * validations for step, (steps, validations) in left.items()}
 
 
 async def _events(config, **more):
@@ -120,6 +132,33 @@ def test_a_cancelled_training_keeps_its_last_step_and_goes_on_when_asked(at, who
         return made.adapter()
 
     assert same(run(cancelled()), whole[1])
+
+
+@pytest.mark.parametrize("at", [0, 2, 4, 6])
+@pytest.mark.parametrize("goes_on", ["in this page", "in the next"])
+def test_a_cancel_is_heard_while_it_validates_and_the_end_is_the_same(at, goes_on, whole):
+    async def cancelled():
+        store, engine = Memory(), await loaded(NAME)
+        made, seen, ran = make(engine, store=store), [], engine.run
+
+        async def heard(program=None, **slots):
+            if program == "evaluate" and len(losses(seen)) == at:
+                made.cancel()
+            await ran(program=program, **slots)
+
+        engine.run = heard
+        async for event in made:
+            seen.append(event)
+        engine.run = ran
+        assert ("validation", at) not in kinds(seen) and seen[-1] == {"kind": "done", "reason": "cancelled", "step": at}
+        if goes_on == "in the next":
+            made = make(await loaded(NAME), store=store)
+        seen += await trained(made)
+        return made.adapter(), {e["step"]: e["loss"] for e in seen if e["kind"] == "validation"}
+
+    adapter, validations = run(cancelled())
+    assert same(adapter, whole[1])
+    assert validations == {e["step"]: e["loss"] for e in whole[0] if e["kind"] == "validation"}
 
 
 @pytest.mark.skipif(sys.platform == "emscripten", reason="a page's Python cannot start an event loop")

@@ -28,6 +28,7 @@ _FIELDS = (
     Field("waited", COUNT, True),
     Field("best_step", COUNT, True),
     Field("best_loss", Check("a number or null", lambda v: v is None or isinstance(v, int | float)), True),
+    Field("judged", Check("a step or null", lambda v: v is None or COUNT.test(v))),
     Field("identity", _HASHES, True),
     Field("sha256", SHA256, True),
 )
@@ -59,7 +60,8 @@ class FileStore:
 @dataclass(frozen=True)
 class Checkpoint:
     """Training after `step`. `states`: f32 (count,) each, by name; `best`: the parameters at `best_step`, whose validation loss was the
-    lowest, None before the first validation; `waited`: validations since; `identity`: hashes of what must be the same to go on.
+    lowest, None before the first validation; `waited`: validations since; `judged`: the step of the latest; `identity`: hashes of what must
+    be the same to go on.
     """
 
     step: int
@@ -69,12 +71,18 @@ class Checkpoint:
     best_loss: float | None = None
     best_step: int = 0
     waited: int = 0
+    judged: int | None = None
 
     def to_bytes(self) -> bytes:
         """The file; the same for the same checkpoint. Raises NotFinite where a state is not."""
         tensors = {**self.states} | ({} if self.best is None else {"best": self.best})
         told = {"format": FORMAT, "step": self.step, "waited": self.waited, "best_step": self.best_step}
-        told |= {"best_loss": self.best_loss, "identity": dict(self.identity), "sha256": _digest(tensors)}
+        told |= {
+            "judged": self.judged,
+            "best_loss": self.best_loss,
+            "identity": dict(self.identity),
+            "sha256": _digest(tensors),
+        }
         return safetensors.write(tensors, {OWN: json.dumps(told, sort_keys=True)})
 
     @classmethod
@@ -93,7 +101,8 @@ class Checkpoint:
         best = tensors.pop("best", None)
         kept = {name: told[name] for name in ("step", "identity", "best_step", "waited")}
         loss = None if told["best_loss"] is None else float(told["best_loss"])  # JSON reads 2.0 as 2
-        return cls(states=tensors, best=best, best_loss=loss, **kept)
+        judged = told.get("judged", told["step"])  # before it was told, every checkpoint came after its validation
+        return cls(states=tensors, best=best, best_loss=loss, judged=judged, **kept)
 
     def require(self, identity: Mapping[str, str]) -> Checkpoint:
         """Itself. Raises CheckpointMismatch naming what is not the same: the data, the model or the configuration."""

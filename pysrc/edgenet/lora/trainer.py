@@ -63,11 +63,12 @@ class Trainer:
         self.programs = compiled(model, data, lora, config, values)
         about = {"base_id": base_id(model), "base_sha256": base_sha256}
         self._identity = identity_of(about, lora, config, data.digest)
-        self._last = self._fresh()
+        self._last = self._kept = self._fresh()
         self._going = asyncio.Event()
         self._going.set()
         self._cancelled = self._loaded = self._restored = False
         self._spent: list[float] = []  # seconds of each step of this run, pauses left out
+        self._judging: list[float] = []  # of each validation
         self._tokens = 0
 
     # --- what whoever watches may do
@@ -108,7 +109,7 @@ class Trainer:
     async def restore(self) -> Trainer:
         """Itself, with the store's checkpoint, if there is one; nothing runs. Raises CheckpointMismatch and CheckpointInvalid."""
         if not self._restored and self._store and (found := await self._store.read()):
-            self._last = Checkpoint.from_bytes(found).require(self._identity)
+            self._last = self._kept = Checkpoint.from_bytes(found).require(self._identity)
         self._restored = True
         return self
 
@@ -122,21 +123,28 @@ class Trainer:
     async def __aiter__(self) -> AsyncIterator[Event]:
         await self._begin()
         done = self._last.step
-        if self._data.validation and self._last.best is None:
-            yield await self._validate(done)
-        while not self._over(done):
-            event = await self._step(done + 1)
-            if event is None:
+        while True:
+            if self._unjudged(done):
+                if (event := await self._validate(done)) is None:
+                    break
+                yield event
+            over, new = self._over(done), self._last.step < done or self._last is not self._kept
+            if done and new and (over or _due(done, self._config.checkpoint_every)):
+                yield await self._save(done)
+            if over or (event := await self._step(done + 1)) is None:
                 break
             done += 1
             yield event
-            if self._data.validation and (done == self._config.max_steps or _due(done, self._config.evaluate_every)):
-                yield await self._validate(done)
-            if self._over(done) or _due(done, self._config.checkpoint_every):
-                yield await self._save(done)
         if self._last.step < done:
             yield await self._save(done)
-        yield {"kind": "done", "reason": self._over(done) or "cancelled", "step": done}
+        reason = "cancelled" if self._unjudged(done) else self._over(done) or "cancelled"
+        yield {"kind": "done", "reason": reason, "step": done}
+
+    def _unjudged(self, done: int) -> bool:
+        """Whether a validation is due after `done` steps that was not made, or was cut short by a cancel."""
+        judged, config = self._last.judged, self._config
+        due = done in (0, config.max_steps) or _due(done, config.evaluate_every)
+        return bool(self._data.validation) and due and (judged is None or judged < done)
 
     def _over(self, done: int) -> str:
         """Why training is over after `done` steps; empty where it is not."""
@@ -146,7 +154,7 @@ class Trainer:
 
     async def _begin(self) -> None:
         """Programs and states into the engine: of the last checkpoint of this trainer, of the store, or as training starts."""
-        self._cancelled, self._spent, self._tokens = False, [], 0
+        self._cancelled, self._spent, self._judging, self._tokens = False, [], [], 0
         await self.restore()
         if not self._loaded:
             await self._engine.add(self.programs.programs)
@@ -171,15 +179,23 @@ class Trainer:
         await self._update(step, total / counted, counted)
         self._spent.append(spent + self._clock() - began)
         seconds = sum(self._spent)
+        a_step = seconds / len(self._spent)
         return {
             "kind": "step",
             "step": step,
             "loss": total / counted,
             "lr": learning_rate(config, step),
-            "secondsPerStep": seconds / len(self._spent),
+            "secondsPerStep": a_step,
             "tokensPerSecond": self._tokens / seconds if seconds else 0.0,
-            "etaSeconds": (config.max_steps - step) * seconds / len(self._spent),
+            "etaSeconds": (config.max_steps - step) * a_step + self._validating(step),
         }
+
+    def _validating(self, step: int) -> float:
+        """Seconds that the validations from this step on will take, by those of this run; 0 before the first."""
+        if not self._judging:
+            return 0.0
+        most, every = self._config.max_steps, self._config.evaluate_every or self._config.max_steps
+        return (-(-most // every) - (step - 1) // every) * sum(self._judging) / len(self._judging)
 
     async def _update(self, step: int, loss: float, counted: float) -> None:
         self._require_finite(step, loss)
@@ -220,14 +236,19 @@ class Trainer:
             await self._engine.write("seeds", seeds, program="train")
         return await losses(self._engine, row, "train")
 
-    async def _validate(self, step: int) -> Event:
-        total = counted = 0.0
+    async def _validate(self, step: int) -> Event | None:
+        """Its event, or None where it was cancelled, and nothing of it counts."""
+        total = counted = spent = 0.0
         for draw, row in enumerate(self._data.validation):
+            if not await self._may_go_on():
+                return None
+            began = self._clock()
             row = self._masked(row, draw)
             total += await losses(self._engine, row, "evaluate")
             counted += row.counted
-            await asyncio.sleep(0)
-        loss, kept = total / counted, self._last
+            spent += self._clock() - began
+        self._judging.append(spent)
+        loss, kept = total / counted, replace(self._last, judged=step)
         self._require_finite(step, loss)
         if kept.best_loss is None or loss < kept.best_loss:
             better = {"best": await self._read("parameters"), "best_loss": loss, "best_step": step, "waited": 0}
@@ -239,7 +260,7 @@ class Trainer:
     async def _save(self, step: int) -> Event:
         states = {name: await self._read(name) for name in self._last.states}
         self._require_finite(step, *states.values())
-        self._last = replace(self._last, step=step, states=states)
+        self._last = self._kept = replace(self._last, step=step, states=states)
         if self._store:
             await self._store.write(self._last.to_bytes())
         return {"kind": "checkpoint", "step": step}
