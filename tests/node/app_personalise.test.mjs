@@ -322,6 +322,19 @@ test("a deleted adapter is off, and comes back with its name, its figures and as
   assert.deepEqual([shelf.get("id-a").metrics, shelf.scaleOf("id-a")], [{ steps: 3 }, 0.7]);
 });
 
+test("a whole model is made of one at a scale; the next one takes its place, and one that is loaded stays", async () => {
+  const { session, shelf, language } = await shelved();
+  /** @type {any[]} */ const given = [];
+  language.give = async (files) => void given.push(...files);
+  const told = [];
+  const made = await shelf.whole("id-a", 0.5, { type: "q8_0", onProgress: ({ loaded }) => told.push(loaded) });
+  assert.deepEqual([made.part, made.how, told], [{ id: "id-a", weight: 0.5 }, { strategy: "task_arithmetic", type: "q8_0" }, [1]]);
+  await shelf.whole("id-b", 1, {});
+  await shelf.useWhole();
+  await shelf.whole("id-a", 1, {});
+  assert.deepEqual([session.made.map(({ gone }) => gone), given.map(({ name }) => name)], [[true, false, false], ["whole 1.gguf"]]);
+});
+
 test("names: one that is taken is refused, an adapter that is kept takes the next free one, an empty one changes nothing", async () => {
   const { shelf } = await shelved();
   await assert.rejects(shelf.rename("id-a", "b"), { code: "adapter_exists" });

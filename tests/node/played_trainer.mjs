@@ -11,6 +11,7 @@ export class PlayedSession {
   /** @type {Map<string, any>} */ runs = new Map();
   /** What was asked, in order. @type {string[]} */ asked = [];
   used = [];
+  /** Whole models. @type {any[]} */ made = [];
   loaded = new Set();
   full = false;
 
@@ -47,6 +48,12 @@ export class PlayedSession {
     rename: async (id, name) => this.#put(id, name, this.kept.get(id).metrics),
     remove: async (id) => void this.kept.delete(id),
     export: async (id, format) => Object.assign(new File([id], `${id}.${format}`), { content: id }),
+    mergeIntoBase: async (part, { onProgress, ...how }) => {
+      onProgress?.({ phase: "write", loaded: 1, total: 2 });
+      const made = { part, how, file: new File(["GGUF"], `whole ${this.made.length}.gguf`), gone: false, discard: async () => { made.gone = true; } };
+      this.made.push(made);
+      return made;
+    },
     merge: async (parts, { name, strategy }) => this.#put(idOf(name), name, { merge: { strategy, parts, error: 0.25 } }),
   };
 

@@ -6,6 +6,7 @@ import { keepFocus } from "./focus.js";
 import { mergeDialog } from "./merging.js";
 import { MODULES } from "./presets.js";
 import { change } from "./running.js";
+import { wholeDialog } from "./whole.js";
 
 const FORMATS = { peft: "PEFT (zip)", json: "EdgeNet (JSON)", gguf: "GGUF (llama.cpp)" };
 const EMPTY =
@@ -75,7 +76,7 @@ export class AdapterCards {
       h("p.facts", {}, factsOf(one).join(" \u00b7 ")),
       worthOf(metrics).map((line) => h("p.worth", {}, line)),
       this.#use(one),
-      h("div.line", {}, h("span.quiet", {}, "Export as"), Object.keys(FORMATS).map((format) => this.#exporter(one, format))),
+      h("div.line", {}, h("span.quiet", {}, "Export as"), Object.keys(FORMATS).map((format) => this.#exporter(one, format)), this.#whole(one)),
     );
   }
 
@@ -100,6 +101,10 @@ export class AdapterCards {
   #exporter({ id, name }, format) {
     const words = FORMATS[format];
     return h("button.link", { type: "button", "aria-label": `Export ${name} as ${words}`, onclick: () => this.#export(id, format) }, words);
+  }
+
+  #whole(one) {
+    return h("button.link", { type: "button", onclick: () => wholeDialog(this.app, one), "aria-label": `Save ${one.name} as a whole model` }, "Whole model (.gguf)");
   }
 
   /** What is on, in the cards that stand there. */

@@ -1,7 +1,7 @@
 /** Several adapters made into one: which, how, with what weights. Runs in the page. */
-import { fill, h } from "../dom.js";
+import { fill, h, icon } from "../dom.js";
 import { dialog } from "../ui/dialog.js";
-import { plain } from "../ui/plain.js";
+import { plain, stopped } from "../ui/plain.js";
 
 /** Strategy → what it is called, what it does, what it takes beside the adapters. Those of docs/merging.md. */
 export const STRATEGIES = {
@@ -26,9 +26,12 @@ export function mergeDialog(app) {
     app.toasts.say(`\u201c${name}\u201d was made. Its rank leaves out ${(100 * metrics.merge.error).toFixed(1)} % of the sum.`);
   });
   const box = dialog("Merge adapters", form.element);
+  box.addEventListener("close", () => form.stop());
 }
 
 class MergeForm {
+  /** @type {AbortController | null} */ #controller = null;
+
   /** @param {import("./shelf.js").Saved[]} saved @param {(parts: {id: string, weight?: number}[], how: object) => Promise<void>} merge */
   constructor(saved, merge) {
     this.merge = merge;
@@ -42,6 +45,7 @@ class MergeForm {
     });
     this.said = h("p.note", { role: "status" });
     this.go = h("button.primary", { type: "submit" }, "Merge");
+    this.halt = h("button", { type: "button", hidden: true, onclick: () => this.stop() }, icon("stop"), "Stop");
     this.element = this.#form();
     this.#judge();
   }
@@ -53,7 +57,12 @@ class MergeForm {
     };
     const list = h("ul", {}, this.rows.map(({ element }) => element));
     const how = h("label", {}, h("span", {}, "How"), this.strategy, this.help);
-    return h("form.merge", { onsubmit }, list, how, this.numbers.map(({ element }) => element), this.said, h("div.actions", {}, this.go));
+    return h("form.merge", { onsubmit }, list, how, this.numbers.map(({ element }) => element), this.said, h("div.actions", {}, this.go, this.halt));
+  }
+
+  /** Also when the dialog is closed. */
+  stop() {
+    this.#controller?.abort();
   }
 
   #row({ id, name }, checked) {
@@ -83,13 +92,23 @@ class MergeForm {
     const { takes } = STRATEGIES[strategy];
     const parts = this.#chosen.map(({ id, weight }) => (takes.includes("weights") ? { id, weight: weight.valueAsNumber } : { id }));
     const more = this.numbers.filter(({ name }) => takes.includes(name)).map(({ name, input }) => [name, input.valueAsNumber]);
-    this.go.disabled = true;
+    const onProgress = ({ phase, loaded, total }) => phase === "merge" && fill(this.said, `Merging: ${loaded} of ${total} matrices`);
+    const { signal } = (this.#controller = new AbortController());
     fill(this.said, "Merging\u2026");
+    this.#busy(true);
     try {
-      await this.merge(parts, { strategy, ...Object.fromEntries(more) });
+      await this.merge(parts, { strategy, ...Object.fromEntries(more), signal, onProgress });
     } catch (error) {
-      this.go.disabled = false;
-      fill(this.said, plain(error));
+      fill(this.said, stopped(error) ? "Stopped. Nothing was made." : plain(error));
+    } finally {
+      this.#busy(false);
     }
+  }
+
+  /** @param {boolean} busy */
+  #busy(busy) {
+    this.go.disabled = busy;
+    this.halt.hidden = !busy;
+    (busy ? this.halt : this.go).focus();
   }
 }

@@ -15,6 +15,7 @@ export class AdapterShelf {
   /** @type {import("../observable.js").observable<Use[]>} */ used = observable([]);
   /** Whether what is asked chooses. @type {import("../observable.js").observable<boolean>} */ automatic = observable(false);
   #queue = Promise.resolve();
+  /** @type {import("../../sdk/into-base.js").MergedModel | null} */ #whole = null;
 
   /** @param {{language: import("../language/models.js").LanguageModels, db: any, embedder: () => Promise<any>, onError?: (error: any) => void}} parts `embedder`: the session of what tells texts apart */
   constructor({ language, db, embedder, onError = () => {} }) {
@@ -136,6 +137,25 @@ export class AdapterShelf {
       await this.#list(adapters);
       return made;
     });
+  }
+
+  /**
+   * The model with one of them in its weights, as a file on disk. It takes long, and nothing waits for it; the file made before goes.
+   * @param {string} id @param {number} scale @param {object} how as `mergeIntoBase` takes it @returns {Promise<import("../../sdk/into-base.js").MergedModel>}
+   */
+  async whole(id, scale, how) {
+    const { adapters } = await this.language.ready();
+    await this.#whole?.discard();
+    this.#whole = null;
+    return (this.#whole = await adapters.mergeIntoBase({ id, weight: scale }, { strategy: "task_arithmetic", ...how }));
+  }
+
+  /** Loads the file made last, which stays for it, in place of the model. */
+  async useWhole() {
+    const { file } = this.#whole;
+    this.#whole = null;
+    await this.language.give([file]);
+    await this.language.ready();
   }
 
   async #list(adapters) {
