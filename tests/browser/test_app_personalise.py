@@ -260,6 +260,21 @@ def test_a_file_that_is_no_adapter_is_refused_in_words(tab, why):
     assert tab.cards.count() == 0
 
 
+def test_a_course_whose_model_was_freed_says_how_it_goes_on(tab):
+    page = tab.page
+    tab.set(maxSteps=2000, maxEpochs=0).start("long")
+    page.locator(".underway .facts", has_text=re.compile(r"step (2[6-9]|[3-9]\d) of")).wait_for(timeout=SLOW)
+    page.locator("#personalise button.running").click()
+    page.get_by_role("button", name="Free its memory").click()
+    tab.until("It did not finish")
+    assert "The model was freed" in tab.course.inner_text()
+    page.get_by_role("button", name="Load it, to go on").click()
+    page.locator(".left", has_text="“long”").get_by_role("button", name="Go on").click()
+    tab.until("Learning")
+    page.get_by_role("button", name="Stop").click()
+    tab.until("Learned")
+
+
 KEPT = """new Promise((resolve) => {
   indexedDB.open('edgenet-adapters-v1').onsuccess = ({ target }) => {
     target.result.transaction('kept').objectStore('kept').getAllKeys().onsuccess = (event) => resolve(event.target.result);

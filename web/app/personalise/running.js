@@ -61,7 +61,7 @@ export class RunningView {
     this.#controls(phase);
     fill(this.notices, notices.map((notice) => h("p.note", {}, notice)));
     if (!error) fill(this.trouble);
-    else if (!this.trouble.childElementCount) fill(this.trouble, plain(error));
+    else if (!this.trouble.childElementCount) fill(this.trouble, plain(error, ...(error.code === "disposed" ? [again(this.app)] : [])));
     this.figure.hidden = this.table.hidden = Boolean(error) && !train.length; // else its place is kept from the start
     fill(this.figure, lossFigure(now.value));
     this.#tabulate();
@@ -108,6 +108,9 @@ const CONTROLS = {
   done: (app) => [["Use it", "yes", () => use(app), "button.primary"], ["Teach again", "back", () => app.course.clear()]],
   failed: (app) => [["Back", "back", () => app.course.clear()]],
 };
+
+/** Of a model that was freed or changed meanwhile; once it is here, what was saved is offered. */
+const again = (app) => h("button.primary", { type: "button", onclick: () => app.attempt(() => app.language.ready()) }, "Load it, to go on");
 
 /** What was learned, from now on. */
 async function use(app) {

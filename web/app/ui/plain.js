@@ -18,6 +18,7 @@ const HEADLINES = {
   storage_unavailable: "This browser keeps nothing for this page",
   storage: "Saving did not work",
   worker_died: "The engine stopped",
+  disposed: "The model was freed",
   engine_deadline: "The engine took too long",
   index_lost: "The engine was restarted",
   output_not_finite: "The model gave an answer that is no number",
