@@ -270,6 +270,20 @@ test("where an adapter cannot be kept, its training stays to be ended later", as
   assert.deepEqual([course.now.value.phase, shelf.saved.value.length, session.runs.size], ["done", 1, 0]);
 });
 
+test("what was learned once more, bit for bit, is one adapter under its latest name, and that is said", async () => {
+  const { course, material, shelf, started } = await desk();
+  for (const name of ["mine", "mine", "yours"]) {
+    const whole = course.start(configOf("personal", "quick"), material, { name });
+    const trainer = await started();
+    trainer.adapter = async () => ({ id: "same", name, metrics: {} });
+    trainer.step(2);
+    trainer.finish("steps");
+    await whole;
+    assert.deepEqual(shelf.saved.value.map((one) => one.name), [name]);
+  }
+  assert.match(course.now.value.notices.at(-1), /same as “mine”.* called “yours”/);
+});
+
 test("a curve that went back to a checkpoint is drawn over from there", async () => {
   const { course, material, started } = await desk();
   course.start(configOf("personal", "quick"), material, { name: "mine" });

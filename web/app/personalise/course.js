@@ -150,8 +150,10 @@ export class Course {
     this.now.patch({ phase: "closing" });
     const trained = await trainer.adapter();
     const bits = before === null ? null : { before, after: (await trainer.evaluate(held)).bitsPerByte };
+    const same = this.shelf.get(trained.id)?.name; // equal texts and settings give the same adapter
     const adapter = await this.shelf.keep(trained, { bits });
     this.now.patch({ adapter, bits });
+    if (same) this.#heard({ kind: "notice", message: `This does the same as \u201c${same}\u201d, to the last bit: they are one adapter, and it is called \u201c${adapter.name}\u201d.` });
     await this.#try(session, "after", [{ id: adapter.id, scale: 1 }]);
     await this.#discard(trainer);
     if (trained.metrics.tokensPerSecond > 0) await this.#pace({ dots }, trained.metrics.tokensPerSecond);

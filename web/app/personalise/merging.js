@@ -68,7 +68,8 @@ class MergeForm {
   #row({ id, name }, checked) {
     const box = h("input", { type: "checkbox", checked, onchange: () => this.#judge() });
     const weight = h("input", { type: "number", min: -10, max: 10, step: 0.1, value: 1, required: true, "aria-label": `Weight of ${name}` });
-    return { id, box, weight, element: h("li", {}, h("label.check", {}, box, name), weight) };
+    const share = h("label.weight", {}, "Weight", weight);
+    return { id, box, weight, share, element: h("li", {}, h("label.check", {}, box, name), share) };
   }
 
   get #chosen() {
@@ -82,7 +83,7 @@ class MergeForm {
     const missing = two && count !== 2 ? "This takes exactly two." : count < 2 ? "Choose two or more." : "";
     fill(this.help, help);
     this.numbers.forEach(({ name, input, element }) => (input.disabled = element.hidden = !takes.includes(name))); // what is not shown is not judged
-    this.rows.forEach(({ weight, box }) => (weight.disabled = weight.hidden = !takes.includes("weights") || !box.checked));
+    this.rows.forEach(({ weight, share, box }) => (weight.disabled = share.hidden = !takes.includes("weights") || !box.checked));
     this.go.disabled = Boolean(missing);
     fill(this.said, missing);
   }

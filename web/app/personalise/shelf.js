@@ -77,7 +77,7 @@ export class AdapterShelf {
   /** Keeps what was trained, with what it was taught, under its name or the next that is free; it is loaded, and not yet on. @param {any} trained @param {object} more metrics beyond the trainer's @returns {Promise<Saved>} */
   keep(trained, more) {
     return this.#next(async ({ adapters }) => {
-      const made = await adapters.keep(trained, { name: this.#free(trained.name), metrics: { ...trained.metrics, ...more } });
+      const made = await adapters.keep(trained, { name: this.#free(trained.name, trained.id), metrics: { ...trained.metrics, ...more } });
       await adapters.load({ saved: made.id });
       await this.#list(adapters);
       return made;
@@ -181,9 +181,9 @@ export class AdapterShelf {
     await this.db.write([{ put: "settings", key: USED, value }]);
   }
 
-  /** The name, or the next that nobody has: "mine", "mine 2". @param {string} name */
-  #free(name) {
-    const taken = new Set(this.saved.value.map((one) => one.name));
+  /** The name, or the next that nobody has: "mine", "mine 2". @param {string} name @param {string} [own] whose name it may be already */
+  #free(name, own) {
+    const taken = new Set(this.saved.value.filter(({ id }) => id !== own).map((one) => one.name));
     for (let n = 1; ; n++) {
       const one = n > 1 ? `${name} ${n}` : name;
       if (!taken.has(one)) return one;
