@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from tests.browser import lmmodel
 from tests.browser.conftest import chromium_path, launch_args
 from tests.browser.hosting import hosted
 from tests.browser.test_embed import ADD, PAGE
+from tests.browser.test_firefox import firefox  # noqa: F401 a fixture
+from tests.browser.test_sdk import PRELUDE
 from tests.browser.test_sdk_adapters import TOKENS, cosine, shipped
 from tests.browser.test_sdk_language import HELP, MODEL, prepared
 from tests.unit.lora_runs import run
@@ -237,3 +240,26 @@ def test_a_page_of_another_origin_gets_the_file_too(page, dist, tmp_path):
           return { hash, drawn: drawn.length };
         }""")
     assert found == {"hash": expected(shipped(), ("a", "mine"))[0], "drawn": 4}
+
+
+def test_firefox_writes_the_same_file_and_stops_as_well(firefox, site):  # noqa: F811
+    url = site()
+    firefox.open(f"{url}licenses.txt")
+    given = folder(random_adapter(header_of(shipped()), "a"))
+    firefox.evaluate(f"({PRELUDE})()")
+    firefox.evaluate(f"({KIT})({json.dumps([TOKENS, TEXT, given])}) && 0")
+    found = firefox.evaluate(f"""(async () => {{
+      window.session = await make({{ urls: {{ base: {json.dumps(url)} }} }}).load("{MODEL}");
+      const id = await kept(0, "mine"), stop = new AbortController();
+      const onProgress = ({{ phase, loaded }}) => {{ if (phase === "write" && loaded > 1e6) stop.abort(new RangeError("enough")); }};
+      const {{ message }} = await caught(() => session.adapters.mergeIntoBase(id, {{ signal: stop.signal, onProgress }}));
+      while ((await onDisk()).length) await new Promise((resolve) => setTimeout(resolve, 10));
+      const {{ file, discard }} = await session.adapters.mergeIntoBase(id);
+      const answer = {{ message, hash: await digest(file), during: (await onDisk()).length }};
+      const other = await loader.load({{ file }});
+      const {{ tokens: drawn }} = await other.complete({{ tokens }}, {{ temperature: 0, maxTokens: 4 }});
+      await discard();
+      return {{ ...answer, drawn: drawn.length, after: await onDisk() }};
+    }})()""")
+    sha, _ = expected(shipped(), ("a", "mine"))
+    assert found == {"message": "enough", "hash": sha, "during": 1, "drawn": 4, "after": []}

@@ -2,62 +2,9 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { MadeFiles, sweep, writeMade } from "../../web/loader/made.js";
+import { disk, freshDisk, held } from "./played_disk.mjs";
 
-/** The played OPFS, locks and room. `full`: no file may grow; `fail`: what a write throws; `refuse`: what asking for the store throws. */
-const disk = { /** @type {Map<string, number[]>} */ files: new Map(), free: 1000, open: new Set(), /** @type {any} */ fail: null, full: false, /** @type {any} */ refuse: null };
-const held = new Set();
-
-const gone = () => { throw new DOMException("no such file", "NotFoundError"); };
-const handleOf = (name) => ({
-  write(data, { at }) {
-    if (disk.fail) throw disk.fail;
-    disk.files.get(name)?.splice(at, data.length, ...data);
-    return data.length;
-  },
-  truncate() { if (disk.full) throw new DOMException("full", "QuotaExceededError"); },
-  flush() {},
-  close: () => disk.open.delete(name),
-});
-const folder = {
-  keys: async function* keys() { yield* [...disk.files.keys()]; },
-  async getFileHandle(name, { create = false } = {}) {
-    if (create) disk.files.set(name, []);
-    else if (!disk.files.has(name)) gone();
-    return {
-      createSyncAccessHandle: async () => { disk.open.add(name); return handleOf(name); },
-      getFile: async () => new File([new Uint8Array(disk.files.get(name) ?? [])], name, { lastModified: 7 }),
-    };
-  },
-  async removeEntry(name) {
-    if (disk.open.has(name)) throw new DOMException("it is open", "NoModificationAllowedError");
-    if (!disk.files.delete(name)) gone();
-  },
-};
-const storage = {
-  async getDirectory() {
-    if (disk.refuse) throw disk.refuse;
-    return { getDirectoryHandle: async (_name, { create = false }) => (create || disk.files.size ? folder : gone()) };
-  },
-  estimate: async () => ({ usage: 5000 - disk.free, quota: 5000 }),
-};
-const locks = {
-  query: async () => ({}),
-  async request(name, { ifAvailable = false }, work) {
-    if (held.has(name) && ifAvailable) return work(null);
-    held.add(name);
-    try {
-      return await work({ name });
-    } finally {
-      held.delete(name);
-    }
-  },
-};
-
-beforeEach(() => {
-  Object.assign(disk, { files: new Map(), free: 1000, open: new Set(), fail: null, full: false, refuse: null });
-  held.clear();
-  Object.defineProperty(globalThis, "navigator", { value: { storage, locks }, configurable: true });
-});
+beforeEach(freshDisk);
 
 const bytes = (...values) => Uint8Array.from(values);
 

@@ -22,6 +22,7 @@ export class Stage {
   /** What Python was asked about adapters. @type {string[]} */ python = [];
   /** What Python was asked about training, and how it trains. @type {any[]} */ trained = [];
   course = async (/** @type {any} */ _python, /** @type {any} */ _context) => {};
+  /** How it merges into the base, and what a model is worth. @type {(kind: string, args: any, context: any) => Promise<any>} */ library = async () => null;
   /** @type {((python: any) => void) | null} Python was told of a way */ onLine = null;
   /** @type {string[]} */ said = [];
   manifest = MANIFEST;
@@ -125,9 +126,14 @@ for (const kind of ["start", "pause", "resume", "cancel", "adapter", "keep", "di
   PythonWorker.prototype[`train.${kind}`] = async function answer({ json, line, binary }, context) {
     const { model, ...args } = JSON.parse(json);
     this.stage.trained.push([kind, args, { model, line, binary }]);
-    return { json: JSON.stringify((kind === "start" && (await this.stage.course(this, context))) || null) };
+    const work = { start: () => this.stage.course(this, context), evaluate: () => this.stage.library("train.evaluate", args, context) };
+    return { json: JSON.stringify((await work[kind]?.()) ?? null) };
   };
 }
+PythonWorker.prototype["library.into"] = async function into({ json }, context) {
+  const { model: _, ...args } = JSON.parse(json);
+  return { json: JSON.stringify(await this.stage.library("library.into", args, context)) };
+};
 PythonWorker.prototype["train.line"] = function line({ port, error }) {
   this.lent?.close();
   this.lent = port && connect(port);
