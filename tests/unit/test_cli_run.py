@@ -1,10 +1,12 @@
 """`run` and `bench` of the CLI on a small GGUF file of random weights. CPython."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edgenet.host.files import sha256_of
 from edgenet.lora import peft
 from tests.adapters import random_adapter
 from tests.unit.cli_site import Cli
@@ -66,6 +68,24 @@ def test_adapters_change_the_text_each_at_its_scale(cli, model, adapter):
     twice = Path(adapter).with_name("again")
     shutil.copytree(adapter, twice)
     assert text("--adapter", f"{adapter}:0.5", "--adapter", f"{twice}:0.5") == with_one
+
+
+def written(folder, adapter):
+    folder.mkdir()
+    for name, data in peft.write(adapter).items():
+        (folder / name).write_bytes(data)
+    return str(folder)
+
+
+def test_an_adapter_of_another_file_of_the_model_is_told(cli, model, tmp_path):
+    made = random_adapter(opened("qwen2", "q8_0").header, "letters")
+    other = written(tmp_path / "other", replace(made, base_sha256="0" * 64))
+    same = written(tmp_path / "same", replace(made, base_sha256=sha256_of(model)))
+    asked = ("run", model, "hello", "--max-tokens", "1", "--adapter")
+    done = cli(*asked, other, "--json")
+    assert [notice["code"] for notice in done.data["notices"]] == ["other_quantisation"]
+    assert "notice: The adapter" in done.err and "another quantisation" in done.err
+    assert cli(*asked, same, "--json").data["notices"] == []
 
 
 FAILURES = {

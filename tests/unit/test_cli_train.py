@@ -3,11 +3,14 @@
 import json
 import re
 import signal
+from dataclasses import replace
 
 import pytest
 
 from edgenet.cli import training
-from edgenet.lora import peft
+from edgenet.lora import document, gguf, peft
+from edgenet.lora.adapter import base_id
+from tests.adapters import random_adapter
 from tests.unit.cli_site import Cli
 from tests.unit.small_model_runs import opened
 
@@ -142,3 +145,40 @@ def test_an_adapter_is_never_written_over(cli, model, notes, tmp_path):
 
 def test_evaluating_with_what_is_no_adapter_is_named(cli, model, notes):
     assert cli("eval", model, notes, "--adapter", notes, "--json").data["error"]["code"] == "adapter_not_found"
+
+
+@pytest.fixture
+def adapter():
+    header = opened("qwen2", "q8_0").header
+    return replace(random_adapter(header, "letters"), base_id=base_id(header), family=header.architecture)
+
+
+def test_evaluating_takes_an_adapter_of_every_format(cli, model, notes, adapter, tmp_path):
+    (tmp_path / "a.json").write_bytes(document.write(adapter))
+    (tmp_path / "a.gguf").write_bytes(b"".join(gguf.write(adapter, opened("qwen2", "q8_0").header)))
+    one, other = (
+        cli("eval", model, notes, "--adapter", str(tmp_path / f"a.{end}"), "--json") for end in ("json", "gguf")
+    )
+    assert one.data["adapter"]["loss"] == pytest.approx(other.data["adapter"]["loss"]) != one.data["loss"]
+
+
+def test_evaluating_tells_of_an_adapter_that_was_trained_on_another_file_of_the_model(
+    cli, model, notes, adapter, tmp_path
+):
+    (tmp_path / "a.json").write_bytes(document.write(replace(adapter, base_sha256="0" * 64)))
+    done = cli("eval", model, notes, "--adapter", str(tmp_path / "a.json"), "--json")
+    assert [notice["code"] for notice in done.data["notices"]] == ["other_quantisation"]
+    assert cli("eval", model, notes, "--json").data["notices"] == []
+
+
+def test_evaluating_refuses_a_signature_as_every_other_command_does(cli, model, notes, adapter, tmp_path):
+    (tmp_path / "a.json").write_bytes(document.write(adapter))
+    cli("keys", "generate")
+    cli("adapters", "import", str(tmp_path / "a.json"))
+    cli("adapters", "export", "letters", "--output", str(tmp_path / "signed.json"), "--sign")
+    (tmp_path / "entry.json").write_text(cli("keys", "show").out)
+    cli("keys", "trust", str(tmp_path / "entry.json"))
+    signed = json.loads((tmp_path / "signed.json").read_text())
+    (tmp_path / "signed.json").write_text(json.dumps(signed | {"alpha": 400}))
+    done = cli("eval", model, notes, "--adapter", str(tmp_path / "signed.json"), "--json")
+    assert (done.code, done.data["error"]["code"]) == (4, "signature_invalid")

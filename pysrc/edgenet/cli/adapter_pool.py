@@ -96,6 +96,14 @@ async def find_vouched(shell, ref: str, header=None) -> Adapter:
     return made
 
 
+async def find_fitting(shell, ref: str, loaded) -> Adapter:
+    """As `find_vouched`, for a model that is loaded (`language.Loaded`); a notice tells where it was trained on another file of it."""
+    made = await find_vouched(shell, ref, loaded.source.header)
+    if made.base_sha256 and (notice := other_file(made, loaded.sha256)):
+        shell.notice(notice)
+    return made
+
+
 def _trust(shell):
     """Every key the user believes, for whatever site."""
     from ..trust import Trust, parse_trust

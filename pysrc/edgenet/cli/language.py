@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,6 +23,13 @@ class Loaded:
     made: object
     tokenizer: object
     values: dict
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the model's file, the first of several; it is read for it."""
+        from ..host.files import sha256_of
+
+        return sha256_of(self.source.paths[0])
 
 
 @asynccontextmanager
@@ -64,18 +72,18 @@ async def open_language(shell, model: str, context: int = 0, kv: str = "f32", ad
             lambda: int.from_bytes(shell.host.random_bytes(4)),
             EngineAdapters(it.engine, it.source.header, it.made.program.capacity, it.values),
         )
-        await use_adapters(shell, session, it.source.header, adapters)
+        await use_adapters(shell, session, it, adapters)
         yield session
 
 
-async def use_adapters(shell, session, header, given: Sequence[str]) -> None:
+async def use_adapters(shell, session, loaded: Loaded, given: Sequence[str]) -> None:
     """Load these adapters and run with them from now on."""
-    from .adapter_pool import find_vouched
+    from .adapter_pool import find_fitting
 
     used = {}
     for text in given:
         ref, scale = name_and_scale(text)
-        used[await session.load_adapter(await find_vouched(shell, ref, header), ref)] = scale
+        used[await session.load_adapter(await find_fitting(shell, ref, loaded), ref)] = scale
     if used:
         session.use(used)
 

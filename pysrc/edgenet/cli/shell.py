@@ -39,6 +39,7 @@ class Shell:
 
     def __init__(self, config_path: str | None = None, site: str | None = None, quiet: bool = False, disk=None):
         self.config_path, self.site_given, self.quiet, self.json = config_path, site, quiet, False
+        self.notices: list[dict] = []  # `{code, message}`, for commands whose JSON data has them
         self._disk = disk
 
     @cached_property
@@ -112,6 +113,11 @@ class Shell:
         """A line for people, on stderr."""
         if not self.quiet:
             print(printable(text), file=sys.stderr, flush=True)
+
+    def notice(self, notice: dict) -> None:
+        """Say a `{code, message}`, and keep it in `notices`."""
+        self.notices.append(notice)
+        self.say(f"notice: {notice['message']}")
 
     def say_event(self, event: dict) -> None:
         """Fallbacks and notices as lines; progress is the progress bar's matter."""

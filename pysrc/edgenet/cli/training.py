@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import AbortError, AdapterExists
-from ..host.files import sha256_of
 from ..lora.checkpoint import FileStore
 from ..lora.config import Preset
 from ..lora.curve import Point, ends
@@ -15,7 +14,7 @@ from ..lora.evaluate import Evaluator
 from ..lora.examples import mask_token, tokenize
 from ..lora.trainer import Trainer
 from .adapter_files import require_free, write_adapter
-from .adapter_pool import find
+from .adapter_pool import find_fitting
 from .language import open_engine
 from .progress import progress
 from .shell import Result
@@ -42,7 +41,7 @@ async def run_training(
         masked = chosen.training.objective == "masked"
         trainer = Trainer(
             it.engine, it.source.header, data, chosen.lora, chosen.training, store=store, values=it.values,
-            mask=mask_token(it.tokenizer) if masked else None, base_sha256=sha256_of(it.source.paths[0]),
+            mask=mask_token(it.tokenizer) if masked else None, base_sha256=it.sha256,
         )  # fmt: skip
         report = Report(shell, trainer.steps)
         with _interrupt(shell, trainer), progress(shell, "Training", "step") as show:
@@ -153,8 +152,8 @@ def _interrupt(shell, trainer: Trainer):
 async def run_evaluation(shell, model: str, names: list[str], ref: str | None, length: int) -> Result:
     """Loss, perplexity and bits per byte over files, without an adapter and with one. `ref`: of a kept one, or a path."""
     examples = gather_examples(shell, names)
-    adapter = await find(shell, ref) if ref else None
     async with open_engine(shell, model, SMALL) as it:
+        adapter = await find_fitting(shell, ref, it) if ref else None
         tokens = tokenize(examples, it.tokenizer, {**it.made.generation, "eos": []})  # only what is in the texts counts
         rows = []
         async with Evaluator(it.engine, it.source.header, like=adapter, length=length, values=it.values) as evaluator:
@@ -170,5 +169,5 @@ async def run_evaluation(shell, model: str, names: list[str], ref: str | None, l
         "tokens": "tokens",
         "bytes": "bytes",
     }
-    data = {"model": model, **rows[0], **({"adapter": rows[1]} if adapter else {})}
+    data = {"model": model, **rows[0], **({"adapter": rows[1]} if adapter else {}), "notices": shell.notices}
     return Result({k: v for k, v in data.items() if k != "of"}, table(shown, heads))

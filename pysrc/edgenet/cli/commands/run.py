@@ -89,7 +89,8 @@ async def run(
         print()
     data = _figures(answer)
     ctx.obj.say(_told(data))
-    return Result({"model": model, "text": answer.text, **data, **({"routing": chosen} if chosen else {})})
+    told = {"routing": chosen} if chosen else {}
+    return Result({"model": model, "text": answer.text, **data, **told, "notices": ctx.obj.notices})
 
 
 def _asked(session, text: str, system: str | None, raw: bool):

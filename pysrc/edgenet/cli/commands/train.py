@@ -129,7 +129,8 @@ async def evaluate(
     model: Model,
     data: Data,
     adapter: Annotated[
-        str | None, typer.Option(help="An adapter, kept or a folder (PEFT): measured beside the model without it.")
+        str | None,
+        typer.Option(help="An adapter, kept, a folder (PEFT) or a file: measured beside the model without it."),
     ] = None,
     length: Annotated[int, typer.Option(min=8, help="Tokens seen at once; half of them only give context.")] = 512,
     as_json: Json = False,
