@@ -50,7 +50,9 @@ def flag() -> Check:
 
 
 def python_names(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Options out of JSON, their names in Python's style: `batchSize` is `batch_size`."""
+    """Options out of JSON, their names in Python's style: `batchSize` is `batch_size`. Raises InvalidOption for what is no object."""
+    if not isinstance(data, Mapping):
+        raise InvalidOption(f"Options must be an object of names and values, found {data!r:.80}.")
     return {re.sub("[A-Z]", lambda m: "_" + m[0].lower(), name): value for name, value in data.items()}
 
 

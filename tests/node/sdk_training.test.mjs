@@ -36,7 +36,9 @@ test("training: data, options and name cross; events and the result come back", 
 });
 
 /** @type {[string, any, string][]} */
-const WRONG = [["nothing", undefined, "invalid_option"], ["a number", [7], "not_text"], ["half a pair", [{ input: "a" }], "not_text"], ["a binary file", new Blob([new Uint8Array([1, 0])]), "not_text"]];
+const WRONG = [["nothing", undefined, "invalid_option"], ["a number", [7], "not_text"], ["half a pair", [{ input: "a" }], "not_text"], ["a binary file", new Blob([new Uint8Array([1, 0])]), "not_text"],
+  ["a text that would hold up the engine", "x".repeat(5_000_001), "text_too_large"], ["a file of such a text", new File(["x".repeat(5_000_001)], "x.txt"), "text_too_large"],
+  ["too much of all", Array(21).fill("x".repeat(1_000_000)), "text_too_large"], ["too large a file of lines", new File(["\n".repeat(20_000_001)], "x.jsonl"), "text_too_large"]];
 for (const [what, data, code] of WRONG) {
   test(`training: ${what} is refused before anybody is asked`, async (t) => {
     const { session, stage } = await opened(t);
@@ -45,6 +47,11 @@ for (const [what, data, code] of WRONG) {
     assert.deepEqual([stage.trained, trainer.state], [[], "new"]);
   });
 }
+
+test("training: options that there are not are refused at once", async (t) => {
+  const { session } = await opened(t);
+  for (const options of [{ rank: 4 }, null, "coder", { preset: "coder", LORA: {} }]) assert.throws(() => session.createTrainer(options), { code: "invalid_option" });
+});
 
 test("training: it is steered while it is under way, and not else", async (t) => {
   const { session, stage } = await opened(t);

@@ -283,6 +283,25 @@ def test_data_without_a_character_is_refused_and_nothing_is_kept(page):
     assert page.kept == {}
 
 
+WRONG = {
+    "numbers for LoRA's options": ("invalid_option", {"lora": 5}),
+    "a list of options": ("invalid_option", {"training": [1]}),
+    "a preset that is no text": ("invalid_option", {"preset": 5}),
+    "a list among modules": ("target_module_unknown", {"lora": {"targetModules": [["q"]]}}),
+    "a name that is none": ("invalid_option", {"name": ""}),
+    "a name of two lines": ("invalid_option", {"name": "a\nb"}),
+    "a name that is no text": ("invalid_option", {"name": 5}),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_options_of_the_wrong_kind_are_refused_by_name_before_anything_is_kept(page, what):
+    code, chosen = WRONG[what]
+    with pytest.raises(EdgeNetError) as caught:
+        start(page, **chosen)
+    assert caught.value.code == code and page.kept == {}
+
+
 # --- tokens
 class Bytes:
     """The tokenizer that the played worker has."""

@@ -120,10 +120,10 @@ export class SessionAdapters {
   import(source, options) { return this.keep(source, options); }
 
   /** @param {string} id @param {string} name @returns {Promise<SavedAdapter>} @throws AdapterNotFound, AdapterExists, InvalidAdapter */
-  rename(id, name) { return this.#library("rename", { id, name }); }
+  rename(id, name) { return this.#library("rename", { id: id ?? null, name }); }
 
   /** Forgets a saved adapter; where it is loaded it stays loaded. @param {string} id @returns {Promise<void>} @throws AdapterNotFound */
-  remove(id) { return this.#library("remove", { id }); }
+  remove(id) { return this.#library("remove", { id: id ?? null }); }
 
   /** A saved adapter as a file: a zip of PEFT's folder, EdgeNet's JSON, or GGUF for llama.cpp. @param {string} id @param {"peft" | "json" | "gguf"} [format] @returns {Promise<File>} */
   async export(id, format = "peft") {

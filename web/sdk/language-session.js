@@ -8,7 +8,7 @@ import { readGenerateOptions, readMessages } from "./generate-options.js";
 import { progressTo } from "./progress.js";
 import { InferenceSession, strings } from "./session.js";
 import { streamOf } from "./stream.js";
-import { LoraTrainer } from "./trainer.js";
+import { LoraTrainer, knownOptions } from "./trainer.js";
 
 /** @typedef {import("./session.js").CallOptions} CallOptions @typedef {import("./generate-options.js").GenerateOptions} GenerateOptions */
 /** @typedef {import("./generate-options.js").Message} Message @typedef {import("./stream.js").PieceStream<Completion>} CompletionStream */
@@ -53,9 +53,10 @@ export class LanguageSession extends InferenceSession {
     return this.#adapters;
   }
 
-  /** Starts nothing yet. @param {import("./trainer.js").TrainerOptions} [options] @returns {LoraTrainer} */
+  /** Starts nothing yet. @param {import("./trainer.js").TrainerOptions} [options] @returns {LoraTrainer} @throws InvalidOption */
   createTrainer(options = {}) {
     this.#can("createTrainer");
+    knownOptions(options);
     return new LoraTrainer(this, options);
   }
 

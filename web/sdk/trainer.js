@@ -6,8 +6,11 @@ import { decodeText } from "../text/bytes-to-text.js";
 import { InvalidOption, NotText, TextTooLarge, TrainingUnderWay } from "./errors.js";
 import { sampleOf } from "./routing.js";
 
-/** Of one file to train on. */
-const MAX_BYTES = 20_000_000;
+/** Characters to train on: of one text, which is made into tokens at once, and of all together. */
+const [MOST, MOST_OF_ALL] = [5_000_000, 20_000_000];
+/** Names of files of which each line is an example. */
+const LINES = /\.(jsonl|ndjson)$/i;
+const OPTIONS = ["preset", "lora", "training", "name"];
 /** Kinds of events after which a state holds. @type {Record<string, TrainerState>} */
 const STATES = { paused: "paused", resumed: "training" };
 
@@ -186,20 +189,39 @@ export class LoraTrainer {
   }
 }
 
+/** What they hold is judged when it trains. @param {any} options @throws InvalidOption for one that there is not */
+export function knownOptions(options) {
+  const unknown = Object.keys(Object(options)).find((name) => !OPTIONS.includes(name));
+  if (options !== null && typeof options === "object" && unknown === undefined) return;
+  throw new InvalidOption(`A trainer has no option "${unknown ?? options}". Options: ${OPTIONS.join(", ")}.`, { option: unknown });
+}
+
 /** @param {any} data @returns {Promise<(string | Pair | {name: string, text: string})[]>} @throws NotText, TextTooLarge */
 export async function readExamples(data) {
   const one = typeof data === "string" || data instanceof Blob || typeof data?.[Symbol.iterator] !== "function";
-  return Promise.all((one ? [data] : [...data]).map((example, i) => {
+  const given = one ? [data] : [...data];
+  small("All that is given", given.reduce((sum, example) => sum + sizeOf(example), 0), MOST_OF_ALL);
+  return Promise.all(given.map((example, i) => {
     if (example instanceof Blob) return textOf(example);
-    if (typeof example === "string") return example;
-    if (typeof example?.input === "string" && typeof example.output === "string") return { input: example.input, output: example.output };
-    throw new NotText(`Example ${i + 1} is neither a text, nor {input, output} of texts, nor a file.`, { item: i });
+    const [name, size] = [`Example ${i + 1}`, sizeOf(example)];
+    if (typeof example === "string") return small(name, size) ?? example;
+    if (typeof example?.input === "string" && typeof example.output === "string") return small(name, size) ?? { input: example.input, output: example.output };
+    throw new NotText(`${name} is neither a text, nor {input, output} of texts, nor a file.`, { item: i });
   }));
+}
+
+/** Characters, of a file bytes. @param {any} example @returns {number} */
+const sizeOf = (example) => (example instanceof Blob ? example.size : (typeof example === "string" ? example : `${example?.input ?? ""}${example?.output ?? ""}`).length);
+
+/** @param {string} name @param {number} size @throws TextTooLarge */
+function small(name, size, limit = MOST) {
+  if (size > limit) throw new TextTooLarge(`${name} has ${size} characters; the limit is ${limit}. Take a part of it, or several.`, { name, size, limit });
 }
 
 /** @param {Blob} file */
 async function textOf(file) {
   const { name = "text" } = /** @type {File} */ (file);
-  if (file.size > MAX_BYTES) throw new TextTooLarge(`"${name}" has ${file.size} bytes; the limit for one file is ${MAX_BYTES}. Split it into several files.`, { name, size: file.size, limit: MAX_BYTES });
-  return { name, text: decodeText(new Uint8Array(await file.arrayBuffer()), name).text };
+  const { text } = decodeText(new Uint8Array(await file.arrayBuffer()), name);
+  if (!LINES.test(name)) small(`"${name}"`, text.length); // each line of the others is a text
+  return { name, text };
 }

@@ -105,8 +105,8 @@ async def ready(page: Page, model: dict, id: str) -> dict:
 
 async def export(page: Page, model: dict, id: str, format: str = "peft") -> dict:
     """A file: {"name", "type", "bytes"}. Raises InvalidOption for another format."""
-    if format not in FORMATS:
-        raise InvalidOption(f"There is no format {format[:40]!r}. Formats: {', '.join(FORMATS)}.", option="format")
+    if not isinstance(format, str) or format not in FORMATS:
+        raise InvalidOption(f"There is no format {format!r:.40}. Formats: {', '.join(FORMATS)}.", option="format")
     end, kind, write = FORMATS[format]
     adapter = await saved(page, id)
     header = (await _model(page, model)).header if format == "gguf" else None

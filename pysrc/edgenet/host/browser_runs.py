@@ -25,8 +25,8 @@ RECORD, TOKENS, CHECKPOINT = ".json", ".tokens", ".checkpoint"
 def configured(preset: str | None, lora: dict | None, training: dict | None) -> tuple[LoraConfig, TrainingConfig]:
     """A preset with what was chosen otherwise, names in either language's style. Raises InvalidOption, InvalidRank, UnknownTargetModule."""
     name = preset or DEFAULT_PRESET
-    if name not in PRESETS:
-        raise InvalidOption(f"There is no preset {name[:80]!r}. Presets: {', '.join(PRESETS)}.", option="preset")
+    if not isinstance(name, str) or name not in PRESETS:
+        raise InvalidOption(f"There is no preset {name!r:.80}. Presets: {', '.join(PRESETS)}.", option="preset")
     given, known = python_names(lora or {}), asdict(PRESETS[name].lora)
     if unknown := sorted(set(given) - set(known)):
         raise InvalidOption(f"LoRA has no option {unknown[0]!r}. Options: {', '.join(known)}.", option=unknown[0])

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ..errors import Disposed, EdgeNetError, NotFound, TrainingUnderWay
+from ..errors import Disposed, EdgeNetError, InvalidOption, NotFound, TrainingUnderWay
 from ..fields import time_text
 from ..lora import peft
-from ..lora.adapter import Adapter
+from ..lora.adapter import NAME, Adapter
 from ..lora.bound import engine_bytes
 from ..lora.data import Dataset, prepare
 from ..lora.evaluate import Evaluator
@@ -156,6 +156,8 @@ async def _begun(
     page: Page, model: dict, id: str, data, name="adapter", preset=None, lora=None, training=None, sample=()
 ) -> Course:
     """A new training, kept from now on. `sample`: passages that say what its adapter is trained on."""
+    if not NAME.test(name):  # now, not when all is learned
+        raise InvalidOption(f"The adapter's name must have {NAME.expected}; found {name!r:.80}.", option="name")
     lora, training = configured(preset, lora, training)
     opened = await open_model(page, model["filenames"])
     tokens = await tokenized(page, data, opened.generation)

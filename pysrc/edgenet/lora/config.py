@@ -216,16 +216,13 @@ def _modules(names) -> tuple[str, ...]:
         return MODULES
     if not isinstance(names, (list, tuple, set)) or not names:
         raise UnknownTargetModule(f"target_modules must name at least one of {', '.join(MODULES)}, found {names!r}.")
-    found = dict.fromkeys(SHORT.get(name, name) for name in (sorted(names) if isinstance(names, set) else names))
-    known = {*MODULES, *OTHER_MODULES}
-    if (
-        wrong := next((n for n in found if not isinstance(n, str) or n.rpartition(".")[2] not in known), None)
-    ) is not None:
-        raise UnknownTargetModule(
-            f"There is no target module {wrong!r}. Target modules: {', '.join(MODULES)}, or {', '.join(OTHER_MODULES)}.",
-            module=str(wrong),
-        )
-    return tuple(found)
+    for name in names:
+        if not isinstance(name, str) or SHORT.get(name, name).rpartition(".")[2] not in {*MODULES, *OTHER_MODULES}:
+            raise UnknownTargetModule(
+                f"There is no target module {name!r:.80}. Target modules: {', '.join(MODULES)}, or {', '.join(OTHER_MODULES)}.",
+                module=str(name)[:80],
+            )
+    return tuple(dict.fromkeys(SHORT.get(name, name) for name in (sorted(names) if isinstance(names, set) else names)))
 
 
 def _check_rank(rank, most: int) -> None:

@@ -111,6 +111,7 @@ class Pool:
 
     def find(self, ref: str) -> Entry:
         """The entry of an id, a name, or an id's beginning of four characters or more. Raises AdapterNotFound."""
+        ref = ref if isinstance(ref, str) else repr(ref)
         exact = [entry for entry in self._entries.values() if ref in (entry.id, entry.name)]
         found = exact or [entry for entry in self._entries.values() if len(ref) >= 4 and entry.id.startswith(ref)]
         if len(found) == 1:
