@@ -139,7 +139,7 @@ def prepare(examples: Sequence[Tokens], config: TrainingConfig) -> Dataset:
 
 def _notices(cut: list[list[Row]], train: list[Row], held: list[Row], config: TrainingConfig) -> Iterator[str]:
     if split := sum(len(parts) > 1 for parts in cut):
-        yield f"{split} of {len(cut)} texts are longer than {config.max_length} tokens and were split."
+        yield f"{split} of {len(cut)} texts were split: no more than {config.max_length} tokens are looked at together."
     if config.validation and not held:
         share = f"{100 * config.validation:g} %"
         yield f"There is too little text to keep {share} of it apart: all of it is trained on, and nothing is validated."
