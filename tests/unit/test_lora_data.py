@@ -220,6 +220,11 @@ def test_masking_hides_a_share_of_what_counts_and_only_that_counts():
     assert (masked(row, 999, 0.15, seed=3, draw=2).tokens != some.tokens).any()
 
 
+def test_a_notice_says_that_the_masked_objective_looks_both_ways():
+    said = [prepare(tokens("abcde"), config(objective=o, validation=0)).notices for o in ("causal", "masked")]
+    assert said[0] == () and "sees both ways" in said[1][0]
+
+
 def test_masking_always_hides_something():
     row = Row(
         *(

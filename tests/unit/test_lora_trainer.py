@@ -12,14 +12,18 @@ from edgenet.errors import (
     CheckpointMismatch,
     InvalidOption,
     NoMaskToken,
+    NotSupported,
     QuotaExceeded,
     TrainingDiverged,
 )
 from edgenet.lora.checkpoint import Checkpoint
-from edgenet.lora.data import prepare
-from edgenet.lora.examples import mask_token
+from edgenet.lora.data import join, prepare, segments
+from edgenet.lora.examples import Tokens, mask_token
+from edgenet.lora.runs import losses as losses_of_row
+from edgenet.lora.trainer import Trainer
 from edgenet.run import NumpyEngine
 from tests.unit.lora_runs import loaded, losses, run, trained, trainer
+from tests.unit.small_model_runs import opened
 from tools.oracles.lora_course import LORA, TRAINING, texts
 
 NAME = "qwen2"
@@ -360,6 +364,40 @@ def test_the_masked_objective_learns_only_what_is_hidden():
     events = run(_events(config, lora=LORA, mask=290, data=prepare(texts(), config)))
     checks = [e["loss"] for e in events if e["kind"] == "validation"]
     assert min(checks) < 0.97 * checks[0]
+
+
+def test_a_hidden_token_is_foretold_from_both_sides():
+    row = join([segments(Tokens(np.array(ids), np.arange(5) == 2, 0), 8, "masked")[0] for ids in BESIDE])
+    for objective, seen in (("masked", [True, True]), ("causal", [True, False])):
+        of = run(_losses(replace(SHORT, batch_size=2, objective=objective), row))[[2, 7, 12]]  # of the middle ones
+        assert list(of[1:] != of[0]) == seen
+
+
+BESIDE = [
+    [5, 7, 290, 3, 9],
+    [5, 8, 290, 3, 9],
+    [5, 7, 290, 30, 9],
+]  # the same hidden token, other neighbours: before, behind
+
+
+async def _losses(config, row):
+    made, engine = make(None, config, mask=290), await loaded("qwen2")
+    await engine.add(made.programs.programs)
+    await losses_of_row(engine, row, "evaluate")
+    return await engine.read("losses", "evaluate")
+
+
+def test_an_adapter_says_that_it_was_taught_to_look_both_ways():
+    said = {o: make(None, replace(SHORT, objective=o), mask=290).adapter().metadata for o in ("masked", "causal")}
+    assert said["masked"]["training"]["objective"] == "masked" and "objective" not in said["causal"]["training"]
+
+
+def test_an_encoder_is_refused_by_name_whatever_the_objective():
+    header = opened("bert", "f32").header
+    for objective in ("masked", "causal"):
+        config = replace(SHORT, objective=objective)
+        with pytest.raises(NotSupported, match="bert is an encoder"):
+            Trainer(None, header, prepare(texts(), config), LORA, config, mask=290)
 
 
 def test_the_masked_objective_needs_a_mask_token():

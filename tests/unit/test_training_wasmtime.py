@@ -44,6 +44,14 @@ def test_f32_dots_give_the_graphs_losses_and_gradients(engine, name, checkpoint)
     close(step(it, "evaluate"), step(wanted, "evaluate"), 1e-4)
 
 
+@pytest.mark.parametrize("name", ["llama", "qwen2", "gemma2"])
+def test_rows_that_see_both_ways_too(engine, name):
+    it, wanted = trained(engine(), name, dots="f32", causal=False), exact(name, causal=False)
+    close(step(it), step(wanted), 1e-4)
+    close(gradients(it), gradients(wanted), 1e-4)
+    close(step(it, "evaluate"), step(wanted, "evaluate"), 1e-4)
+
+
 QUANTISED = {("llama", "q8_0"): 1e-5, ("qwen2", "q4_0"): 1e-5, ("gemma2", "q8_0"): 1e-4}
 QUANTISED |= {(name, "f32"): 0.02 for name in MIXED}  # K-quants, whose scales lose bits when they are repacked
 

@@ -20,6 +20,7 @@ from tools.paths import ROOT
 
 FOLDER = ROOT / "tests" / "vectors" / "gradients"
 NAMES = ("llama", "qwen2", "gemma2", "phi2", "phi3")
+BOTH_WAYS = ("llama", "qwen2", "gemma2")  # also as the masked objective sees: all of a text
 
 
 class Beside:
@@ -46,8 +47,8 @@ def _leaf(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(values, np.float64)).requires_grad_()
 
 
-def losses_and_gradients(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """(a loss per row of the batch, the gradient of their sum by the flat state), f64."""
+def losses_and_gradients(name: str, causal: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """(a loss per row of the batch, the gradient of their sum by the flat state), f64. Not causal: each row sees all of its text."""
     header = header_of(MODELS[name])
     made, sites = model(MODELS[name]).double(), {s.site: s for s in sites_of(header, LORA)}
     values, beside = parameters(header), []
@@ -55,7 +56,7 @@ def losses_and_gradients(name: str) -> tuple[np.ndarray, np.ndarray]:
         here = [Beside(sites[p.site], p, values) for p in parts]
         beside += here
         made.get_submodule(path).register_forward_hook(_hook(here, LORA.scale_of(path)))
-    losses = _losses(made)
+    losses = _losses(made, causal)
     losses.sum().backward()
     return losses.detach().numpy(), np.concatenate([g for b in beside for g in b.gradients()])
 
@@ -69,22 +70,32 @@ def _hook(beside: list[Beside], scale: float):
     return after
 
 
-def _losses(made) -> torch.Tensor:
+def _losses(made, causal: bool) -> torch.Tensor:
     rows, found = batch(), []
     targets = torch.from_numpy(rows["targets"].astype(np.int64))
     for text, here in zip(TEXTS, torch.split(targets, LENGTHS), strict=True):
-        logits = made(torch.tensor([text]), use_cache=False).logits[0]
+        logits = made(
+            torch.tensor([text]), attention_mask=None if causal else _open(made, len(text)), use_cache=False
+        ).logits[0]
         found.append(torch.nn.functional.cross_entropy(logits, here, ignore_index=-1, reduction="none"))
     return torch.cat(found) * torch.from_numpy(rows["weights"].astype(np.float64))
 
 
+def _open(made, n: int):
+    """What is added to scores where each of n tokens sees every one, in all kinds of layers that the model has."""
+    nothing = torch.zeros(1, 1, n, n, dtype=torch.float64)
+    kinds = set(getattr(made.config, "layer_types", None) or ())
+    return dict.fromkeys(kinds, nothing) if "sliding_attention" in kinds else nothing
+
+
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("names", nargs="*", default=NAMES)
+    cases = {**{name: (name, True) for name in NAMES}, **{f"{name}-masked": (name, False) for name in BOTH_WAYS}}
+    ask.add_argument("names", nargs="*", default=cases, choices=cases)
     torch.set_num_threads(1)
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in ask.parse_args().names:
-        losses, gradients = losses_and_gradients(name)
+        losses, gradients = losses_and_gradients(*cases[name])
         versions = {p: version(p) for p in ("torch", "transformers")}
         data = {"oracle": versions, "losses": packed(losses), "gradients": packed(gradients)}
         (FOLDER / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")

@@ -148,6 +148,11 @@ def _notices(cut: list[list[Row]], train: list[Row], held: list[Row], config: Tr
             f"There is little text: training takes {steps} of {config.max_steps} steps, so that none of it is read more often than "
             f"max_epochs says ({config.max_epochs}; 0 lifts that)."
         )
+    if config.objective == "masked":
+        yield (
+            "The masked objective teaches a model that sees both ways to fill in what is hidden. EdgeNet itself writes and evaluates "
+            "with models that look back only: the adapter is for who runs it both ways."
+        )
 
 
 def _judge(examples: Sequence[Tokens], most: int) -> None:

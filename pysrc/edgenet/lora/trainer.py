@@ -104,6 +104,7 @@ class Trainer:
         about = {"base_id": base_id(self._model), "base_sha256": self._base_sha256, "family": self._model.architecture}
         steps = kept.step if kept.best is None else kept.best_step
         training = {"steps": steps, "finalLoss": kept.best_loss, "samples": self._data.examples}
+        training |= {} if self._config.objective == "causal" else {"objective": self._config.objective}
         return Adapter(config, tensors, name, **about, metadata={"training": training, **(metadata or {})})
 
     async def restore(self) -> Trainer:
@@ -295,6 +296,7 @@ def compiled(
         values=values,
         optimizer=config.optimizer,
         strength=config.strength,
+        causal=config.objective == "causal",
     )
 
 

@@ -52,12 +52,13 @@ def states(g: Graph, sites: Sequence[Site], optimizer: str) -> dict[str, Tensor]
 @dataclass
 class Teaching(Build):
     """A model without cache whose output is a loss for every row, with LoRA factors beside its weights. `chunk`: tokens of the
-    vocabulary whose logits are there at once.
+    vocabulary whose logits are there at once. Not `causal`, a row sees all of its sequence, and no window holds.
     """
 
     lora: LoraConfig = field(default_factory=LoraConfig)
     optimizer: str = "adamw"
     dropout: float = 0.0
+    causal: bool = True
     chunk: int = 1 << 14
 
     def __post_init__(self):
@@ -83,10 +84,10 @@ class Teaching(Build):
         factors, scale = self.factors(self.sites[site], "parameters"), self.lora.scale_of(self.modules[site].path)
         return self.graph.lora(y, x, *factors, scale)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, layer: int, **mask) -> Tensor:
-        c = self.config
-        form = {"heads": c.heads, "kv_heads": c.kv_heads, "head_dim": c.head}
-        return self.graph.attention_rows(q, k, v, self.ids("sequences"), **form, **mask)
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, layer: int, window: int = 0, **scores) -> Tensor:
+        c, form = self.config, {"causal": self.causal, "window": window if self.causal else 0}
+        form |= {"heads": c.heads, "kv_heads": c.kv_heads, "head_dim": c.head}
+        return self.graph.attention_rows(q, k, v, self.ids("sequences"), **form, **scores)
 
     def wanted(self, x: Tensor) -> Tensor:
         return x
@@ -119,6 +120,7 @@ def training_graphs(
     dropout: float | None = None,
     optimizer: str = "adamw",
     strength: float = 1.0,
+    causal: bool = True,
     chunk: int = 1 << 14,
 ) -> dict[str, Graph]:
     """What `training_programs` compiles: the Graphs train, update, evaluate."""
@@ -126,8 +128,9 @@ def training_graphs(
         raise NotSupported(f"Training is for models that generate text; {header.architecture} is an encoder.")
     context = default_capacity(header).context
     rate = lora.lora_dropout if dropout is None else dropout
+    made = partial(Teaching, optimizer=optimizer, causal=causal, chunk=chunk)
     train, evaluate = (
-        built(partial(Teaching, lora=like, optimizer=optimizer, dropout=r, chunk=chunk), header, values, context)
+        built(partial(made, lora=like, dropout=r), header, values, context)
         for like, r in ((lora, rate), (lora.weakened(strength), 0.0))
     )
     train.backward(checkpoint)
@@ -155,13 +158,14 @@ def training_programs(
     dropout: float | None = None,
     optimizer: str = "adamw",
     strength: float = 1.0,
+    causal: bool = True,
 ) -> TrainingPrograms:
     """Programs that train LoRA factors beside a GGUF header's weights: runs of up to `rows` tokens of up to `sequences` texts.
 
     `train` gives losses and adds to the gradients, `update` takes a step with them, `evaluate` gives losses alone. `dots`: "int8" or
     "f32"; `checkpoint`: layers are computed again for the backward pass, which takes a third more time and far less memory; `values`: as
     `models.build` takes them; `dropout`: in place of the configuration's; `optimizer`: "adamw" or "sgd";
-    `strength`: what `evaluate` multiplies the adapter by.
+    `strength`: what `evaluate` multiplies the adapter by; not `causal`: a token sees those behind it too, as the masked objective asks.
 
     Raises UnknownTargetModule, NotSupported for encoders, and what `build` and `graph.compile` raise.
     """
@@ -174,6 +178,7 @@ def training_programs(
         dropout=dropout,
         optimizer=optimizer,
         strength=strength,
+        causal=causal,
         chunk=_chunk(vocabulary, rows),
     )
     capacity = Capacity(rows=rows, wanted=1, sequences=sequences, context=PAGE, page=PAGE, sample=False, dots=dots)
