@@ -23,6 +23,7 @@ export class Stage {
   /** What Python was asked about training, and how it trains. @type {any[]} */ trained = [];
   course = async (/** @type {any} */ _python, /** @type {any} */ _context) => {};
   /** How it merges into the base, and what a model is worth. @type {(kind: string, args: any, context: any) => Promise<any>} */ library = async () => null;
+  /** What answers about trainings have beside the text. @type {any} */ more = {};
   /** @type {((python: any) => void) | null} Python was told of a way */ onLine = null;
   /** @type {string[]} */ said = [];
   manifest = MANIFEST;
@@ -127,7 +128,7 @@ for (const kind of ["start", "pause", "resume", "cancel", "adapter", "keep", "di
     const { model, ...args } = JSON.parse(json);
     this.stage.trained.push([kind, args, { model, line, binary }]);
     const work = { start: () => this.stage.course(this, context), evaluate: () => this.stage.library("train.evaluate", args, context) };
-    return { json: JSON.stringify((await work[kind]?.()) ?? null) };
+    return { json: JSON.stringify((await work[kind]?.()) ?? null), ...this.stage.more };
   };
 }
 PythonWorker.prototype["library.into"] = async function into({ json }, context) {

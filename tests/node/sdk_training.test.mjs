@@ -141,6 +141,19 @@ test("training: what is refused does not end Python, which holds what was learne
   assert.equal((await stage.loader.status()).python, true);
 });
 
+/** [whether the last checkpoint is in storage, whether Python is there when patience is over] @type {[boolean, boolean][]} */
+const HELD = [[true, false], [false, true]];
+for (const [kept, stays] of HELD) {
+  test(`training: Python ${stays ? "stays" : "goes"} when ${kept ? "storage has what was learned" : "it alone has what was learned"}`, async (t) => {
+    const { session, stage } = await opened(t);
+    Object.assign(stage, { course: async () => DONE, more: { kept } });
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    await session.createTrainer().train("x");
+    t.mock.timers.tick(120_000);
+    assert.equal((await stage.loader.status()).python, stays);
+  });
+}
+
 test("training: a signal cancels it, and the call rejects with its reason", async (t) => {
   const { session, stage } = await opened(t);
   const stop = new AbortController();

@@ -158,7 +158,8 @@ def test_a_wish_to_cancel_is_heard_from_the_first_event_on(page):
 
 def test_full_storage_is_said_and_training_goes_on(page):
     page.on_event = lambda event: setattr(page, "full", event["kind"] == "started" or page.full)
-    assert start(page)["reason"] == "steps"
+    result = start(page)
+    assert (result["reason"], result["kept"]) == ("steps", False)
     assert {event["code"] for event in page.of("notice")} == {"quota_exceeded"}
     assert learned(page) == whole()[1], "what was learned is in memory still"
 
@@ -238,7 +239,7 @@ def test_what_could_not_be_stored_is_gone_on_with_from_memory(page):
     page.on_event = hear
     start(page)
     page.on_event, page.full = lambda event: None, False
-    page.call("train.start", id="one")
+    assert page.call("train.start", id="one")["kept"]
     assert page.of("started")[-1]["step"] == 5 and learned(page) == whole()[1]
 
 

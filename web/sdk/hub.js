@@ -226,6 +226,7 @@ export class Hub {
     try {
       const answer = await this.#ask("python", kind, args, options);
       wanted ||= "wanted" in answer;
+      this.#pythonStays ||= answer?.kept === false; // what was learned is in its memory alone
       return answer;
     } finally {
       this.#compiles--;

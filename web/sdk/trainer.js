@@ -48,7 +48,8 @@ const STATES = { paused: "paused", resumed: "training" };
  * @property {number} steps @property {Point[]} losses of the steps @property {Point[]} validations @property {number | null} lossBefore @property {number | null} lossAfter of validation
  *   where there is one, else the means of the first and the last steps, ten of each at most @property {number} samples @property {number} tokensPerSecond
  *
- * @typedef {{reason: "steps" | "patience" | "cancelled", step: number, metrics: TrainingMetrics}} TrainingResult
+ * @typedef {{reason: "steps" | "patience" | "cancelled", step: number, metrics: TrainingMetrics, kept: boolean}} TrainingResult `kept`: the last checkpoint
+ *   is in storage; false: storage was full, and what was learned is in this page's memory alone
  *
  * @typedef {object} UnfinishedTraining
  * @property {string} id @property {string} name @property {string} created @property {"stopped" | "done"} state "done": all steps are taken, and it was neither kept nor discarded

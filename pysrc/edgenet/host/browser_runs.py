@@ -133,13 +133,17 @@ class Runs:
         return RunStore(self._storage, id + CHECKPOINT, failed)
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunStore:
-    """`lora.checkpoint.Store` of one run. A checkpoint that cannot be kept ends no training: `failed(error)` is told."""
+    """`lora.checkpoint.Store` of one run. A checkpoint that cannot be kept ends no training: `failed(error)` is told.
+
+    `kept`: whether the latest is in storage.
+    """
 
     storage: object  # host.base.Storage
     name: str
     failed: Callable[[StorageError], None]
+    kept: bool = True
 
     async def read(self) -> bytes | None:
         return await self.storage.get(self.name)
@@ -147,7 +151,9 @@ class RunStore:
     async def write(self, data: bytes) -> None:
         try:
             await self.storage.put(self.name, data)
+            self.kept = True
         except StorageError as error:
+            self.kept = False
             self.failed(error)
 
 

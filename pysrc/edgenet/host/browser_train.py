@@ -23,9 +23,9 @@ from ..lora.trainer import Trainer
 from . import browser_library as library
 from .browser_lm import BrowserLm, PageModel, mask_token, open_model, tokenized
 from .browser_page import Page
-from .browser_runs import Run, Runs, configured
+from .browser_runs import Run, Runs, RunStore, configured
 
-EVALUATING: defaultdict[str, Lock] = defaultdict(Lock)  # by line: one evaluation at a time has its Program in the engine
+EVALUATING: defaultdict[str, Lock] = defaultdict(Lock)  # by line: an engine has room for one's Program
 PATIENCE = 3  # engines that may break with no checkpoint between
 LIVE: dict[str, Course] = {}  # by run
 STARTED: dict[str, str] = {}  # run by line: an engine has room for the Programs of one
@@ -42,6 +42,7 @@ class Course:
     model: PageModel | None = None
     data: Dataset | None = None
     engine: BrowserLm | None = None
+    store: RunStore | None = None
     trainer: Trainer | None = None
     page: Page | None = None  # who hears of it; None: it does not run
     cancelled: bool = False
@@ -68,7 +69,8 @@ class Course:
         finally:
             await self._rest()
         await self._keep("stopped" if reason == "cancelled" else "done")
-        return {"reason": reason, "step": trainer.step, "metrics": self.run.metrics}
+        told = {"reason": reason, "step": trainer.step, "metrics": self.run.metrics}
+        return told | {"binary": {"kept": self.store.kept}}  # beside the text: the Hub reads it
 
     async def _take(self, event: Mapping) -> None:
         kind, step = event["kind"], event["step"]
@@ -189,10 +191,11 @@ async def _made(course: Course, page: Page, model: dict) -> Course:
     """With a Trainer."""
     await library.remember(page, model, course.model)
     run, course.engine = course.run, BrowserLm(page)
+    course.store = course.runs.checkpoint(run.id, lambda error: course.failed(error))
     mask = await mask_token(page) if run.training.objective == "masked" else None
     course.trainer = Trainer(
         course.engine, course.model.header, course.data, run.lora, run.training,
-        store=course.runs.checkpoint(run.id, lambda error: course.failed(error)), values=course.model.values, mask=mask,
+        store=course.store, values=course.model.values, mask=mask,
         base_sha256=model.get("sha256", ""),
     )  # fmt: skip
     return course
