@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 # name -> module that has it; None: the module of that name itself
 _HOMES = {
     "open_model": "opening",
-    "Language": "opening",
+    "Language": "opened",
     "LanguageSession": "language",
     "InferenceSession": "session",
     "LoraConfig": "lora.config",

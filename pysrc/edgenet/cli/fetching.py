@@ -1,24 +1,13 @@
 """Getting a complete model by the user's configuration: from the cache, or by judging a manifest and pulling it. CPython."""
 
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InvalidOption, NotCached
-from ..registry.pull import Puller, PullOptions, export
+from ..registry.pull import Puller, PullOptions
 from ..sources.plan import KINDS
+from .hub import hub_model
 from .progress import progress
-
-
-@dataclass
-class Pulled:
-    """A complete model and what it took to get it."""
-
-    model: object
-    totals: object
-    files: dict[str, str] = field(default_factory=dict)
-    output: str | None = None
-    evicted: list[str] = field(default_factory=list)
+from .pulled import Pulled, events, settled
 
 
 def options(shell, source: str | None, parallel: int | None) -> PullOptions:
@@ -53,38 +42,7 @@ async def pull_model(
         with progress(shell, f"{manifest['id']} {manifest['version']}") as show:
             puller = Puller(shell.store, http, chosen, events(shell, show))
             model, totals = await puller.pull(manifest, url, verdict.state)
-    pulled = Pulled(model, totals, {name: str(path) for name, path in shell.store.paths(model).items()})
-    if output is not None:
-        pulled.output = export_to(shell, model, output)
-    pulled.evicted = make_room(shell, model)
-    return pulled
-
-
-def export_to(shell, model, output: str) -> str:
-    """Copy a complete model with its manifest to `output`; the folder that it lies in then."""
-    text = json.dumps(model.manifest, indent=1, ensure_ascii=False) + "\n"
-    return str(export(shell.store, model, Path(output), shell.disk, text.encode()))
-
-
-def make_room(shell, model) -> list[str]:
-    """Remove the longest unused models beyond the cache's limit, never `model`; keys of those gone."""
-    if (limit := shell.config.cache_limit) is None:
-        return []
-    evicted = [gone.key for gone in shell.store.evict(limit, keep=model.key)]
-    if evicted:
-        shell.say(f"notice: removed from the cache to stay under {shell.config['cache.maxSize']}: {', '.join(evicted)}")
-    return evicted
-
-
-def events(shell, show):
-    """What to call with each event of a pull: progress to `show`, notices to the user."""
-
-    def emit(event):
-        if "loaded" in event:
-            show(event["loaded"], event["total"], event["file"])
-        shell.say_event(event)
-
-    return emit
+    return settled(shell, model, totals, output)
 
 
 async def complete_model(shell, model_id: str, version: str | None = None):
@@ -95,8 +53,6 @@ async def complete_model(shell, model_id: str, version: str | None = None):
     from ..trust import judge_cached
 
     if model_id.startswith("hf:"):
-        from .hub import hub_model
-
         return await hub_model(shell, model_id)
     held = shell.store.find(model_id, version)
     if held and shell.store.complete(held):

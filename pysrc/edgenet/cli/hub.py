@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ..errors import InvalidOption
-from .fetching import Pulled, events, export_to, make_room
 from .progress import progress
+from .pulled import Pulled, events, settled
 
 
 async def hub_files(shell, text: str, address: str | None) -> list[dict]:
@@ -26,11 +26,7 @@ async def pull_hub(shell, text: str, address: str | None = None, output: str | N
         with progress(shell, text) as show:
             puller = HubPuller(shell.store, hub, shell.config["cdn.retries"], events(shell, show))
             model, totals = await puller.pull(place)
-    pulled = Pulled(model, totals, {name: str(path) for name, path in shell.store.paths(model).items()})
-    if output is not None:
-        pulled.output = export_to(shell, model, output)
-    pulled.evicted = make_room(shell, model)
-    return pulled
+    return settled(shell, model, totals, output)
 
 
 async def hub_header(shell, text: str):

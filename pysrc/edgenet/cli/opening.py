@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from ..host.files import sha256_of
-from ..opening import Language, Opened
+from ..opened import Language, Opened
 from .embedding import open_session
 from .fetching import complete_model
 from .language import open_engine

@@ -21,7 +21,7 @@ from ..errors import Disposed, EdgeNetError, EmptyBatch, NotSupported
 from ..graph import Capacity, Program
 from ..lora.config import MOST_RANK_IN_TAB
 from ..models.compiled import compile_gguf
-from ..opening import Language, Opened
+from ..opened import Language, Opened
 from ..session import InferenceSession
 from ..text.encode import TextTokenizer
 from .browser import BrowserHost
