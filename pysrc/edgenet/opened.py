@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .errors import InvalidOption
 from .language import LanguageSession
+from .lora.adapter import Adapter, other_file
 from .lora.checkpoint import Store
 from .lora.config import DEFAULT_PRESET, MOST_RANK, PRESETS, LoraConfig, TrainingConfig
 from .lora.data import prepare
@@ -78,6 +79,13 @@ class Language(LanguageSession):
             mask=mask,
             base_sha256=it.sha256,
         )
+
+    async def load_adapter(self, adapter: Adapter, id: str | None = None) -> str:  # noqa: A002
+        """As `LanguageSession.load_adapter`; a warning tells where it was trained on another file of the model."""
+        name = await super().load_adapter(adapter, id)
+        if self._opened.sha256 and (notice := other_file(adapter, self._opened.sha256)):
+            warnings.warn(notice["message"], stacklevel=2)
+        return name
 
     async def dispose(self) -> None:
         """Free the engine and what it stands on. Safe to call twice."""
