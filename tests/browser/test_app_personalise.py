@@ -79,6 +79,7 @@ def tab(page, site):
 @pytest.fixture
 def learned(tab):
     tab.start().until("Learned")
+    tab.card("mine").get_by_text("Automatic knows it").wait_for(timeout=SLOW)  # comes a moment later
     return tab
 
 

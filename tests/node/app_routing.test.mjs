@@ -8,13 +8,14 @@ import { MemoryDatabase } from "./memory_db.mjs";
 import { PlayedSession } from "./played_trainer.mjs";
 
 const turn = () => new Promise((resolve) => { setImmediate(resolve); });
-const trained = (name, sample) => ({ id: `id-${name}`, name, metrics: {}, sample });
+const EMBEDDER = { id: "minilm" };
+const profile = (name) => ({ examples: [`about ${name}`], model: "minilm" });
+const trained = (name) => ({ id: `id-${name}`, name, metrics: {}, sample: [`about ${name}`] });
 
 /** A shelf whose model is loaded. */
-async function shelved({ session = new PlayedSession(), db = new MemoryDatabase() } = {}) {
+async function shelved({ session = new PlayedSession(), db = new MemoryDatabase(), embedder = async () => /** @type {any} */ (EMBEDDER) } = {}) {
   const language = { session, chosen: observable({ key: "m" }), phase: observable({ name: "loading" }), ready: async () => session };
   const errors = [];
-  const embedder = async () => "the embedder";
   const shelf = new AdapterShelf({ language: /** @type {any} */ (language), db, embedder, onError: (error) => errors.push(error) });
   language.phase.set({ name: "ready" });
   await turn();
@@ -26,13 +27,15 @@ test("automatic: what is taught here can be chosen by what is asked, what comes 
   assert.deepEqual([session.adapters.router, shelf.described], [{ embedder }, false]);
   await shelf.import([Object.assign(new File(["x"], "x.zip"), { own: "foreign" })]);
   assert.equal(shelf.described, false);
-  await shelf.keep(trained("mine", ["about mine"]), {});
-  assert.deepEqual([shelf.described, shelf.get("id-mine").profile], [true, { examples: ["about mine"] }]);
+  await shelf.keep(trained("mine"), {});
+  assert.equal(shelf.described, false, "it is kept before the embedding model is here");
+  await turn();
+  assert.deepEqual([shelf.described, shelf.get("id-mine").profile], [true, profile("mine")]);
 });
 
 test("automatic: it takes the place of what is on, gives way to what is turned on, and is remembered for the model", async () => {
   const { session, shelf, db } = await shelved();
-  for (const name of ["a", "b"]) await shelf.keep(trained(name, [name]), {});
+  for (const name of ["a", "b"]) await shelf.keep(trained(name), {});
   await shelf.use("id-a", 0.5);
   await shelf.only(AUTO);
   assert.deepEqual([session.used, shelf.automatic.value, shelf.used.value, shelf.scaleOf("id-a")], [AUTO, true, [], null]);
@@ -52,13 +55,35 @@ test("automatic: it takes the place of what is on, gives way to what is turned o
 
 test("automatic: a deleted adapter comes back with what it was taught, and what chooses stays on", async () => {
   const { session, shelf } = await shelved();
-  await shelf.keep(trained("mine", ["about mine"]), {});
+  await shelf.keep(trained("mine"), {});
+  await turn();
   await shelf.only(AUTO);
   const back = await shelf.delete("id-mine");
   assert.deepEqual([session.used, shelf.described], [AUTO, false]);
   await back();
-  assert.deepEqual([session.used, shelf.get("id-mine").profile], [AUTO, { examples: ["about mine"] }]);
+  assert.deepEqual([session.used, shelf.get("id-mine").profile], [AUTO, profile("mine")]);
 });
+
+/** What happens while the embedding model is fetched. @type {[string, (parts: any) => any, boolean][]} */
+const MEANWHILE = [
+  ["nothing", () => {}, true],
+  ["it cannot be had", ({ answer }) => answer(Promise.reject(new RangeError("offline"))), false],
+  ["the adapter is deleted", ({ shelf }) => shelf.delete("id-mine"), false],
+  ["the language model is freed", ({ language }) => { language.session = null; }, false],
+];
+for (const [what, meanwhile, described] of MEANWHILE) {
+  test(`automatic: what was taught is kept at once, and ${described ? "" : "not "}described where ${what} happens before the embedding model is here`, async () => {
+    let answer = /** @type {(value: any) => void} */ (() => {});
+    const fetched = new Promise((resolve) => { answer = resolve; });
+    const parts = await shelved({ embedder: () => fetched });
+    const made = await parts.shelf.keep(trained("mine"), {});
+    assert.equal(made.profile, null);
+    await meanwhile({ ...parts, answer });
+    answer(EMBEDDER);
+    await turn();
+    assert.deepEqual([parts.session.kept.get("id-mine")?.profile ?? null, parts.errors], [described ? profile("mine") : null, []]);
+  });
+}
 
 const COMPLETION = { text: "x", tokens: [1], reason: "stop", seed: 1, usage: { prompt: 3, completion: 1, cached: 0 }, timings: { prefillMs: 1, firstMs: 5, decodeMs: 1 } };
 /** @type {[string, any, string][]} */

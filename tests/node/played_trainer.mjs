@@ -34,7 +34,7 @@ export class PlayedSession {
     router: null,
     keep: async (source, { name, metrics }) => {
       if (this.full) throw new StorageError("no room");
-      return this.#put(source.id, name, metrics, source.sample && this.adapters.router && { examples: source.sample });
+      return this.#put(source.id, name, metrics);
     },
     import: async (source, { name, metrics, profile }) => {
       const { content, own } = source.file ?? source;
@@ -46,6 +46,7 @@ export class PlayedSession {
     },
     use: (used) => (this.used = used),
     rename: async (id, name) => this.#put(id, name, this.kept.get(id).metrics),
+    describe: async (id, examples, { embedder }) => this.#put(id, this.kept.get(id).name, this.kept.get(id).metrics, { examples, model: embedder.id }),
     remove: async (id) => void this.kept.delete(id),
     export: async (id, format) => Object.assign(new File([id], `${id}.${format}`), { content: id }),
     mergeIntoBase: async (part, { onProgress, ...how }) => {

@@ -17,8 +17,8 @@ export class AdapterShelf {
   #queue = Promise.resolve();
   /** @type {import("../../sdk/into-base.js").MergedModel | null} */ #whole = null;
 
-  /** @param {{language: import("../language/models.js").LanguageModels, db: any, embedder: () => Promise<any>, onError?: (error: any) => void}} parts `embedder`: the session of what tells texts apart */
-  constructor({ language, db, embedder, onError = () => {} }) {
+  /** @param {{language: import("../language/models.js").LanguageModels, db: any, embedder?: () => Promise<any>, onError?: (error: any) => void}} parts `embedder`: the session that tells texts apart, null where there is none */
+  constructor({ language, db, embedder = async () => null, onError = () => {} }) {
     Object.assign(this, { language, db, embedder, onError });
     language.phase.watch(({ name }) => {
       if (name === "ready") this.open().catch(this.onError);
@@ -74,13 +74,28 @@ export class AdapterShelf {
     });
   }
 
-  /** Keeps what was trained, with what it was taught, under its name or the next that is free; it is loaded, and not yet on. @param {any} trained @param {object} more metrics beyond the trainer's @returns {Promise<Saved>} */
+  /**
+   * Keeps what was trained under its name or the next that is free; it is loaded, and not yet on. What it was taught is kept with it a moment later: the model for that may have to be fetched.
+   * @param {any} trained @param {object} more metrics beyond the trainer's @returns {Promise<Saved>}
+   */
   keep(trained, more) {
     return this.#next(async ({ adapters }) => {
-      const made = await adapters.keep(trained, { name: this.#free(trained.name, trained.id), metrics: { ...trained.metrics, ...more } });
+      const made = await adapters.keep(trained, { name: this.#free(trained.name, trained.id), metrics: { ...trained.metrics, ...more }, embedder: null });
       await adapters.load({ saved: made.id });
       await this.#list(adapters);
+      this.#describe(adapters, made.id, trained.sample ?? []).catch(this.onError);
       return made;
+    });
+  }
+
+  /** For AUTO. Whoever fetches the embedding model tells why it could not be had; meanwhile another model may be here, or the adapter gone. */
+  async #describe(adapters, id, sample) {
+    const embedder = sample.length ? await this.embedder().catch(() => null) : null;
+    if (!embedder || this.language.session?.adapters !== adapters) return;
+    await this.#next(async () => {
+      if (!this.get(id)) return;
+      await adapters.describe(id, sample, { embedder });
+      await this.#list(adapters);
     });
   }
 
