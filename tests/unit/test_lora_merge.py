@@ -143,6 +143,37 @@ def test_identical_adapters_return_themselves(strategy):
     assert refit.norm == pytest.approx(np.linalg.norm(dense(ONE)), rel=1e-6)
 
 
+TURN = np.linalg.qr(np.random.default_rng(4).standard_normal((4, 4)))[0].astype(np.float32)
+COPIES = {  # the same delta as ONE, in other factors
+    "A doubled, B halved": Factors(2 * ONE.A, ONE.B / 2, ONE.scale),
+    "another scale": Factors(ONE.A, ONE.B * np.float32(3), ONE.scale / 3),
+    "other directions of the same space": Factors(TURN @ ONE.A, ONE.B @ TURN.T, ONE.scale),
+    "a direction that adds nothing": Factors(np.vstack([ONE.A, TWO.A[:1]]), np.pad(ONE.B, ((0, 0), (0, 1))), ONE.scale),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES)
+@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if "dare" not in name])
+def test_copies_are_known_by_what_they_add_not_by_their_factors(strategy, copy):
+    for pair in ((ONE, COPIES[copy]), (COPIES[copy], ONE)):
+        found, refit = merged(*pair, strategy=strategy, **IDENTICAL[strategy])
+        assert off(found, dense(ONE)) < 2e-6 and len(refit.factors.A) == max(len(f.A) for f in pair)
+
+
+def test_nothing_and_nothing_are_copies_at_the_rank_of_the_larger():
+    empty = ONE._replace(B=np.zeros_like(ONE.B))
+    for first, second in (({}, {"q": empty}), ({"q": empty}, {})):
+        ((_, refit),) = merge_modules([first, second], MergeOptions("ties"))
+        assert refit.factors.A.shape == (4, IN) and not dense(refit.factors).any()
+
+
+def test_what_is_nearly_a_copy_is_trimmed_as_ties_trims():
+    near = ONE._replace(B=ONE.B * np.where(np.arange(4) == 0, np.float32(1.0001), np.float32(1)))
+    found, _ = merged(ONE, near, strategy="ties", density=0.5, rank=IN)
+    assert off(found, elected_mean([trimmed(dense(f), 0.5) for f in (ONE, near)], False)) < 1e-5
+    assert off(merged(ONE, near, strategy="ties", density=1)[0], dense(ONE)) < 1e-4
+
+
 @pytest.mark.parametrize("strategy", [name for name in STRATEGIES if "dare" not in name])
 def test_copies_can_get_another_rank(strategy):
     assert off(merged(ONE, ONE, strategy=strategy, rank=9, **IDENTICAL[strategy])[0], dense(ONE)) < 1e-6

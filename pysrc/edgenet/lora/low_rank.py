@@ -64,6 +64,11 @@ def inner(f: Factors, g: Factors) -> float:
     return f.scale * g.scale * float(np.sum((_f64(f.B).T @ _f64(g.B)) * (_f64(f.A) @ _f64(g.A).T)))
 
 
+def distance(f: Factors, g: Factors) -> float:
+    """The Frobenius norm of their difference. What is left of equal matrices, 1e-8 of their own norms or less, is rounding."""
+    return math.sqrt(max(inner(f, f) - 2 * inner(f, g) + inner(g, g), 0))
+
+
 def angle(f: Factors, g: Factors) -> float:
     """The angle between two flattened matrices in radians, 0 … pi; 0 where one of them is zero."""
     norms = math.sqrt(max(inner(f, f), 0) * max(inner(g, g), 0))

@@ -14,11 +14,12 @@ import numpy as np
 from ..errors import AdapterMismatch, InvalidOption
 from ..options import Check, between, check_options, one_of, positive, python_names, whole
 from .config import MOST_RANK
-from .low_rank import Factors, Refit, angle, inner, nothing, refit_dense, refit_sum
+from .low_rank import Factors, Refit, angle, distance, inner, nothing, refit_dense, refit_sum
 from .ties import ELECTIONS, Join, dropping, joined, random_mask, summed, trimming
 
 MOST_ADAPTERS = 16
 STRAIGHT = 1e-6  # below this sine of the angle, slerp goes straight
+SAME = 1e-6  # deltas that differ by this share of their norm are copies: in f32, one delta in two pairs of factors does
 # What DARE keeps: (module, number of the adapter, rows) → bool (rows, in).
 Masks = Callable[[str, int, slice], np.ndarray]
 
@@ -105,7 +106,7 @@ STRATEGIES = {
     "weighted": Strategy(_sum),
     "task_arithmetic": Strategy(_sum, copies=lambda m: sum(m.shares), normalised=False),
     "slerp": Strategy(_slerp, ("interpolation",), adapters=(2, 2)),
-    # Trimming is against interference; among copies there is none, and nothing is trimmed.
+    # Trimming is against interference; among copies there is none, and nothing is trimmed. A rule of ours, as docs/merging.md says.
     "ties": Strategy(
         _ties, ("weights", "density", "scaling", "majority_sign_method", "seed"), lambda m: m.options.scaling
     ),
@@ -119,13 +120,13 @@ def _merged(m: _Module) -> Refit:
     strategy, first = STRATEGIES[m.options.strategy], m.deltas[0]
     if not strategy.copies or not all(_alike(first, other) for other in m.deltas[1:]):
         return strategy.merge(m)
-    if strategy.copies(m) == 1 and m.options.rank in (None, len(first.A)):
+    if strategy.copies(m) == 1 and m.rank == len(first.A):
         return Refit(first, math.sqrt(max(inner(first, first), 0)), 0.0)
     return refit_sum([(strategy.copies(m), first)], m.rank)
 
 
 def _alike(f: Factors, g: Factors) -> bool:
-    return f.scale == g.scale and np.array_equal(f.A, g.A) and np.array_equal(f.B, g.B)
+    return distance(f, g) <= SAME * math.sqrt(max(inner(f, f), 0))
 
 
 # --- options
