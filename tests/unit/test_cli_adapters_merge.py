@@ -68,6 +68,18 @@ def test_the_new_adapter_is_what_the_library_makes(work, run):
     assert read(work / "out").checksum == wanted.adapter.checksum
 
 
+SPELLINGS = [
+    ("--method for --strategy", ["--method", "ties"], ["--strategy", "ties"]),
+    ("dare alone: its means are plain ones", ["--strategy", "dare"], ["--strategy", "dare_linear"]),
+]
+
+
+@pytest.mark.parametrize(("title", "short", "whole"), SPELLINGS, ids=[row[0] for row in SPELLINGS])
+def test_other_spellings_mean_the_same(work, run, title, short, whole):
+    one, other = (run("poems", "recipes", *how, "--output", f"out{how is short}", "--json") for how in (short, whole))
+    assert one.data == other.data | {"path": "outTrue"}
+
+
 def test_it_says_in_words_what_was_left_out(run):
     done = run("poems", "recipes", "--rank", "3", "--output", "out", "--name", "both")
     assert re.search(r"Rank 3 leaves out \d+\.\d\d% of the merged change\. 'both' is in out\.", done.out)

@@ -18,8 +18,14 @@ Adapters = Annotated[
     list[str], typer.Argument(help="Names of kept adapters, folders of PEFT or files, of one base model.")
 ]
 Strategy = Annotated[
-    str, typer.Option(help="average, weighted, task_arithmetic, slerp, ties, dare_linear or dare_ties.")
+    str,
+    typer.Option(
+        "--strategy",
+        "--method",
+        help="average, weighted, task_arithmetic, slerp, ties, dare_linear (or dare) or dare_ties.",
+    ),
 ]
+SHORT = {"dare": "dare_linear"}
 Method = Annotated[
     Words, typer.Option(help="ties, dare_ties: signs go by mass, total (so else), or by number, frequency.")
 ]
@@ -67,7 +73,7 @@ async def merge(
     """Merge adapters of one base model into one adapter, or into the model itself, and say how much of them was left out."""
     _require_into(into, kind, evaluate)
     options = _options(
-        strategy=strategy, weights=_numbers(weights), interpolation=interpolation, density=density, scaling=scaling,
+        strategy=SHORT.get(strategy, strategy), weights=_numbers(weights), interpolation=interpolation, density=density, scaling=scaling,
         majority_sign_method=majority_sign_method, rank=rank, seed=seed,
     )  # fmt: skip
     base = _base(into, Path(output))
