@@ -61,10 +61,10 @@ def test_who_uses_the_keyboard_is_led_on_where_a_control_goes(tab):  # noqa: F81
 
 
 def test_all_files_go_at_once_and_come_back(page, site):
-    tab = Tab(page, site()).given(one__txt=b"One.", two__txt=b"Two.")
+    opened = Tab(page, site()).given(one__txt=b"One.", two__txt=b"Two.")
     page.get_by_role("button", name="Remove all").click()
     page.locator(".given .document").first.wait_for(state="detached")
-    tab.toast("2 files will not be learned").get_by_role("button", name="Undo").click()
+    opened.toast("2 files will not be learned").get_by_role("button", name="Undo").click()
     page.locator(".given .name", has_text="two.txt").wait_for()
     assert page.locator(".given .name").all_inner_texts() == ["one.txt", "two.txt"]
 
