@@ -9,6 +9,7 @@ import pytest
 
 from edgenet.lora import peft
 from tests.adapters import header_of, random_adapter
+from tests.browser.apppage import SLOW
 from tests.browser.test_sdk_adapters import shipped
 from tests.browser.test_sdk_language import MODEL, answer_ranges, chatting, prepared
 
@@ -98,7 +99,7 @@ def test_a_snippet_of_another_library_runs_after_changing_the_import(page, site,
 
 
 # --- what the docs print
-DOCS = ["language-models.md"]
+DOCS = ["language-models.md", "merging.md"]
 
 
 def zipped_adapter():
@@ -124,7 +125,7 @@ def test_every_snippet_of_the_docs_runs_as_printed(page, site, code):
     page.route("**/my-model.gguf", lambda route: answer_ranges(route, data))
     page.route("**/mine.zip", lambda route: answer_ranges(route, zipped_adapter()))
     prepared(page, site(), data)
-    with page.expect_console_message(lambda message: message.text == "the snippet ran"):
+    with page.expect_console_message(lambda message: message.text == "the snippet ran", timeout=SLOW):
         page.evaluate(
             "() => { document.body.append(Object.assign(document.createElement('script'), { type: 'module', src: './snippet.js' })); }"
         )
