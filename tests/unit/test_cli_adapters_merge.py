@@ -97,6 +97,16 @@ def test_into_the_base_nothing_is_left_out_but_by_quantising(work, run):
     assert (work / "base.gguf").read_bytes() == before == old.data
 
 
+def test_what_rounding_costs_is_told_with_the_base_s_own_share_where_its_type_changes(run):
+    as_it_is = run("poems", "--into", "base.gguf", "--output", "same.gguf")
+    assert re.search(r"Rounding is \d+\.\d\d% of what the adapter changes\. same\.gguf has", as_it_is.out)
+    narrower = run("poems", "--into", "base.gguf", "--type", "q4_0", "--output", "new.gguf")
+    assert re.search(
+        r"Rounding is [\d.]+% of what the adapter changes, with that of the base's own weights, which", narrower.out
+    )
+    assert "were q8_0 and are q4_0 now" in narrower.out
+
+
 def test_one_adapter_goes_into_the_base_as_it_is(work, run):
     done = run("poems", "--into", "base.gguf", "--output", "new.gguf", "--json")
     assert (

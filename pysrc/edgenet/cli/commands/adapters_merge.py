@@ -11,7 +11,7 @@ from ..shell import Json, Result, command
 from ..text import megabytes, table
 
 MODULES = {"module": "MODULE", "error": "LEFT OUT"}
-TENSORS = {"tensor": "TENSOR", "from": "WAS", "to": "IS", "error": "LEFT OUT"}
+TENSORS = {"tensor": "TENSOR", "from": "WAS", "to": "IS", "error": "ROUNDING"}
 
 Number, Whole, Words = float | None, int | None, str | None
 Adapters = Annotated[
@@ -153,8 +153,7 @@ async def _into(shell, base, merged, output: Path, kind: str, texts: str | None)
         report = await merged_into_base(base.header, read, merged.adapter, write, type_name=kind, show=show)
     data = {"path": str(output), **merged.report, "into": report}
     rows = [row | {"error": _percent(row["error"])} for row in report["tensors"]]
-    lost = f"Quantising left out {_percent(report['error'])} of what the adapter changes"
-    text = f"{table(rows, TENSORS)}\n\n{lost}. {output} has {megabytes(report['bytes'])}."
+    text = f"{table(rows, TENSORS)}\n\n{_rounding(report)}. {output} has {megabytes(report['bytes'])}."
     if texts:
         before, after = data["evaluation"] = [await _evaluated(shell, path, texts) for path in (base.paths[0], output)]
         text += f" Loss per token on {texts}: {before['loss']:.4f} before, {after['loss']:.4f} after."
@@ -166,6 +165,16 @@ async def _evaluated(shell, model: Path, texts: str) -> dict:
     from ..training import run_evaluation
 
     return (await run_evaluation(shell, str(model), [texts], None, LENGTH)).data
+
+
+def _rounding(report: dict) -> str:
+    """What quantising anew cost; where types change, the weights that were there are rounded too."""
+    told = f"Rounding is {_percent(report['error'])} of what the adapter changes"
+    changes = {(row["from"], row["to"]) for row in report["tensors"] if row["from"] != row["to"]}
+    if not changes:
+        return told
+    pairs = " or ".join(f"were {old} and are {new} now" for old, new in sorted(changes))
+    return f"{told}, with that of the base's own weights, which {pairs}"
 
 
 def _merged_text(merged, output: str) -> str:
