@@ -46,6 +46,7 @@ FILES = [
     "test_lora_schedule",
     "test_lora_checkpoint",
     "test_lora_trainer",
+    "test_lora_trainer_stops",
     "test_lora_adapter",
     "test_lora_peft",
     "test_lora_safetensors",
@@ -66,7 +67,7 @@ NOT_THERE = {  # test: what a browser lacks for it
     "tests/unit/test_lora_data.py::test_a_pair_goes_through_the_chat_template_and_only_the_answer_and_its_end_count": "jinja2",
     "tests/unit/test_lora_data.py::test_an_answer_without_a_character_is_no_example[chat-]": "jinja2",
     r"tests/unit/test_lora_data.py::test_an_answer_without_a_character_is_no_example[chat- \n]": "jinja2",
-    "tests/unit/test_lora_trainer.py::test_nothing_runs_while_training_is_paused": "an event loop to start",
+    "tests/unit/test_lora_trainer_stops.py::test_nothing_runs_while_training_is_paused": "an event loop to start",
 }
 PURE = ["pytest", "pluggy", "iniconfig", "packaging", "pygments"]  # wheels that pytest itself needs
 HELPERS = [
