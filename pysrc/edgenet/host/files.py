@@ -16,7 +16,12 @@ from ..errors import QuotaExceeded, StorageError, StorageUnavailable
 
 LOCK_POLL_S = 0.05
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # what "another has the lock" is called, by system
+_HELD = {
+    errno.EWOULDBLOCK,
+    errno.EAGAIN,
+    errno.EACCES,
+    errno.EDEADLK,
+}  # what "another has the lock" is called, by system
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
@@ -164,13 +169,19 @@ class Disk:
                 raise
 
     def probe(self, folder: Path) -> None:
-        """Return if `folder` exists or can be made and a file can be written in it; raise StorageUnavailable if not."""
-        probe = Path(folder) / f".edge-net-{os.getpid()}.probe"
+        """Return if `folder` exists or can be made and a file can be written in it; raise StorageUnavailable if not. Leaves nothing."""
+        folder = Path(folder)
+        probe, made = (
+            folder / f".edge-net-{os.getpid()}.probe",
+            [f for f in (folder, *folder.parents) if not f.exists()],
+        )
         try:
             self.write(probe, b"edgenet")
         finally:
             with suppress(OSError):
                 probe.unlink(missing_ok=True)
+                for path in made:  # only where nobody put something in meanwhile
+                    path.rmdir()
 
     @asynccontextmanager
     async def locked(self, path: Path, waiting=lambda: None):
