@@ -60,6 +60,7 @@ FILES = [
     "test_plot",
     "test_browser_train",
     "test_browser_library",
+    "test_browser_into_base",
 ]
 NOT_THERE = {  # test: what a browser lacks for it
     "tests/unit/test_graph.py::test_compiling_imports_no_numpy": "a second process",
