@@ -1,9 +1,10 @@
 """What training on one part of a package gives on its other part: bits per byte before and after, and on unrelated held-out modules.
 
-python -m tools.codemodel.personal [PACKAGE …] [--preset personal] [--seed 0]     in CPython, on the engine; four minutes a package
+python -m tools.codemodel.personal [PACKAGE …] [--preset personal] [--seed 0] [--files]   in CPython, on the engine; four minutes a package
 
-A package is cut at its definitions into passages of some 1,500 characters, which go to the two parts in turn. A control is trained on
-the same passages with their characters shuffled.
+A package is one of the standard library's that the model never saw, or any that is installed here. It is cut at its definitions into
+passages of some 1,500 characters, which go to the two parts in turn; with --files its files do, whole, which is harder. A control is
+trained on the same passages with their characters shuffled.
 """
 
 import argparse
@@ -12,6 +13,8 @@ import json
 import random
 import re
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 
 from edgenet.cli.language import open_engine
 from edgenet.cli.shell import Shell
@@ -26,6 +29,7 @@ from tools.paths import ROOT
 MODEL = ROOT / "models" / "python-completion-7m-q8.gguf"
 ARCHIVE = ROOT / "node_modules" / "pyodide" / "python_stdlib.zip"
 PASSAGE, SAMPLE = 1500, 2000  # characters
+MOST = 120_000  # bytes taken of an installed package
 _DEFINITION = re.compile(r"(?m)^(?=(?:    )?(?:async )?(?:def|class) |@)")
 
 
@@ -39,15 +43,29 @@ def passages(source: str) -> list[str]:
     return [piece for piece in made if piece.strip()]
 
 
-def parts(package: str, modules: dict[str, bytes]) -> tuple[list[str], list[str]]:
-    """(to learn, the other part): the package's passages in turn."""
-    pieces = [
-        p
-        for n, raw in sorted(modules.items())
-        if n.startswith(package)
-        for p in passages(raw.decode("utf-8", "replace"))
-    ]
+def parts(package: str, modules: dict[str, bytes], files: bool = False) -> tuple[list[str], list[str]]:
+    """(to learn, the other part): the package's passages in turn, or those of its files in turn."""
+    cut = [passages(raw.decode("utf-8", "replace")) for n, raw in sorted(modules.items()) if n.startswith(package)]
+    if files:
+        return sum(cut[::2], []), sum(cut[1::2], [])
+    pieces = sum(cut, [])
     return pieces[::2], pieces[1::2]
+
+
+def installed(package: str) -> dict[str, bytes]:
+    """{module path: source bytes} of an installed package, sorted, at most MOST bytes. Raises ModuleNotFoundError."""
+    spec = find_spec(package.strip("/"))
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(
+            f"{package!r} is neither one of {', '.join(corpus.PERSONAL)} nor an installed package."
+        )
+    folder = Path(spec.submodule_search_locations[0])
+    found: dict[str, bytes] = {}
+    for path in sorted(folder.rglob("*.py")):
+        raw = path.read_bytes()
+        if sum(map(len, found.values())) + len(raw) <= MOST:
+            found[f"{package}/{path.relative_to(folder).as_posix()}"] = raw
+    return found
 
 
 def unrelated(modules: dict[str, bytes]) -> list[str]:
@@ -76,13 +94,14 @@ async def learned(it, texts: list[str], preset: Preset, measured: dict[str, list
     return {"secondsPerStep": round(steps[-1]["secondsPerStep"], 3), "steps": len(steps), **found}
 
 
-async def measure(packages: list[str], preset: Preset) -> None:
+async def measure(packages: list[str], preset: Preset, files: bool) -> None:
     """Print a JSON line for each package, and one for its control."""
     split = corpus.split(corpus.read_archive(ARCHIVE))
     async with open_engine(Shell(quiet=True), str(MODEL), 16) as it:
         plain = {**it.made.generation, "eos": []}  # only what is in the texts counts
         for package in packages:
-            learn, other = parts(package, split["personal"])
+            modules = split["personal"] if package in corpus.PERSONAL else installed(package)
+            learn, other = parts(package, modules, files)
             texts = {"other": other, "unrelated": unrelated(split["held-out"])}
             measured = {name: tokenize(found, it.tokenizer, plain) for name, found in texts.items()}
             for kind, given in (("own text", learn), ("shuffled", shuffled(learn))):
@@ -95,10 +114,11 @@ def main() -> None:
     ask.add_argument("packages", nargs="*", default=corpus.PERSONAL)
     ask.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET)
     ask.add_argument("--seed", type=int, default=0)
+    ask.add_argument("--files", action="store_true", help="whole files go to the two parts in turn")
     args = ask.parse_args()
     preset = PRESETS[args.preset]  # all of the part is learned: what is kept apart is the other part
     training = replace(preset.training, seed=args.seed, validation=0.0)
-    asyncio.run(measure(args.packages, replace(preset, training=training)))
+    asyncio.run(measure(args.packages, replace(preset, training=training), args.files))
 
 
 if __name__ == "__main__":
