@@ -5,26 +5,27 @@ import pytest
 
 from edgenet.kernels.lm import layouts, record
 from edgenet.kernels.lm.matmul import random_weight
+from edgenet.kernels.lm.products import ALONG
 from edgenet.kernels.lm.quantize import PANELS, pack_rows
 from edgenet.kernels.lm.table import SILU, op
 from edgenet.kernels.lm.weights import numbers
 
 BUILDS = ("simd", "relaxed")
-KERNELS = ("matmul_f32", "matmul_t", "matmul_t_int8")
+KERNELS = ("matmul_f32", "matmul_t", "matmul_t_int8", "matmul_int8")
 OUT, IN = 320, 128  # several pieces of the weight, and for three threads shares of different size
 ROWS = 133  # more than meet a piece at once, the last four not whole
 
 
 def product(kernel: str, kind: str, x: np.ndarray, **more) -> dict:
     """Values of a call with the rows of x and a weight that depends on the kind alone."""
-    own = {"matmul_f32": {"act": SILU}, "matmul_t": {}, "matmul_t_int8": {"stride": 0}}[kernel]
+    own = {"matmul_f32": {"act": SILU}, "matmul_t": {}}.get(kernel, {"stride": 0})
     weight = random_weight(np.random.default_rng(7), kind, OUT, IN)
-    rows = pack_rows(x) if kernel == "matmul_t_int8" else x
+    rows = pack_rows(x) if "stride" in own else x
     return {"x": rows, "w": weight, "n": len(x), "out": OUT, "in": IN, **own, **more}
 
 
 def some_rows(kernel: str, n: int) -> np.ndarray:
-    return np.random.default_rng(n).standard_normal((n, IN if kernel == "matmul_f32" else OUT)).astype(np.float32)
+    return np.random.default_rng(n).standard_normal((n, IN if kernel in ALONG else OUT)).astype(np.float32)
 
 
 @pytest.mark.parametrize("build", BUILDS)
@@ -81,7 +82,7 @@ def test_a_thread_writes_its_own_outputs_with_the_same_bits(kernels, kernel, val
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_the_answer_may_lie_where_the_residual_was(kernels, kernel, build):
     it, x = kernels[build], some_rows(kernel, 5)
-    residual = np.random.default_rng(5).standard_normal((5, OUT if kernel == "matmul_f32" else IN)).astype(np.float32)
+    residual = np.random.default_rng(5).standard_normal((5, OUT if kernel in ALONG else IN)).astype(np.float32)
     values = product(kernel, "q4_0", x, residual=residual)
     _, want = it.call(kernel, values)
     at = record.plan(op(kernel), values, it.instance.heap_base)
@@ -105,9 +106,11 @@ def test_gradients_that_are_not_finite_reach_the_output_of_their_row_alone(kerne
 
 
 @pytest.mark.parametrize("kind", [k for k in layouts.TYPES if not k.endswith("_k")])
-def test_int8_gradients_are_within_two_per_cent(kernels, kind):
-    x = some_rows("matmul_t_int8", 64)
-    values = product("matmul_t_int8", kind, x)
-    _, got = kernels["relaxed"].call("matmul_t_int8", values)
-    exact = x.astype(np.float64) @ numbers(values["w"], OUT, IN)
+@pytest.mark.parametrize("kernel", ["matmul_t_int8", "matmul_int8"])
+def test_weights_of_7_bits_are_within_two_per_cent(kernels, kernel, kind):
+    x = some_rows(kernel, 64)
+    values = product(kernel, kind, x)
+    _, got = kernels["relaxed"].call(kernel, values)
+    weight = numbers(values["w"], OUT, IN)
+    exact = x.astype(np.float64) @ (weight.T if kernel in ALONG else weight)
     assert np.linalg.norm(got["y"] - exact) < 0.02 * np.linalg.norm(exact)

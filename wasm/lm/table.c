@@ -7,7 +7,7 @@
   X(rope_kv) X(kv_store) X(attention) X(attention_packed) X(add) X(mul) X(scale) X(softcap) X(activation) X(glu) X(rows) X(pool) X(lora) \
   X(argmax) X(sample) X(matmul_f32) X(matmul_t) X(matmul_t_int8) X(head_norm) X(rms_norm_grad) X(layer_norm_grad) X(attention_rows) \
   X(attention_rows_grad) X(columns) X(activation_grad) X(softcap_grad) X(dense) X(dense_t) X(outer) X(accumulate) X(dropout) X(token_stats) \
-  X(cross_entropy) X(cross_entropy_grad) X(norm) X(adamw) X(sgd) X(adapters)
+  X(cross_entropy) X(cross_entropy_grad) X(norm) X(adamw) X(sgd) X(adapters) X(matmul_int8)
 
 #define DECLARE(name) int op_##name(const uint32_t *args, int thread, int threads);
 #define ROW(name) op_##name,

@@ -1,7 +1,7 @@
-// Quantised rows times a weight as it is, y = x w: the gradient of a product. The sum runs down the columns of w, so a piece of w (32 columns of
-// 256 rows) is expanded and quantised anew, column by column, and then met by all rows of x. Threads split columns.
+// Quantised rows times a weight of 7 bits: y = x w', or y = x w, the gradient of a product, whose sum runs down the columns of w. A piece of w (32
+// columns of y, 256 deep) is expanded and quantised anew, and then met by all rows of x. Threads split columns of y.
 //
-// New weights have 7 bits and one scale for 32 rows of a column: i32x4.relaxed_dot is exact with them on every machine (one instruction where
+// New weights have 7 bits and one scale for 32 numbers of a sum: i32x4.relaxed_dot is exact with them on every machine (one instruction where
 // there is AVX-VNNI or SDOT, else as fast as f32), and with int8 rows the answer is about 1.5 % off; 8-bit weights with 16-bit rows would be
 // 0.5 % off and no faster than f32. They are kept unsigned, plus 64; that times the sum of their activations is taken off at the end.
 #include "dot.h"
@@ -10,7 +10,7 @@
 enum { DEPTH = 8, GROUPS = BLOCK / GROUP, SIDE = SUMS / PANEL };  // blocks of a piece, groups of columns, and those that are met at once
 enum { STEPS = BLOCK / 4, LARGEST = 63, CENTRE = 64, CACHE_LINE = 64 };
 
-// Four columns of 32 rows. bits[k]: byte 4 c + j holds row 4 k + j of column c.
+// 32 numbers of a sum, of four columns of y. bits[k]: byte 4 c + j holds number 4 k + j of column c.
 typedef struct {
   float scale[GROUP];
   uint8_t bits[STEPS][16];
@@ -18,38 +18,68 @@ typedef struct {
 
 typedef turned_block piece[GROUPS][DEPTH];
 
-// Largest magnitudes of four columns. Bits of positive floats compare as integers.
-INLINE v128_t largest(const expansion *rows, int column) {
+// Number 4 k + j of four columns' sums: of[(4 k + j) * apart]
+typedef struct {
+  const v128_t *of;
+  int apart;
+} numbers_of;
+
+INLINE v128_t number(numbers_of n, int k, int j) { return n.of[(4 * k + j) * n.apart]; }
+
+// Largest magnitudes. Bits of positive floats compare as integers.
+INLINE v128_t largest(numbers_of n) {
   v128_t most = wasm_f32x4_const_splat(0);
   UNROLL for (int k = 0; k < STEPS; k++)
-    UNROLL for (int r = 0; r < GROUP; r++) most = wasm_i32x4_max(most, wasm_f32x4_abs(rows[k][r][column]));
+    UNROLL for (int j = 0; j < 4; j++) most = wasm_i32x4_max(most, wasm_f32x4_abs(number(n, k, j)));
   return most;
 }
 
 // To the nearest integer, ties to even, plus 64: adding 1.5 * 2^23 leaves no bits for a fraction. What is above the lowest byte is the same in
 // every number, so it leaves the four that share a word by one addition.
-INLINE void turn_columns(const expansion *rows, int column, turned_block *to) {
+INLINE void turn_block(numbers_of n, turned_block *to) {
   const uint32_t above = 0x4b400000;  // 1.5 * 2^23
-  v128_t most = largest(rows, column), zero = wasm_f32x4_lt(most, wasm_f32x4_const_splat(0x1p-100f));
+  v128_t most = largest(n), zero = wasm_f32x4_lt(most, wasm_f32x4_const_splat(0x1p-100f));
   v128_t inverse = wasm_v128_andnot(wasm_f32x4_div(wasm_f32x4_const_splat(LARGEST), most), zero);
   wasm_v128_store(to->scale, wasm_v128_andnot(wasm_f32x4_div(most, wasm_f32x4_const_splat(LARGEST)), zero));
   UNROLL for (int k = 0; k < STEPS; k++) {
     v128_t word = wasm_i32x4_const_splat((int32_t)-(above + (above << 8) + (above << 16) + (above << 24)));
     UNROLL for (int j = 0; j < 4; j++) {
-      v128_t q = wasm_f32x4_add(wasm_f32x4_mul(rows[k][j][column], inverse), wasm_f32x4_const_splat(0x1.8p23f + CENTRE));
+      v128_t q = wasm_f32x4_add(wasm_f32x4_mul(number(n, k, j), inverse), wasm_f32x4_const_splat(0x1.8p23f + CENTRE));
       word = wasm_i32x4_add(word, wasm_i32x4_shl(q, 8 * j));
     }
     wasm_v128_store(to->bits[k], word);
   }
 }
 
-static void turn(const matrix *w, int row, int blocks, int column, piece to) {
+static void turn_down(const matrix *w, int row, int column, piece to, int b) {
   expansion rows[STEPS];
-  for (int b = 0; b < blocks; b++, row += BLOCK) {
-    for (int k = 0; k < STEPS; k++) expand(w, row + GROUP * k, column, rows[k]);
-    for (int g = 0; g < GROUPS; g++) turn_columns(rows, g, &to[g][b]);
+  for (int k = 0; k < STEPS; k++) expand(w, row + GROUP * k, column, rows[k]);
+  for (int g = 0; g < GROUPS; g++) turn_block((numbers_of){&rows[0][0][g], BLOCK / 4}, &to[g][b]);
+}
+
+static void turn_along(const matrix *w, int column, int row, piece to, int b) {
+  expansion rows;
+  for (int g = 0; g < GROUPS && row < w->rows; g++, row += GROUP) {
+    v128_t turned[STEPS][4];
+    expand(w, row, column, rows);
+    for (int k = 0; k < STEPS; k++) {
+      UNROLL for (int r = 0; r < GROUP; r++) turned[k][r] = rows[r][k];
+      transpose(turned[k]);
+    }
+    turn_block((numbers_of){turned[0], 1}, &to[g][b]);
   }
 }
+
+// y (n, columns) = before + bias + x w
+typedef struct {
+  const uint8_t *x;     // quantised rows of 32 `blocks` numbers
+  matrix w;
+  int down;             // the sum runs down the columns of w, else along its rows
+  const float *before;  // n x columns, or 0; may be y
+  const float *bias;    // columns, or 0
+  float *y;
+  int n, columns, blocks;
+} product7;
 
 // Asks for groups first … last - 1 of a piece, all of their bytes: they lie far apart, and `turn` would wait for one after the other.
 static void fetch(const matrix *w, int row, int column, int first, int last) {
@@ -91,6 +121,54 @@ INLINE void add_block(const turned_block *const *w, const panel_block *x, v128_t
   }
 }
 
+// What a piece adds to rows row … row + 3 of the columns from `column` on.
+static void store_sums(const product7 *p, v128_t acc[SIDE][PANEL], int row, int column, int is_first) {
+  const float *before = is_first ? p->before : p->y, *bias = is_first ? p->bias : 0;
+  for (int j = 0; j < PANEL && row + j < p->n; j++)
+    for (int g = 0, c = column; g < SIDE && c < p->columns; g++, c += GROUP) {
+      size_t at = (size_t)(row + j) * p->columns + c;
+      int left = p->columns - c;
+      v128_t v = acc[g][j];
+      if (before) v = wasm_f32x4_add(v, load_some(before + at, left));
+      if (bias) v = wasm_f32x4_add(v, load_some(bias + c, left));
+      store_some(p->y + at, v, left);
+    }
+}
+
+static void add_rows(const product7 *p, piece w, int row, int column, int from, int count) {
+  const panel_block *x = (const panel_block *)p->x + (size_t)(row / PANEL) * p->blocks + from;
+  for (int g = 0; g < GROUPS; g += SIDE) {
+    const turned_block *at[SIDE];
+    v128_t acc[SIDE][PANEL] = {0};
+    for (int b = 0; b < count; b++) {
+      EACH(i, SIDE) at[i] = &w[g + i][b];
+      add_block(at, x + b, acc);
+    }
+    store_sums(p, acc, row, column + GROUP * g, from == 0);
+  }
+}
+
+// All rows with the piece at a column and block `from`, while the one that comes next is fetched, some of it beside each panel.
+static void add_piece(const product7 *p, piece w, int column, int end, int from, int count) {
+  int next = (from + count) % p->blocks, next_column = next ? column : column + BLOCK, fetched = 0;
+  for (int row = 0; row < p->n; row += PANEL) {
+    int due = DEPTH * GROUPS * (row + PANEL) / p->n;
+    if (p->down && next_column < end) fetch(&p->w, next * BLOCK, next_column, fetched, due);
+    fetched = due;
+    add_rows(p, w, row, column, from, count);
+  }
+}
+
+static void multiply7(const product7 *p, int column, int end) {
+  piece turned;
+  for (; column < end; column += BLOCK)
+    for (int from = 0; from < p->blocks; from += DEPTH) {
+      int count = p->blocks - from < DEPTH ? p->blocks - from : DEPTH;
+      for (int b = 0; b < count; b++) (p->down ? turn_down : turn_along)(&p->w, (from + b) * BLOCK, column, turned, b);
+      add_piece(p, turned, column, end, from, count);
+    }
+}
+
 typedef struct {
   const uint8_t *x;       // n x out: quantised rows
   weight w;               // out x in
@@ -99,52 +177,37 @@ typedef struct {
   int32_t n, out, in, stride;
 } matmul_t_int8_args;
 
-// y = before + acc for rows row … row + 3 of the columns from `column` on; `before` may be 0.
-static void store_sums(const matmul_t_int8_args *a, v128_t acc[SIDE][PANEL], int row, int column, const float *before) {
-  for (int j = 0; j < PANEL && row + j < a->n; j++)
-    for (int g = 0, c = column; g < SIDE; g++, c += GROUP) {
-      size_t at = (size_t)(row + j) * a->in + c;
-      store_some(a->y + at, before ? wasm_f32x4_add(acc[g][j], load_some(before + at, a->in - c)) : acc[g][j], a->in - c);
-    }
-}
-
-static void add_rows(const matmul_t_int8_args *a, const panel_block *x, int blocks, piece w, int row, int column, const float *before) {
-  for (int g = 0; g < GROUPS; g += SIDE) {
-    const turned_block *at[SIDE];
-    v128_t acc[SIDE][PANEL] = {0};
-    for (int b = 0; b < blocks; b++) {
-      EACH(i, SIDE) at[i] = &w[g + i][b];
-      add_block(at, x + b, acc);
-    }
-    store_sums(a, acc, row, column + GROUP * g, before);
-  }
-}
-
-// All rows with the piece at block b and `column`, while the one that comes next is fetched, some of it beside each panel.
-static void add_piece(const matmul_t_int8_args *a, const panel_block *x, piece turned, int b, int blocks, int column, int end) {
-  matrix w = {a->w, a->out, a->in};
-  int all = a->out / BLOCK, next = (b + blocks) % all, next_column = next ? column : column + BLOCK, fetched = 0;
-  for (int row = 0; row < a->n; row += PANEL) {
-    int due = DEPTH * GROUPS * (row + PANEL) / a->n;
-    if (next_column < end) fetch(&w, next * BLOCK, next_column, fetched, due);
-    fetched = due;
-    add_rows(a, x + (size_t)(row / PANEL) * all + b, blocks, turned, row, column, b ? a->y : a->residual);
-  }
-}
-
 // y = x w + residual
 OP(matmul_t_int8) {
-  matrix w = {a->w, a->out, a->in};
-  if (a->n < 0 || !is_matrix(&w) || a->out % BLOCK) return INVALID_PARAMS;
-  const panel_block *x = (const panel_block *)(a->x + (size_t)thread * a->stride);
-  int column, end, all = a->out / BLOCK;
-  piece turned;
-  share(a->in, BLOCK, thread, threads, &column, &end);
-  for (; column < end; column += BLOCK)
-    for (int b = 0; b < all; b += DEPTH) {
-      int blocks = all - b < DEPTH ? all - b : DEPTH;
-      turn(&w, b * BLOCK, blocks, column, turned);
-      add_piece(a, x, turned, b, blocks, column, end);
-    }
+  product7 p = {
+      .x = a->x + (size_t)thread * a->stride, .w = {a->w, a->out, a->in}, .down = 1, .before = a->residual, .y = a->y,
+      .n = a->n, .columns = a->in, .blocks = a->out / BLOCK,
+  };
+  int begin, end;
+  if (a->n < 0 || !is_matrix(&p.w) || a->out % BLOCK) return INVALID_PARAMS;
+  share(a->in, BLOCK, thread, threads, &begin, &end);
+  multiply7(&p, begin, end);
+  return OK;
+}
+
+typedef struct {
+  const uint8_t *x;       // n x in: quantised rows
+  weight w;               // out x in
+  const float *bias;      // out, or 0
+  const float *residual;  // n x out, or 0; may be y
+  float *y;               // n x out
+  int32_t n, out, in, stride;
+} matmul_int8_args;
+
+// y = x w' + bias + residual
+OP(matmul_int8) {
+  product7 p = {
+      .x = a->x + (size_t)thread * a->stride, .w = {a->w, a->out, a->in}, .before = a->residual, .bias = a->bias, .y = a->y,
+      .n = a->n, .columns = a->out, .blocks = a->in / BLOCK,
+  };
+  int begin, end;
+  if (a->n < 0 || !is_matrix(&p.w) || a->in % BLOCK) return INVALID_PARAMS;
+  share(a->out, BLOCK, thread, threads, &begin, &end);
+  multiply7(&p, begin, end);
   return OK;
 }

@@ -24,6 +24,7 @@ IN_PLACE = {
     "matmul_f32": ("residual",),
     "matmul_t": ("residual",),
     "matmul_t_int8": ("residual",),
+    "matmul_int8": ("residual",),
     "dense_t": ("residual",),
     "head_norm": ("x",),
     "rms_norm_grad": ("x", "dy"),

@@ -34,7 +34,7 @@ const ADAPTER_LIMITS = { slots: 256, values: 2 ** 30 };
 /** Inputs that a kernel may write its result over. @type {Record<string, string[]>} */
 const IN_PLACE = {
   matmul: ["residual"], add: ["x", "y"], mul: ["x", "y"], scale: ["x"], softcap: ["x"], activation: ["x"], glu: ["gate", "up"],
-  matmul_f32: ["residual"], matmul_t: ["residual"], matmul_t_int8: ["residual"], dense_t: ["residual"], head_norm: ["x"], rms_norm_grad: ["x", "dy"],
+  matmul_f32: ["residual"], matmul_t: ["residual"], matmul_t_int8: ["residual"], matmul_int8: ["residual"], dense_t: ["residual"], head_norm: ["x"], rms_norm_grad: ["x", "dy"],
   layer_norm_grad: ["x", "dy"], activation_grad: ["x", "dy"], softcap_grad: ["x", "dy"], dropout: ["x"], token_stats: ["before"], cross_entropy_grad: ["logits"],
 };
 

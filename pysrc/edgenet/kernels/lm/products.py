@@ -25,8 +25,8 @@ TURNED_LARGEST = np.float32(63)  # 7-bit weights
 
 
 def turned(w: np.ndarray) -> np.ndarray:
-    """What `matmul_t_int8` takes for w, f32 (out, in): for each column of 32 rows the scale s = max|w| / 63 and integers
-    w * (63 / max|w|), rounded to the nearest, ties to even. Where max|w| < 2^-100 they are 0.
+    """What `matmul_t_int8` takes for w, and `matmul_int8` for its transpose, f32 (out, in): for each column of 32 rows the scale
+    s = max|w| / 63 and integers w * (63 / max|w|), rounded to the nearest, ties to even. Where max|w| < 2^-100 they are 0.
     """
     blocks = w.reshape(-1, BLOCK, w.shape[1])
     most = np.abs(blocks).max(axis=1, keepdims=True)
@@ -74,6 +74,16 @@ def matmul_t_int8(v: Values) -> Outcome:
     return OK, {"y": (x @ turned(_weight(v)) + _residual(v)).astype(np.float32)}
 
 
+def matmul_int8(v: Values) -> Outcome:
+    """y (n, out) = x w' + bias + residual, of quantised rows with weights `turned` along their rows."""
+    if _bad(v) or v["in"] % BLOCK:
+        return INVALID_PARAMS, {}
+    n, width = v["n"], v["in"]
+    x = values_of(np.asarray(v["x"])[: quantized_bytes(n, width)].tobytes(), n, width).astype(np.float64)
+    y = x @ turned(np.ascontiguousarray(_weight(v).T)) + (0 if v.get("bias") is None else v["bias"]) + _residual(v)
+    return OK, {"y": y.astype(np.float32)}
+
+
 Shape = tuple[int, int, int]  # n, out, in
 
 # Tails of what the kernels work in: rows by fours and 128 at once, pieces of the weight that are 64 deep and 96 wide (int8: 256
@@ -94,14 +104,20 @@ SHAPES: dict[str, dict[str, tuple[Shape, ...]]] = {
         "plain": ((1, 32, 1), (2, 32, 3), (5, 64, 33), (6, 32, 70)),
         "wide": ((3, 32, 256),),
     },
+    "matmul_int8": {
+        "block": ((1, 96, 32), (3, 64, 288), (33, 37, 64)),
+        "plain": ((1, 1, 32), (2, 3, 32), (5, 33, 64), (6, 70, 32)),
+        "wide": ((3, 6, 256),),
+    },
 }
+ALONG = ("matmul_f32", "matmul_int8")  # their sums run along the rows of the weight
 
 
 def _case(rng: np.random.Generator, kernel: str, reason: str, kind: str, shape: Shape, **more: Any) -> Case:
     n, out, width = shape
-    x = normal(rng, n, width if kernel == "matmul_f32" else out)
-    own = {"matmul_f32": {"act": NONE}, "matmul_t": {}, "matmul_t_int8": {"stride": 0}}[kernel]
-    own |= {"x": pack_rows(x) if kernel == "matmul_t_int8" else x, "w": random_weight(rng, kind, out, width)}
+    x = normal(rng, n, width if kernel in ALONG else out)
+    own = {"matmul_f32": {"act": NONE}, "matmul_t": {}}.get(kernel, {"stride": 0})
+    own |= {"x": pack_rows(x) if "stride" in own else x, "w": random_weight(rng, kind, out, width)}
     return Case(kernel, f"{kind} {reason}", {**own, "n": n, "out": out, "in": width, **more})
 
 
@@ -118,7 +134,7 @@ def _of_all(rng: np.random.Generator, kernel: str) -> Iterator[Case]:
     yield _case(rng, kernel, "a residual", "q8_0", square, residual=residual)
     yield _case(rng, kernel, "NaN of a residual stays", "f16", square, residual=with_value(residual, 70, np.nan))
     yield _case(rng, kernel, "no rows", "q4_0", (0, 32, 32))
-    none = {"x": normal(rng, 1, 0)} if kernel == "matmul_f32" else {}
+    none = {"matmul_f32": {"x": normal(rng, 1, 0)}, "matmul_int8": {"x": pack_rows(normal(rng, 1, 0))}}.get(kernel, {})
     yield _case(rng, kernel, "no width", "f32", (1, 32, 32), **none, **{"in": 0})
 
 
@@ -135,6 +151,16 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
     yield _case(rng, "matmul_f32", "no whole block", "q4_0", (1, 32, 32), x=normal(rng, 1, 33), **{"in": 33})
     yield _case(rng, "matmul_t", "no whole block", "q4_0", (1, 32, 32), **{"in": 33})
     yield _case(rng, "matmul_t_int8", "a sum over no whole block", "f32", (1, 32, 32), out=33)
+    yield _case(
+        rng,
+        "matmul_int8",
+        "a bias and a residual",
+        "q8_0",
+        (3, 13, 288),
+        bias=normal(rng, 13),
+        residual=normal(rng, 3, 13),
+    )
+    yield _case(rng, "matmul_int8", "a sum over no whole block", "f32", (1, 32, 32), **{"in": 33})
     copies = {"x": np.tile(pack_rows(normal(rng, 5, 64)), MAX_THREADS), "stride": quantized_bytes(5, 64)}
     yield _case(rng, "matmul_t_int8", "a copy of x for each thread", "q4_0", (5, 64, 96), **copies)
     tiny = random_weight(rng, "f32", 64, 40)

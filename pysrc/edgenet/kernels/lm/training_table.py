@@ -180,4 +180,17 @@ TRAINING: tuple[Op, ...] = (
             *values("n in out site sites slots values"),
         ),
     ),
+    Op(
+        "matmul_int8",
+        "products",
+        1e-5,
+        (
+            reads("x", "n", "in", dtype="q8"),
+            weight("w", "out", "in"),
+            reads("bias?", "out"),
+            reads("residual?", "n", "out"),
+            writes("y", "n", "out"),
+            *values("n out in stride"),
+        ),
+    ),
 )
