@@ -70,13 +70,13 @@ def model(page, site):
 
 
 @cache
-def natively(dots):
+def natively(dots, **more):
     """Losses of the same training in CPython, in wasmtime."""
 
     async def taught():
         source = GgufFiles(str(ROOT / "models" / f"{MODEL}.gguf"))
         made = compile_gguf(source.header, default_capacity(source.header, 16), {})
-        lora, training = configured(None, LORA, TRAINING | {"dots": dots})
+        lora, training = configured(None, LORA, TRAINING | {"dots": dots} | more)
         data = prepare(tokenize([TEXT], text_tokenizer(made.tokenizer), made.generation), training)
         with WasmtimeRuntime() as runtime:
             engine = WasmtimeLm(runtime, (DIST / "kernels" / "engine.relaxed.wasm").read_bytes())
@@ -99,6 +99,24 @@ def test_a_tab_learns_what_the_command_line_learns_on_one_thread_or_two(page, si
     assert found[0] == found[1], "the same bits on any number of threads"
     np.testing.assert_allclose(found[0]["losses"], natively(dots), rtol=TOLERANCE[dots])
     assert len(found[0]["losses"]) == 5
+
+
+@pytest.mark.long
+def test_a_tab_learns_for_two_hundred_steps_what_the_command_line_learns(page, site):
+    """The other half of the way to PyTorch's own losses: tests/unit/test_lora_oracle.py has wasmtime's beside those."""
+    more = {
+        "maxSteps": 200,
+        "maxEpochs": 0,
+        "learningRate": 3e-3,
+        "validation": 0,
+        "evaluateEvery": 0,
+        "checkpointEvery": 0,
+    }
+    opened(page, site(), threads=1)
+    found, wanted = page.evaluate("(more) => taught(more)", {"dots": "f32", **more})["losses"], natively("f32", **more)
+    print(f"losses within {np.abs(np.array(found) / wanted - 1).max():.2e}, from {found[0]:.3f} to {found[-1]:.3f}")
+    np.testing.assert_allclose(found, wanted, rtol=0.01)
+    assert len(found) == 200 and found[-1] < 0.1 * found[0]
 
 
 def test_events_tell_the_course_and_a_pause_changes_nothing(model):
