@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from edgenet.formats.gguf_write import Tensor, pieces
 from edgenet.lora import peft
 from edgenet.lora.adapter import for_base
 from edgenet.lora.into_base import merged_into_base
@@ -25,23 +26,25 @@ from tests.unit.lora_runs import run
 pytestmark = pytest.mark.browser
 TEXT = "def add(a, b):\n    return a + b\n\n\nclass Point:\n    def __init__(self, x, y):\n        self.x = x\n" * 4
 
-KIT = """([tokens, text, ...given]) => Object.assign(window, {
-  tokens, text,
-  folders: given.map((files) => Object.entries(files).map(([name, data]) => new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], name))),
-  kept: async (i, name) => (await session.adapters.import({ files: folders[i] }, { name })).id,
-  digest: async (blob) => [...new Uint8Array(await crypto.subtle.digest("SHA-256", await blob.arrayBuffer()))].map((b) => b.toString(16).padStart(2, "0")).join(""),
-  onDisk: async () => {
-    const names = [], root = await navigator.storage.getDirectory();
-    const folder = await root.getDirectoryHandle("edgenet-made-v1").catch(() => null);
-    if (folder) for await (const name of folder.keys()) names.push(name);
-    return names;
-  },
-  says: async (session, adapters) => {
-    const logits = await session.askWorker("lm.logits", { tokens, adapters: adapters.map((id) => ({ id, scale: 1 })) });
-    const { tokens: drawn } = await session.complete({ tokens }, { temperature: 0, maxTokens: 12, adapters });
-    return { logits: [...logits], drawn };
-  },
-})"""
+KIT = """([tokens, text, ...given]) => {
+  const filesOf = (files) => Object.entries(files).map(([name, data]) => new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], name));
+  Object.assign(window, {
+    tokens, text, filesOf, folders: given.map(filesOf),
+    kept: async (i, name) => (await session.adapters.import({ files: folders[i] }, { name })).id,
+    digest: async (blob) => [...new Uint8Array(await crypto.subtle.digest("SHA-256", await blob.arrayBuffer()))].map((b) => b.toString(16).padStart(2, "0")).join(""),
+    onDisk: async () => {
+      const names = [], root = await navigator.storage.getDirectory();
+      const folder = await root.getDirectoryHandle("edgenet-made-v1").catch(() => null);
+      if (folder) for await (const name of folder.keys()) names.push(name);
+      return names;
+    },
+    says: async (session, adapters) => {
+      const logits = await session.askWorker("lm.logits", { tokens, adapters: adapters.map((id) => ({ id, scale: 1 })) });
+      const { tokens: drawn } = await session.complete({ tokens }, { temperature: 0, maxTokens: 12, adapters });
+      return { logits: [...logits], drawn };
+    },
+  });
+}"""
 
 
 def folder(adapter):
@@ -138,6 +141,33 @@ def test_a_published_model_takes_several_at_once_and_the_losses_are_told_before_
         and merge["error"] < 1e-5
     )
     assert found["threads"] == 1, "the model that was evaluated is closed again"
+
+
+def halves(data):
+    """{file name: base64} of a model in two files."""
+    header, found = header_of(data), {}
+    infos = list(header.tensors.values())
+    for number, held in enumerate((infos[:5], infos[5:])):
+        said = {"split.no": number, "split.count": 2, "split.tensors.count": len(infos)}
+        types = header.types | {"split.no": "u16", "split.count": "u16", "split.tensors.count": "i32"}
+        made = [Tensor(i.name, i.type, i.shape, data[i.offset : i.offset + i.bytes]) for i in held]
+        part = b"".join(pieces((header.metadata if not number else {}) | said, made, types))
+        found[f"m-0000{number + 1}-of-00002.gguf"] = base64.b64encode(part).decode()
+    return found
+
+
+def test_a_model_in_two_files_becomes_one(page, site):
+    data = lmmodel.gguf("qwen2")
+    prepared(page, site())
+    give(page, data, "a")
+    found = page.evaluate(
+        """async (files) => {
+      window.session = await make().load({ files: filesOf(files) });
+      return digest((await session.adapters.mergeIntoBase(await kept(0, "mine"))).file);
+    }""",
+        halves(data),
+    )
+    assert found == expected(data, ("a", "mine"))[0]
 
 
 def test_a_stop_between_two_pieces_leaves_nothing_and_the_next_one_is_whole(model):
