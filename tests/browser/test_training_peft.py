@@ -10,17 +10,15 @@ import zipfile
 import numpy as np
 import pytest
 
-from edgenet.formats.blocks import dequantize
-from edgenet.formats.gguf import read_header
 from tests.browser.test_sdk_adapters import cosine
 from tests.browser.test_sdk_language import prepared
 from tests.unit.small_adapters import base
-from tools.oracles.small_models import PROMPTS, ROWS, Small
+from tools.oracles.small_models import PROMPTS, ROWS
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 for package in ("torch", "transformers", "peft"):
     pytest.importorskip(package)
-from tools.oracles import peft_adapters  # noqa: E402 - it needs all three
+from tools.oracles import taught_adapters  # noqa: E402 - it needs all three
 
 TEXT = "the cat sat on the mat, and the mat was flat. " * 40
 COURSE = """async ([text, tokens]) => {
@@ -37,27 +35,16 @@ COURSE = """async ([text, tokens]) => {
 }"""
 
 
-def held_in(data):
-    """{tensor: f32 values} of a GGUF file."""
-    header = read_header(lambda offset, length: data[offset : offset + length], len(data))
-    found = {}
-    for name, t in header.tensors.items():
-        rows, columns = (1, *t.shape)[-2:]
-        found[name] = dequantize(t.type, data[t.offset : t.offset + t.bytes], rows, columns).reshape(t.shape)
-    return found
-
-
 @pytest.mark.parametrize("kind", ["f32", "q8_0"])
 @pytest.mark.parametrize("name", ["llama", "qwen2", "gemma2"])
-def test_peft_opens_what_a_tab_learned_with_the_tabs_logits(page, site, monkeypatch, name, kind):
+def test_peft_opens_what_a_tab_learned_with_the_tabs_logits(page, site, name, kind):
     data = base(name, kind)
     prepared(page, site(), data)
     tokens = [int(token) for token in PROMPTS[0]]
     found = page.evaluate(COURSE, [TEXT, tokens])
     with zipfile.ZipFile(io.BytesIO(base64.b64decode(found["zip"]))) as folder:
         files = {entry.rpartition("/")[2]: folder.read(entry) for entry in folder.namelist() if not entry.endswith("/")}
-    monkeypatch.setattr(Small, "tensors", lambda self: held_in(data))
-    want = peft_adapters.logits(peft_adapters.opened(name, files), tokens)
+    want = taught_adapters.logits(name, files, data, tokens)
     taught, plain = (np.reshape(found[key], (len(tokens), -1))[-len(want) :] for key in ("taught", "plain"))
     assert len(want) == min(ROWS, len(tokens)) and found["losses"][-1] < found["losses"][0]
     if kind == "f32":

@@ -9,9 +9,7 @@ import numpy as np
 
 from edgenet.formats.gguf import Header, read_header
 from edgenet.lora import peft
-from tools.gguf_file import file_pieces
-from tools.oracles.small_adapters import CASES
-from tools.oracles.small_models import MODELS, vocabulary
+from tools.oracles.small_adapters import CASES, base
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "adapters"
 NAMES = list(CASES)
@@ -24,7 +22,7 @@ def recorded(name: str) -> dict:
 
 
 def files(name: str) -> dict[str, bytes]:
-    """The folder that PEFT wrote."""
+    """The folder that PEFT wrote. `taught-llama` and so on: of an adapter that it also trained."""
     row = recorded(name)
     return {peft.CONFIG: row["config"].encode(), peft.WEIGHTS: base64.b64decode(row["weights"])}
 
@@ -32,13 +30,6 @@ def files(name: str) -> dict[str, bytes]:
 @cache
 def adapter(name: str):
     return peft.read(files(name), name, warn=lambda text: None)
-
-
-@cache
-def base(model: str, kind: str = "f32") -> bytes:
-    """A small model as a GGUF file, matrices of type `kind`."""
-    small = MODELS[model]
-    return b"".join(file_pieces(small.metadata | vocabulary(small), small.tensors(), kind))
 
 
 @cache

@@ -1,11 +1,13 @@
 """Adapters of the small models that PEFT makes and EdgeNet must read alike: which, and what is asked of them. Needs NumPy alone."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from tools.oracles.small_models import PROMPTS, uniform
+from tools.gguf_file import file_pieces
+from tools.oracles.small_models import MODELS, PROMPTS, uniform, vocabulary
 
 FOLDER = Path(__file__).parents[2] / "tests" / "vectors" / "adapters"
 PROMPT = PROMPTS[1]  # the logits' prompt
@@ -45,6 +47,13 @@ CASES = {
     "gemma": Case("gemma", "one head of keys and values"),
     "gemma2": Case("gemma2", "norms after each part", ("q_proj", "o_proj", "gate_proj", "down_proj"), 4, 2),
 }
+
+
+@cache
+def base(model: str, kind: str = "f32") -> bytes:
+    """A small model as a GGUF file, matrices of type `kind`."""
+    small = MODELS[model]
+    return b"".join(file_pieces(small.metadata | vocabulary(small), small.tensors(), kind))
 
 
 def factor(name: str, shape: tuple[int, int]) -> np.ndarray:
