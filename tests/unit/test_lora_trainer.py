@@ -116,6 +116,28 @@ def test_patience_ends_a_training_that_no_longer_gets_better_and_it_stays_ended(
     assert again == [events[-1]]
 
 
+def test_a_course_after_which_nothing_is_better_than_before_is_told():
+    class Worsening(NumpyEngine):
+        """Foretells what was held back worse with every run."""
+
+        factor = 1.0
+
+        async def read(self, name, program=None):
+            self.factor *= 2 if program == "evaluate" else 1
+            return await super().read(name, program) * np.float32(self.factor if program == "evaluate" else 1)
+
+    async def taught(**more):
+        made = make(await loaded(NAME, engine=Worsening()), replace(SHORT, **more))
+        return await trained(made), made
+
+    events, made = run(taught())
+    *_, notice, done = events
+    assert done["kind"] == "done" and made.learned == 0 and not any(B.any() for _, B in made.adapter().tensors.values())
+    assert (notice["kind"], notice["code"], notice["step"]) == ("notice", "nothing_learned", 6)
+    assert f"below {SHORT.learning_rate:g}" in notice["message"] and f"{events[0]['loss']:.4f}" in notice["message"]
+    assert "notice" not in [kind for kind, _ in kinds(run(taught(validation=0))[0])]
+
+
 class Failing(NumpyEngine):
     """Gives a loss that is no number in its `at`-th training run."""
 
@@ -154,7 +176,21 @@ def test_what_is_no_number_stops_training_and_the_step_is_named(engine):
 
     error, seen, made, kept = run(diverge())
     assert error.details == {"step": 3, "kept": 2} and kept.step == 2 and seen[-1]["step"] == 2
+    assert made.learned == made.adapter().metadata["training"]["steps"] == 2 and "of step 2, is kept" in error.message
     assert all(np.isfinite(part).all() for pair in made.adapter().tensors.values() for part in pair)
+
+
+def test_a_training_that_diverges_before_anything_was_good_says_so():
+    class AtOnce(Failing):
+        at = 1
+
+    async def diverge():
+        made = make(await loaded(NAME, engine=AtOnce()))
+        with pytest.raises(TrainingDiverged, match="nothing was learned before") as caught:
+            await trained(made)
+        return caught.value.details, made.learned
+
+    assert run(diverge()) == ({"step": 1, "kept": 0}, 0)
 
 
 def test_parameters_that_are_no_numbers_are_never_kept():

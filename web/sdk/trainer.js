@@ -39,7 +39,7 @@ const STATES = { paused: "paused", resumed: "training" };
  * @typedef {{kind: "validation", step: number, loss: number, best: number}} Validation step 0: the model as it was
  * @typedef {{kind: "checkpoint", step: number}} CheckpointEvent kept in storage
  * @typedef {{kind: "paused" | "resumed"}} Steered
- * @typedef {{kind: "notice", code: string, message: string}} Notice the engine was replaced and training went back to a checkpoint; a checkpoint could not be kept
+ * @typedef {{kind: "notice", code: string, message: string}} Notice the engine was replaced and training went back to a checkpoint; a checkpoint could not be kept; no validation was better than the first (`nothing_learned`)
  * @typedef {{kind: "done", reason: "steps" | "patience" | "cancelled", step: number}} Done
  * @typedef {Started | Step | Validation | CheckpointEvent | Steered | Notice | Done} TrainingEvent
  *

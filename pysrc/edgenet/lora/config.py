@@ -187,6 +187,13 @@ class TrainingConfig:
 
     def __post_init__(self):
         check_options(self, _TRAINING)
+        for needed in ("validation", "evaluate_every"):
+            if self.patience and not getattr(self, needed):
+                raise InvalidOption(
+                    f"patience ends a course by its validations, of which there are none with {needed} 0. Leave patience out, or let "
+                    f"{needed} be what it is by default ({type(self).__dataclass_fields__[needed].default}).",
+                    option="patience",
+                )
 
     @classmethod
     def from_data(cls, data: Mapping) -> TrainingConfig:

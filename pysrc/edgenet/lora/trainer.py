@@ -31,8 +31,9 @@ Event = dict[str, object]
 
 class Trainer:
     """Iterate over it for its events: `{"kind": "step", step, loss, lr, secondsPerStep, tokensPerSecond, etaSeconds}`, `{"kind":
-    "validation", step, loss, best}` (step 0: the model as it was), `{"kind": "checkpoint", step}`, at last `{"kind": "done", reason,
-    step}`; `reason`: "steps", "patience" or "cancelled". A loss is the mean over the tokens that count. Iterate again after a cancel.
+    "validation", step, loss, best}` (step 0: the model as it was), `{"kind": "checkpoint", step}`, `{"kind": "notice", step, code,
+    message}` where no validation was better than the first, at last `{"kind": "done", reason, step}`; `reason`: "steps", "patience" or
+    "cancelled". A loss is the mean over the tokens that count. Iterate again after a cancel.
 
     The engine holds the model already. `model`: its GGUF header; `store`: where a checkpoint is looked for and kept; `values`: as
     `training_programs` takes them; `mask`: the mask token of the masked objective; `base_sha256`: of the model's file, for the adapter.
@@ -95,6 +96,11 @@ class Trainer:
         """The step of the last checkpoint, which `adapter` may be asked for."""
         return self._last.step
 
+    @property
+    def learned(self) -> int:
+        """The step that `adapter` is of; 0: nothing was learned, or no validation was better than that of the model as it was."""
+        return self._last.step if self._last.best is None else self._last.best_step
+
     def adapter(self, name: str = "adapter", metadata: Mapping | None = None) -> Adapter:
         """What was learned: the parameters with the lowest validation loss, else those of the last checkpoint."""
         kept = self._last
@@ -102,8 +108,7 @@ class Trainer:
         factors = {s.site: factors_of(flat, s) for s in self.programs.sites}
         config, tensors = unbind(factors, self._model, self._lora.weakened(self._config.strength))
         about = {"base_id": base_id(self._model), "base_sha256": self._base_sha256, "family": self._model.architecture}
-        steps = kept.step if kept.best is None else kept.best_step
-        training = {"steps": steps, "finalLoss": kept.best_loss, "samples": self._data.examples}
+        training = {"steps": self.learned, "finalLoss": kept.best_loss, "samples": self._data.examples}
         training |= {} if self._config.objective == "causal" else {"objective": self._config.objective}
         return Adapter(config, tensors, name, **about, metadata={"training": training, **(metadata or {})})
 
@@ -139,7 +144,18 @@ class Trainer:
         if self._last.step < done:
             yield await self._save(done)
         reason = "cancelled" if self._unjudged(done) else self._over(done) or "cancelled"
+        if reason != "cancelled" and not self.learned:
+            yield self._in_vain(done)
         yield {"kind": "done", "reason": reason, "step": done}
+
+    def _in_vain(self, step: int) -> Event:
+        return {
+            "kind": "notice",
+            "step": step,
+            "code": "nothing_learned",
+            "message": f"No validation was better than that of the model as it was ({self._last.best_loss:.4f}): nothing was learned, and "
+            f"the adapter changes nothing. Train with a learning rate below {self._config.learning_rate:g}, or on more text.",
+        }
 
     def _unjudged(self, done: int) -> bool:
         """Whether a validation is due after `done` steps that was not made, or was cut short by a cancel."""
@@ -213,11 +229,12 @@ class Trainer:
             raise self._diverged(step)
 
     def _diverged(self, step: int) -> TrainingDiverged:
+        kept = f"what was good last, of step {self.learned}, is kept" if self.learned else "nothing was learned before"
         return TrainingDiverged(
-            f"The loss of step {step} is no number, or its gradients are not. Training stopped; what was learned up to step "
-            f"{self._last.step} is kept. Train with a learning rate below {self._config.learning_rate:g}.",
+            f"The loss of step {step} is no number, or its gradients are not. Training stopped; {kept}. Train with a learning rate below "
+            f"{self._config.learning_rate:g}.",
             step=step,
-            kept=self._last.step,
+            kept=self.learned,
         )
 
     async def _may_go_on(self) -> bool:
