@@ -104,6 +104,8 @@ typedef struct {
   int32_t n, v, first;
 } cross_entropy_grad_args;
 
+INLINE v128_t softmax4(v128_t x, v128_t from, v128_t factor) { return wasm_f32x4_mul(exp4_or_zero(wasm_f32x4_sub(x, from)), factor); }
+
 // weight * (softmax - onehot)
 OP(cross_entropy_grad) {
   if (a->n < 0 || a->v <= 0 || a->first < 0) return INVALID_PARAMS;
@@ -119,8 +121,9 @@ OP(cross_entropy_grad) {
       continue;
     }
     v128_t from = wasm_f32x4_splat(origin(s[MOST])), factor = wasm_f32x4_splat(weight / s[SUM]);
-    for (int i = 0; i < a->v; i += 4)
-      store_some(out + i, wasm_f32x4_mul(exp4_or_zero(wasm_f32x4_sub(load_some(x + i, a->v - i), from)), factor), a->v - i);
+    int i = 0, left = a->v % 4;
+    for (; i < a->v - left; i += 4) wasm_v128_store(out + i, softmax4(LOAD(x + i), from, factor));
+    if (left) store_some(out + i, softmax4(load_some(x + i, left), from, factor), left);
     if (target >= 0 && target < a->v) out[target] -= weight;
   }
   return OK;

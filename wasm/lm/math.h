@@ -12,15 +12,15 @@ INLINE v128_t mad(v128_t a, v128_t b, v128_t c, int fused) { return fused ? madd
 INLINE v128_t exp_with(v128_t x, int fused) {
   x = wasm_f32x4_pmin(x, SPLAT(89));  // n is 128 then, whose exponent makes Inf. pmin(x, y) is x when either is NaN
   x = wasm_f32x4_pmax(x, SPLAT(-87.3f));
-  v128_t n = wasm_f32x4_nearest(wasm_f32x4_mul(x, SPLAT(1.44269504f)));
+  v128_t near = wasm_f32x4_add(wasm_f32x4_mul(x, SPLAT(1.44269504f)), SPLAT(0x1.8p23f));  // its last bits are n: there is no room for a fraction
+  v128_t n = wasm_f32x4_sub(near, SPLAT(0x1.8p23f));
   v128_t r = mad(n, SPLAT(2.12194440e-4f), mad(n, SPLAT(-0.693359375f), x, fused), fused);
   v128_t p = mad(SPLAT(1.3814465e-3f), r, SPLAT(8.36878084e-3f), fused);
   p = mad(p, r, SPLAT(4.16683943e-2f), fused);
   p = mad(p, r, SPLAT(1.66665201e-1f), fused);
   p = mad(p, r, SPLAT(4.99999934e-1f), fused);
   p = wasm_f32x4_add(mad(p, wasm_f32x4_mul(r, r), r, fused), SPLAT(1));
-  v128_t two_n = wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_const_splat(127)), 23);
-  return wasm_f32x4_mul(p, two_n);
+  return wasm_f32x4_mul(p, wasm_i32x4_add(wasm_i32x4_shl(near, 23), wasm_i32x4_const_splat(127 << 23)));
 }
 
 INLINE v128_t exp4(v128_t x) { return exp_with(x, 1); }
