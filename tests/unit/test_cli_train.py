@@ -1,5 +1,6 @@
 """`train` and `eval` of the CLI on a small GGUF file of random weights. CPython."""
 
+import itertools
 import json
 import re
 import signal
@@ -8,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from edgenet.cli import training
-from edgenet.lora import document, gguf, peft
+from edgenet.lora import document, gguf, peft, trainer
 from edgenet.lora.adapter import base_id
 from tests.adapters import random_adapter
 from tests.unit.cli_site import Cli
@@ -106,7 +107,65 @@ def test_ctrl_c_keeps_a_checkpoint_from_which_training_ends_the_same(cli, model,
     assert one == other
 
 
+@pytest.fixture
+def diverging(monkeypatch):
+    """Training whose fourth step has a loss that is no number."""
+    steps, losses = [], trainer.losses
+
+    async def failing(engine, row, program):
+        steps.extend([1] if program == "train" else [])
+        return float("nan") if len(steps) == 4 else await losses(engine, row, program)
+
+    monkeypatch.setattr(trainer, "losses", failing)
+
+
+def test_of_a_training_that_diverges_the_adapter_of_the_last_good_state_is_written(
+    cli, model, notes, tmp_path, diverging
+):
+    out = tmp_path / "mine"
+    done = cli("train", model, notes, "--output", str(out), *FEW, "--json")
+    error = done.data["error"]
+    assert (done.code, error["code"], error["details"]["step"]) == (7, "training_diverged", 4)
+    assert f"The adapter of step 3 is in {out}." in error["message"] and done.data["reason"] == "diverged"
+    assert sorted(p.name for p in out.iterdir()) == [peft.CONFIG, peft.WEIGHTS]
+    measured = cli("eval", model, notes, "--adapter", str(out), "--json").data
+    assert measured["adapter"]["loss"] < measured["loss"]
+
+
+def test_of_a_training_that_diverges_before_anything_was_learned_nothing_is_left(
+    cli, model, notes, tmp_path, diverging
+):
+    late = ("--evaluate-every", "5", "--checkpoint-every", "5")
+    done = cli("train", model, notes, "--output", str(tmp_path / "mine"), *FEW, *late, "--json")
+    assert done.data["error"]["code"] == "training_diverged" and "nothing was learned" in done.err
+    assert not (tmp_path / "mine").exists()
+
+
+def test_people_are_told_of_a_course_that_learned_nothing(cli, model, notes, tmp_path, monkeypatch):
+    losses, factors = trainer.losses, itertools.count(1)
+
+    async def worsening(engine, row, program):
+        return await losses(engine, row, program) * (next(factors) if program == "evaluate" else 1)
+
+    monkeypatch.setattr(trainer, "losses", worsening)
+    done = cli("train", model, notes, "--output", str(tmp_path / "mine"), *FEW, "--json")
+    assert [notice["code"] for notice in done.data["notices"]] == ["nothing_learned"]
+    assert "notice: No validation was better than" in done.err
+
+
+def test_a_checkpoint_of_other_options_says_what_to_do(cli, model, notes, tmp_path, monkeypatch):
+    step = training.Report._step
+    monkeypatch.setattr(training.Report, "_step", lambda *args: (step(*args), signal.raise_signal(signal.SIGINT)))
+    part = ("train", model, notes, "--output", str(tmp_path / "part"), *FEW)
+    assert cli(*part).code == 130
+    error = cli(*part, "--resume", "--lr", "0.001", "--json").data["error"]
+    assert (
+        error["code"] == "checkpoint_mismatch" and "another --output" in error["message"] and "--lr" in error["message"]
+    )
+
+
 FAILURES = {
+    "patience without validation": (("MODEL", "NOTES", "--patience", "2", "--validation", "0"), "invalid_option"),
     "a model that is not there": (("none.gguf", "NOTES"), "model_not_found"),
     "no text": (("MODEL", "EMPTY"), "empty_text"),
     "an encoder": (("ENCODER", "NOTES"), "not_supported"),

@@ -1,11 +1,11 @@
 """Training and evaluating in CPython: data of this machine's files, the engine in wasmtime, an adapter's folder at the end."""
 
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import AbortError, AdapterExists
+from ..errors import AbortError, AdapterExists, CheckpointMismatch, TrainingDiverged
 from ..lora.checkpoint import FileStore
 from ..lora.config import Preset
 from ..lora.curve import Point, ends
@@ -45,22 +45,48 @@ async def run_training(
         )  # fmt: skip
         report = Report(shell, trainer.steps)
         with _interrupt(shell, trainer), progress(shell, "Training", "step") as show:
-            show((await trainer.restore()).step, trainer.steps)
-            async for event in trainer:
-                report.take(event, show)
+            show((await _restored(trainer, folder)).step, trainer.steps)
+            await report.take_all(trainer, show)
         return _finished(shell, model, folder, adapter_name, trainer, report)
 
 
+async def _restored(trainer: Trainer, folder: Path) -> Trainer:
+    try:
+        return await trainer.restore()
+    except CheckpointMismatch as error:
+        raise CheckpointMismatch(
+            f"{error.message} Going on takes the very options and data it was begun with; to train with others, such as another --lr, "
+            f"choose another --output, or remove {folder / CHECKPOINT}.",
+            **error.details,
+        ) from error
+
+
 def _finished(shell, model: str, folder: Path, name: str, trainer: Trainer, report: "Report") -> Result:
-    data = {"model": model, "output": str(folder), **report.to_data()}
+    data = {"model": model, "output": str(folder), **report.to_data(), "notices": shell.notices}
     if report.reason == "cancelled":
         text = f"Stopped after step {report.step}; a checkpoint is kept in {folder}. Run the same command with --resume to go on."
         return Result(data, error=AbortError(text, step=report.step))
+    if report.diverged and not trainer.learned:
+        _forget_checkpoint(shell, folder)
+        return Result(data, error=report.diverged)
     adapter = trainer.adapter(name, {"baseModel": Path(model).name})  # not where it lies on this machine
     write_adapter(shell, adapter, folder)
-    shell.disk.remove(folder / CHECKPOINT)  # what it was for is done
+    _forget_checkpoint(shell, folder)
     data |= {"name": name, "parameters": trainer.programs.parameters, "bytes": adapter.bytes, "id": adapter.id}
-    return Result(data, f"{report.summary()}\nThe adapter {name} ({counted(adapter.bytes, 'byte')}) is in {folder}.")
+    if error := report.diverged:
+        where = f"The adapter of step {trainer.learned} is in {folder}."
+        return Result(data, error=TrainingDiverged(f"{error.message} {where}", **error.details))
+    effect = "" if trainer.learned else "; it changes nothing"
+    return Result(
+        data, f"{report.summary()}\nThe adapter {name} ({counted(adapter.bytes, 'byte')}) is in {folder}{effect}."
+    )
+
+
+def _forget_checkpoint(shell, folder: Path) -> None:
+    """What it was for is done, or it would only diverge again; a folder with nothing else goes, too."""
+    shell.disk.remove(folder / CHECKPOINT)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _require_free(shell, folder: Path, resume: bool) -> None:
@@ -83,10 +109,15 @@ class Report:
     losses: list[Point] = field(default_factory=list)
     validations: list[dict] = field(default_factory=list)
     last: dict = field(default_factory=dict)
+    diverged: TrainingDiverged | None = None
 
-    def take(self, event: dict, show) -> None:
-        """Note an event, and show it."""
-        getattr(self, f"_{event['kind']}")(event, show)
+    async def take_all(self, trainer: Trainer, show) -> None:
+        """Note the events of a training and show them, until it ends or diverges."""
+        try:
+            async for event in trainer:
+                getattr(self, f"_{event['kind']}")(event, show)
+        except TrainingDiverged as error:
+            self.reason, self.diverged = "diverged", error
 
     def _step(self, event: dict, show) -> None:
         self.step, self.last = event["step"], event
@@ -99,6 +130,9 @@ class Report:
 
     def _checkpoint(self, event: dict, show) -> None:
         self.step = event["step"]
+
+    def _notice(self, event: dict, show) -> None:
+        self.shell.notice({name: event[name] for name in ("code", "message")})
 
     def _done(self, event: dict, show) -> None:
         self.step, self.reason = event["step"], event["reason"]
