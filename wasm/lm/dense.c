@@ -66,3 +66,31 @@ OP(outer) {
   divide(&p, thread, threads);
   return OK;
 }
+
+typedef struct {
+  const float *x;  // n x in
+  const float *a;  // r x in
+  const float *b;  // out x r
+  float *y;        // n x out
+  int32_t n, in, out, r;
+  float scale;
+} lora_args;
+
+enum { BETWEEN = 1536 };  // numbers between the two products, on the stack beside what `multiply` takes
+
+// y += scale * (x a') b'. Threads split rows.
+OP(lora) {
+  if (a->n < 0 || a->in <= 0 || a->out <= 0 || a->r <= 0 || a->r > MAX_LORA_RANK) return INVALID_PARAMS;
+  int row, end;
+  float h[BETWEEN];
+  share(a->n, GROUP, thread, threads, &row, &end);
+  for (int rows; row < end; row += rows) {
+    rows = BETWEEN / a->r < end - row ? BETWEEN / a->r : end - row;
+    float *y = a->y + (size_t)row * a->out;
+    product down = {.x = a->x + (size_t)row * a->in, .w = plain(a->a, a->r, a->in), .y = h, .rows = rows, .columns = a->r, .depth = a->in, .factor = 1};
+    product up = {.x = h, .w = plain(a->b, a->out, a->r), .residual = y, .y = y, .rows = rows, .columns = a->out, .depth = a->r, .factor = a->scale};
+    multiply(&down, 0, rows, 0, a->r);
+    multiply(&up, 0, rows, 0, a->out);
+  }
+  return OK;
+}

@@ -1,4 +1,4 @@
-// Ops on whole rows: picking, pooling, and the two thin products of LoRA.
+// Ops on whole rows: picking, pooling.
 #include "lm.h"
 
 typedef struct {
@@ -52,28 +52,5 @@ OP(pool) {
   int i, end;
   share(a->s, 1, thread, threads, &i, &end);
   for (; i < end; i++) pool_one(a, i);
-  return OK;
-}
-
-typedef struct {
-  const float *x;  // n x in
-  const float *a;  // r x in
-  const float *b;  // out x r
-  float *y;        // n x out
-  int32_t n, in, out, r;
-  float scale;
-} lora_args;
-
-// y += scale * (x a') b'. Threads split outputs; each computes the r numbers between for itself, which costs less than to meet.
-OP(lora) {
-  if (a->n < 0 || a->in <= 0 || a->out <= 0 || a->r <= 0 || a->r > MAX_LORA_RANK) return INVALID_PARAMS;
-  int begin, end;
-  share(a->out, 1, thread, threads, &begin, &end);
-  for (int row = 0; row < a->n; row++) {
-    float h[MAX_LORA_RANK], *y = a->y + (size_t)row * a->out;
-    const float *x = a->x + (size_t)row * a->in;
-    for (int k = 0; k < a->r; k++) h[k] = dot(a->a + (size_t)k * a->in, x, a->in);
-    for (int o = begin; o < end; o++) y[o] += a->scale * dot(a->b + (size_t)o * a->r, h, a->r);
-  }
   return OK;
 }
