@@ -17,7 +17,8 @@ async function opened(t, { evaluate = async () => AFTER } = {}) {
     if (kind === "train.evaluate") return evaluate(args);
     asked.push([kind, args]);
     const file = await writeMade(args.made, 4, signal);
-    emit({ status: "progress", phase: "write", loaded: 4, total: 4 });
+    emit({ status: "progress", phase: "merge", loaded: 1, total: 1, progress: 100 });
+    emit({ status: "progress", phase: "write", loaded: 1, total: 4, progress: 25 });
     file.write(Uint8Array.from([71, 71, 85, 70]));
     if (stage.during) await stage.during();
     file.end();
@@ -43,11 +44,11 @@ for (const [what, adapters, how, wanted] of GIVEN) {
   });
 }
 
-test("into base: progress is told, and the file goes when it is discarded, once", async (t) => {
+test("into base: progress is told phase by phase, and the file goes when it is discarded, once", async (t) => {
   const { session } = await opened(t);
   const told = [];
-  const { discard } = await session.adapters.mergeIntoBase("a", { onProgress: ({ name, phase, loaded }) => told.push([name, phase, loaded]) });
-  assert.deepEqual([told, disk.files.size, held.size], [[["m", "write", 4]], 1, 1]);
+  const { discard } = await session.adapters.mergeIntoBase("a", { onProgress: ({ name, phase, progress }) => told.push([name, phase, progress]) });
+  assert.deepEqual([told, disk.files.size, held.size], [[["m", "merge", 100], ["m", "write", 25]], 1, 1]);
   await discard();
   await discard();
   assert.deepEqual([disk.files.size, held.size], [0, 0]);

@@ -4,7 +4,7 @@
 import { AUTO, keptRouter, profileOf, readRouter, routed } from "./adapter-router.js";
 import { openUrl } from "./download.js";
 import { AdapterNotFound, InvalidOption } from "./errors.js";
-import { mergeIntoBase, readParts } from "./into-base.js";
+import { mergeIntoBase, phasesTo, readParts } from "./into-base.js";
 import { byPath } from "./local-model.js";
 import { progressTo } from "./progress.js";
 import { questionOf } from "./routing.js";
@@ -136,7 +136,7 @@ export class SessionAdapters {
    * @returns {Promise<SavedAdapter>} `metrics.merge`: how it came about and the relative error of the refit @throws InvalidOption, AdapterMismatch, AdapterExists
    */
   merge(adapters, { name, signal, onProgress, ...options } = {}) {
-    return this.#library("merge", { ...readParts(adapters, options), name }, { signal, onEvent: progressTo(this.#session.id, onProgress ? [onProgress] : []) });
+    return this.#library("merge", { ...readParts(adapters, options), name }, { signal, onEvent: phasesTo(this.#session.id, onProgress) });
   }
 
   /**

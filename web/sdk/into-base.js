@@ -2,7 +2,6 @@
  * `session.adapters.mergeIntoBase`: the loaded model with saved adapters in its weights, as one GGUF file. Page. Python makes it piece by piece; it lies
  * on disk from its first byte on, and is nobody's model until it is loaded.
  */
-import { progressTo } from "./progress.js";
 import { LoraTrainer, readExamples } from "./trainer.js";
 
 /**
@@ -11,7 +10,7 @@ import { LoraTrainer, readExamples } from "./trainer.js";
  * @typedef {object} IntoBaseOptions beside those of `merge`, where several adapters are merged first
  * @property {string} [type] what the matrices that change are quantised to, such as "q8_0"; each to its own type where it is left out
  * @property {Iterable<import("./trainer.js").Example> | import("./trainer.js").Example} [evaluate] texts on which the losses before and after are told; the new model is loaded for that
- * @property {(event: import("./options.js").Progress) => void} [onProgress] phases `merge` (modules), `evaluate`, and `write`: bytes of the new file
+ * @property {(event: import("./options.js").Progress) => void} [onProgress] phases, each from 0 to 100: `merge` (modules), `evaluate`, and `write`: bytes of the new file
  *
  * @typedef {object} IntoBaseReport
  * @property {{tensor: string, from: string, to: string, error: number}[]} tensors that changed, their types before and after
@@ -25,6 +24,9 @@ import { LoraTrainer, readExamples } from "./trainer.js";
  * @property {() => Promise<void>} discard removes the file
  */
 
+/** Progress that begins anew with each phase. @param {string} name the model's id @param {((event: import("./options.js").Progress) => void) | undefined} onProgress @returns {(event: any) => void} */
+export const phasesTo = (name, onProgress) => (event) => { if (event?.phase) onProgress?.({ name, ...event }); };
+
 /** What Python takes of adapters and a strategy. @param {MergePart[]} adapters @param {any} options */
 export function readParts(adapters, options) {
   const given = adapters.map((one) => (typeof one === "string" ? { id: one } : one));
@@ -37,7 +39,7 @@ export function readParts(adapters, options) {
  * @returns {Promise<MergedModel>}
  */
 export async function mergeIntoBase(session, adapters, { type, name, evaluate, signal, onProgress, ...options } = {}) {
-  const onEvent = progressTo(session.id, onProgress ? [onProgress] : []);
+  const onEvent = phasesTo(session.id, onProgress);
   const data = evaluate === undefined ? undefined : await readExamples(evaluate);
   const answer = await session.askWorker("lm.library.into", { ...readParts([adapters].flat(), options), type, name, data }, { signal, onEvent });
   const discard = () => session.askAny("hub.discard", { made: answer.made });

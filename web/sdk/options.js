@@ -19,9 +19,9 @@ import { InvalidOption, NotSupported } from "./errors.js";
  *
  * @typedef {object} Progress
  * @property {"initiate" | "download" | "progress" | "done" | "ready" | "fallback"} status
- * @property {"manifest" | "download" | "verify" | "compile" | "read" | "repack" | "warmup" | "embed" | "prefill" | "python"} [phase]
+ * @property {"manifest" | "download" | "verify" | "compile" | "read" | "repack" | "warmup" | "embed" | "prefill" | "python" | "merge" | "evaluate" | "write"} [phase]
  * @property {string} [name] @property {string} [file]
- * @property {number} [loaded] bytes, or texts in phase `embed`, tokens in `prefill` @property {number} [total] @property {number} [progress] 0 to 100
+ * @property {number} [loaded] bytes, or texts in phase `embed`, tokens in `prefill`, modules in `merge` @property {number} [total] @property {number} [progress] 0 to 100
  * @property {string} [code] @property {string} [reason]
  */
 
