@@ -142,9 +142,9 @@ PythonWorker.prototype["train.line"] = function line({ port, error }) {
   this.stage.onLine?.(this);
 };
 
-/** Adapters of Python: it wants the beginning of the model's file first, and ends with its name. */
-const ready = (name) => {
-  const header = JSON.stringify({ __metadata__: { format: "edgenet-adapter", name } });
+/** Adapters of Python: it wants the beginning of the model's file first, and ends with its name. @param {string} name @param {object} [more] metadata */
+const ready = (name, more = {}) => {
+  const header = JSON.stringify({ __metadata__: { format: "edgenet-adapter", name, ...more } });
   const bytes = new Uint8Array(8 + header.length);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true);
   bytes.set(new TextEncoder().encode(header), 8);
@@ -202,10 +202,10 @@ class LanguageWorker extends Played {
 
   async "lm.adapters.load"({ id, bytes, pinned, document }) {
     if (this.stage.dying-- > 0) return this.die();
-    const name = JSON.parse((await bytes.text()).slice(8)).__metadata__.name;
+    const { name, base_sha256: baseSha256 = "" } = JSON.parse((await bytes.text()).slice(8)).__metadata__;
     if (name === this.stage.refused) throw new AdapterMismatch("made for another model");
     this.adapters.set(id ?? name, { pinned, document });
-    return { id: id ?? name, pinned };
+    return { id: id ?? name, name, pinned, baseSha256 };
   }
 
   "lm.adapters.unload"({ id }) {

@@ -105,6 +105,19 @@ test("adapters: a worker that died is given them again, pinned as they were; one
   assert.deepEqual(stage.python.length, 2, "compiled once");
 });
 
+/** [what it was trained on, its base_sha256, that of the model's file, whether that is said] @type {[string, string, string | undefined, boolean][]} */
+const TRAINED_ON = [["another file of the model", "a".repeat(64), "b".repeat(64), true], ["this very file", "a".repeat(64), "a".repeat(64), false],
+  ["nobody told what", "", "b".repeat(64), false], ["some file, and of the model's nobody knows the hash", "a".repeat(64), undefined, false]];
+for (const [what, base, sha256, said] of TRAINED_ON) {
+  test(`adapters: one that was trained on ${what} is loaded${said ? ", with a notice" : ""}`, async (t) => {
+    const stage = new Stage(t);
+    stage.manifest = { ...PUBLISHED, artifacts: { ...PUBLISHED.artifacts, model: /** @type {any} */ ({ filename: "m.gguf", sha256 }) } };
+    const session = await stage.loader.load("m");
+    await session.adapters.load(ready("mine", { base_sha256: base }));
+    assert.equal(stage.said.includes("adapter_other_file"), said);
+  });
+}
+
 test("adapters: an ONNX decoder takes none, and says so", async (t) => {
   const stage = new Stage(t);
   stage.manifest = { ...MANIFEST, artifacts: /** @type {any} */ ({ model: { filename: "onnx/model.onnx" } }) };

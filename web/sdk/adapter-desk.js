@@ -16,10 +16,11 @@ export class AdapterDesk {
   /** @type {Promise<any> | null} what the engine needs, where it had to be compiled */ #document = null;
   /** Of the model's files, as Python asked for them. @type {import("./ranges.js").Range[]} */ #ranges = [];
 
-  /** @param {any} manifest of the model @param {Ask} python its kinds `adapted` and `bind` */
-  constructor(manifest, python) {
+  /** @param {any} manifest of the model @param {Ask} python its kinds `adapted` and `bind` @param {(code: string, reason: string) => void} notice */
+  constructor(manifest, python, notice) {
     this.manifest = manifest;
     this.python = python;
+    this.notice = notice;
   }
 
   /**
@@ -32,7 +33,16 @@ export class AdapterDesk {
     const bytes = ready ? blobs[0] : await this.#bound(ask, files, options);
     const answer = await ask("lm.adapters.load", { id, pinned, bytes, document: await this.#needed(ask, options) }, options);
     this.#kept.set(answer.id, { bytes, pinned });
+    this.#compare(answer);
     return answer;
+  }
+
+  /** What was trained on another file of the model, probably another quantisation, works: it is no error. Of a file of the user's own nobody knows the hash. @param {import("./adapters.js").AdapterInfo} info */
+  #compare({ name, baseSha256 }) {
+    const mine = this.manifest.artifacts?.model?.sha256;
+    if (!baseSha256 || !mine || baseSha256 === mine) return;
+    const files = `${baseSha256.slice(0, 12)}\u2026, this one is ${mine.slice(0, 12)}\u2026`;
+    this.notice("adapter_other_file", `The adapter "${name}" was trained on another file of this model (${files}), probably another quantisation: it works, slightly less well.`);
   }
 
   /** @param {Ask} ask @param {string} id @param {CallOptions} options */

@@ -69,7 +69,7 @@ export class LanguageDesk {
     const source = local ? ownFiles(local.load) : { id, version };
     const wish = runtime === "onnx" ? { threads: pickThreads(threads), dtype } : { threads: threads === "auto" ? undefined : pickThreads(threads) };
     const load = { ...source, ...wish, context: local ? undefined : context }; // a model of the user's own was compiled for the context already
-    /** @type {Model} */ const model = { runtime, manifest, load, adapters: new AdapterDesk(manifest, this.python), training: new TrainingDesk(manifest, this.python, this.kept, this.made), live: null, connection: null, info: null };
+    /** @type {Model} */ const model = { runtime, manifest, load, adapters: new AdapterDesk(manifest, this.python, (code, reason) => this.report(code, reason, { id })), training: new TrainingDesk(manifest, this.python, this.kept, this.made), live: null, connection: null, info: null };
     this.#models.set(session, model);
     try {
       await this.#live(model, options);
