@@ -1,4 +1,4 @@
-"""The pool of adapters: kept whole whatever stops the program, found by name, loaded into slots by use. Runs anywhere."""
+"""The pool of adapters: kept whole whatever stops the program, found by name. Runs anywhere."""
 
 import json
 from dataclasses import replace
@@ -6,13 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgenet.errors import AdapterExists, AdapterNotFound, AdapterPoolFull, InvalidAdapter, InvalidOption, StorageError
+from edgenet.errors import AdapterExists, AdapterNotFound, InvalidAdapter, InvalidOption, StorageError
 from edgenet.host.files import Disk
 from edgenet.host.storage import FolderStorage
 from edgenet.lora import LoraConfig
 from edgenet.lora.adapter import Adapter
 from edgenet.lora.pool import DATA, RECORD, Pool
-from edgenet.lora.slots import Slots
 from tests.trust_vectors import FixedClock, run
 
 CLOCK = FixedClock("2026-01-01T00:00:00Z")
@@ -52,13 +51,13 @@ class Memory:
             raise KeyboardInterrupt
 
 
-def opened(storage=None, **slots):
-    return run(Pool(storage or Memory(), CLOCK, Slots(**slots)).open())
+def opened(storage=None):
+    return run(Pool(storage or Memory(), CLOCK).open())
 
 
-def filled(*names, **slots):
+def filled(*names):
     storage = Memory()
-    pool = opened(storage, **slots)
+    pool = opened(storage)
     for name in names:
         run(pool.add(adapter(name)))
     return pool, storage
@@ -70,7 +69,7 @@ def names(pool):
 
 def test_what_was_added_is_there_after_a_restart():
     pool, storage = filled("a", "b")
-    run(pool.describe("a", {"loss": 1.5}))
+    run(pool.add(adapter("a"), {"loss": 1.5}))
     run(pool.learn("a", np.eye(3, dtype=np.float32)[:2], ["one", "two"]))
     again = opened(storage)
     assert [entry.to_bytes() for entry in again.entries] == [entry.to_bytes() for entry in pool.entries]
@@ -100,7 +99,6 @@ CHANGES = {
     "replace": lambda pool: run(pool.add(replace(adapter("a"), metadata={"x": 1}))),
     "remove": lambda pool: run(pool.remove("a")),
     "rename": lambda pool: run(pool.rename("a", "z")),
-    "load": lambda pool: run(pool.load("a")),
 }
 
 
@@ -186,70 +184,26 @@ def test_a_name_is_given_once():
 
 def test_the_same_adapter_again_is_one_adapter():
     pool, storage = filled("a")
-    run(pool.describe("a", {"loss": 1}))
+    run(pool.add(adapter("a"), {"loss": 1}))
     run(pool.add(replace(adapter("a"), name="again")))
     assert names(pool) == ["again"] and pool.find("again").metrics == {"loss": 1} and len(storage.data) == 2
 
 
-# --- slots
-def loaded(pool):
-    return {entry.name: entry.slot for entry in pool.entries if entry.slot is not None}
+def test_a_record_of_before_is_read_and_what_it_told_stays():
+    """It had a slot, and neither the file that was trained on nor who signed."""
+    pool, storage = filled("a")
+    name = pool.find("a").id + RECORD
+    record = json.loads(storage.data[name]) | {"slot": 3, "pinned": True, "metrics": {"loss": 1}}
+    old = {key: value for key, value in record.items() if key not in ("base_sha256", "signed_by")}
+    found = opened(Memory(storage.data | {name: json.dumps(old).encode()})).find("a")
+    assert (found.pinned, found.metrics, found.base_sha256, found.signed_by) == (True, {"loss": 1}, "", None)
 
 
-def test_who_was_used_longest_ago_leaves_its_slot_and_stays_kept():
-    pool, _ = filled("a", "b", "c", count=2)
-    for name in ("a", "b", "a"):
-        run(pool.load(name))
-    entry, gone = run(pool.load("c"))
-    assert gone == [pool.find("b").id] and loaded(pool) == {"a": 0, "c": 1} and names(pool) == ["a", "b", "c"]
-
-
-def test_slots_are_as_they_were_after_a_restart():
-    pool, storage = filled("a", "b", "c", count=2)
-    run(pool.pin("a"))
-    for name in ("a", "b", "c"):
-        run(pool.load(name))
-    again = opened(storage, count=2)
-    assert loaded(again) == loaded(pool) == {"a": 0, "c": 1}
-    assert run(again.load("b"))[1] == [again.find("c").id], "a is still pinned"
-
-
-def test_pinned_and_busy_adapters_stay():
-    pool, _ = filled("a", "b", "c", count=2)
-    run(pool.load("a"))
-    run(pool.load("b"))
-    run(pool.pin("a"))
-    with pytest.raises(AdapterPoolFull):
-        run(pool.load("c", busy={pool.find("b").id}))
-    assert loaded(pool) == {"a": 0, "b": 1}
-    run(pool.pin("a", False))
-    assert run(pool.load("c", busy={pool.find("b").id}))[0].slot == 0
-
-
-def test_the_budget_is_of_bytes():
-    pool, _ = filled("a", "b", "c", budget=2500)
-    for name in ("a", "b", "c"):
-        run(pool.load(name))
-    assert loaded(pool) == {"b": 1, "c": 0}
-    with pytest.raises(AdapterPoolFull, match="1000 bytes"):
-        run(filled("a", budget=1000)[0].load("a"))
-
-
-def test_a_removed_adapter_leaves_its_slot():
-    pool, _ = filled("a", "b", count=1)
-    run(pool.load("a"))
-    run(pool.remove("a"))
-    assert run(pool.load("b")) == (pool.find("b"), [])
-
-
-def test_there_are_sixteen_slots():
-    pool, _ = filled(*(f"a{i}" for i in range(17)))
-    assert [run(pool.load(f"a{i}"))[0].slot for i in range(17)] == [*range(16), 0]
-
-
-def test_two_records_that_claim_one_slot_give_it_to_the_later():
-    pool, storage = filled("a", "b")
-    run(pool.load("a"))
-    id = run(pool.load("b"))[0].id
-    storage.data[id + RECORD] = replace(pool.find("b"), slot=0).to_bytes()
-    assert list(opened(storage).slots.held) == [id]
+def test_who_signed_and_which_file_was_trained_on_is_told_of_what_came_last():
+    """Neither is part of what an adapter does: with or without, it is one adapter."""
+    pool, storage = filled("a")
+    run(pool.add(replace(adapter("a"), base_sha256="ab" * 32), signed_by="21fe31dfa154a261"))
+    found = opened(storage).find("a")
+    assert (found.base_sha256, found.signed_by) == ("ab" * 32, "21fe31dfa154a261")
+    run(pool.add(adapter("a")))
+    assert (pool.find("a").base_sha256, pool.find("a").signed_by) == ("", None)

@@ -1,4 +1,4 @@
-"""The adapters that a person keeps, and which of them lie in an engine's slots. Needs NumPy; runs anywhere, over a `host.base.Storage`.
+"""The adapters that a person keeps: whole or not at all, by name. Needs NumPy; runs anywhere, over a `host.base.Storage`.
 
 An adapter is two entries: `<id>.safetensors` (config, factors, metadata) and then `<id>.json` (name, metrics, profile, use). The record
 is what makes it one: whatever stops the program, an adapter is there whole or not at all. One writer at a time.
@@ -11,11 +11,23 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 
 from ..errors import AdapterExists, AdapterNotFound, EdgeNetError, InvalidAdapter
-from ..fields import BOOL, COUNT, OBJECT, TEXT, TIME, Check, Field, check_fields, list_of, load_object, time_text
+from ..fields import (
+    BOOL,
+    COUNT,
+    KEY_ID,
+    OBJECT,
+    TEXT,
+    TIME,
+    Check,
+    Field,
+    check_fields,
+    list_of,
+    load_object,
+    time_text,
+)
 from . import peft, routing
 from .adapter import NAME, Adapter
 from .routing import Profile
-from .slots import Slots
 
 DATA, RECORD = ".safetensors", ".json"
 _TEXT = Check("a text", lambda v: isinstance(v, str))
@@ -30,17 +42,19 @@ _FIELDS = (
     Field("last_used", TIME, True),
     Field("turn", COUNT, True),
     Field("pinned", BOOL, True),
-    Field("slot", Check("a slot's number or null", lambda v: v is None or COUNT.test(v)), True),
     Field("metrics", OBJECT, True),
     Field("profile", Check("an object or null", lambda v: v is None or isinstance(v, dict)), True),
+    Field("base_sha256", _TEXT),  # a record of before has neither
+    Field("signed_by", Check("a key's id or null", lambda v: v is None or KEY_ID.test(v))),
 )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A kept adapter. `bytes`: of its factors; `turn`: counts up with every use; `slot`: where it lies in the engine, None: nowhere.
+    """A kept adapter. `bytes`: of its factors; `turn`: counts up with every use; `pinned`: loaded, it makes room for no other.
 
-    `metrics`: JSON data (losses, …); `profile`: what it was trained on, for routing.
+    `metrics`: JSON data (losses, …); `profile`: what it was trained on, for routing; `signed_by`: the trusted key whose signature it
+    had when it came. `last_used`, `turn` and `pinned` are written by the page, too (`web/loader/kept.js`), which needs no Python for it.
     """
 
     id: str
@@ -54,9 +68,10 @@ class Entry:
     last_used: str
     turn: int = 0
     pinned: bool = False
-    slot: int | None = None
     metrics: Mapping = field(default_factory=dict)
     profile: Profile | None = None
+    base_sha256: str = ""
+    signed_by: str | None = None
 
     def to_bytes(self) -> bytes:
         """The record."""
@@ -69,29 +84,21 @@ class Entry:
         told = load_object(data, f"the record of adapter {id}", InvalidAdapter, InvalidAdapter)
         check_fields(told, _FIELDS, f"the record of adapter {id}", InvalidAdapter)
         profile = told["profile"] and Profile.from_data(told["profile"])
-        return cls(id, **{row.name: told[row.name] for row in _FIELDS} | {"profile": profile})
+        return cls(id, **{row.name: told[row.name] for row in _FIELDS if row.name in told} | {"profile": profile})
 
 
 class Pool:
-    """The adapters in a storage. `clock`: see `host/base.py`. Call `open` first.
+    """The adapters in a storage; every one stays until `remove`. `clock`: see `host/base.py`. Call `open` first."""
 
-    Every adapter stays until `remove`; `slots` says which of them are loaded, and only there who was used longest ago makes room.
-    """
-
-    def __init__(self, storage, clock, slots: Slots | None = None):
-        self._storage, self._clock, self.slots = storage, clock, slots or Slots()
+    def __init__(self, storage, clock):
+        self._storage, self._clock = storage, clock
         self._entries: dict[str, Entry] = {}
 
     async def open(self) -> "Pool":
-        """Read what is kept; adapters that lay in slots lie there again. A record that cannot be read is made anew from its adapter;
-        where that cannot be read either, there is none.
-        """
+        """Read what is kept. A record that cannot be read is made anew from its adapter; if that cannot either, there is none."""
         for name in await self._storage.list():
             if name.endswith(RECORD) and (entry := await self._opened(name.removesuffix(RECORD))):
                 self._entries[entry.id] = entry
-        for entry in self.entries:
-            if entry.slot is not None:
-                self.slots.restore(entry.id, entry.slot, entry.bytes, entry.pinned)
         return self
 
     async def _opened(self, id: str) -> Entry | None:
@@ -132,21 +139,31 @@ class Pool:
         return peft.unpacked(data, entry.name).renamed(entry.name)
 
     # --- changes
-    async def add(self, adapter: Adapter, metrics: Mapping | None = None, profile: Profile | None = None) -> Entry:
-        """Keep an adapter; one that does the same is replaced. Raises AdapterExists if another has its name, or a StorageError."""
+    async def add(
+        self,
+        adapter: Adapter,
+        metrics: Mapping | None = None,
+        profile: Profile | None = None,
+        signed_by: str | None = None,
+    ) -> Entry:
+        """Keep an adapter; one that does the same is replaced. `signed_by`: the trusted key whose signature it has.
+
+        Raises AdapterExists if another has its name, or a StorageError.
+        """
         self._require_free(adapter.name, adapter.id)
         await self._sweep()
         before = self._entries.get(adapter.id)
-        entry = replace(before, name=adapter.name) if before else self._entry(adapter, adapter.id)
+        entry = before or self._entry(adapter, adapter.id)
         await self._storage.put(entry.id + DATA, peft.packed(adapter))
-        return await self._put(replace(entry, metrics=metrics or entry.metrics, profile=profile or entry.profile))
+        told = {"name": adapter.name, "base_sha256": adapter.base_sha256, "signed_by": signed_by}
+        told |= {"metrics": metrics or entry.metrics, "profile": profile or entry.profile}
+        return await self._put(replace(entry, **told))
 
     async def remove(self, ref: str) -> Entry:
         """Forget an adapter: first its record, then its file."""
         entry = self.find(ref)
         await self._storage.delete(entry.id + RECORD)
         del self._entries[entry.id]
-        self.slots.free(entry.id)
         await self._storage.delete(entry.id + DATA)
         return entry
 
@@ -156,17 +173,6 @@ class Pool:
         check_fields({"name": name}, (Field("name", NAME),), "the adapter", InvalidAdapter)
         self._require_free(name, entry.id)
         return await self._put(replace(entry, name=name))
-
-    async def pin(self, ref: str, pinned: bool = True) -> Entry:
-        """Keep an adapter in its slot, now or when it comes into one, or no longer."""
-        entry = self.find(ref)
-        self.slots.pin(entry.id, pinned)
-        return await self._put(replace(entry, pinned=pinned))
-
-    async def describe(self, ref: str, metrics: Mapping) -> Entry:
-        """Add to an adapter's metrics."""
-        entry = self.find(ref)
-        return await self._put(replace(entry, metrics={**entry.metrics, **metrics}))
 
     async def learn(
         self, ref: str, vectors: np.ndarray, texts: Collection[str] = (), model: str = "", anew: bool = False
@@ -183,19 +189,6 @@ class Pool:
         """Put a profile in place of an adapter's; None: nobody knows what it was trained on."""
         return await self._put(replace(self.find(ref), profile=profile))
 
-    async def load(self, ref: str, busy: Collection[str] = ()) -> tuple[Entry, list[str]]:
-        """(entry with its slot, ids that left their slots for it); it counts as used now. `busy`: ids that must stay.
-
-        Raises AdapterNotFound or AdapterPoolFull.
-        """
-        entry = self.find(ref)
-        slot, gone = self.slots.take(entry.id, entry.bytes, busy)
-        self.slots.pin(entry.id, entry.pinned)
-        for other in gone:
-            await self._put(replace(self._entries[other], slot=None))
-        used = replace(entry, slot=slot, turn=self._turn(), last_used=time_text(self._clock.now()))
-        return await self._put(used), gone
-
     def route(
         self, vector: np.ndarray, threshold: float = routing.THRESHOLD, model: str = "", base: str | None = None
     ) -> list[tuple[str, float]]:
@@ -210,7 +203,7 @@ class Pool:
     def _entry(self, adapter: Adapter, id: str) -> Entry:
         now = time_text(self._clock.now())
         of = (adapter.name, adapter.bytes, adapter.base_id, adapter.family, adapter.config.r, adapter.modules)
-        return Entry(id, *of, created=now, last_used=now, turn=self._turn())
+        return Entry(id, *of, created=now, last_used=now, turn=self._turn(), base_sha256=adapter.base_sha256)
 
     def _turn(self) -> int:
         return 1 + max((entry.turn for entry in self._entries.values()), default=0)
