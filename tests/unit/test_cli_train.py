@@ -1,14 +1,17 @@
 """`train` and `eval` of the CLI on a small GGUF file of random weights. CPython."""
 
+import errno
 import itertools
 import json
 import re
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from edgenet.cli import training
+from edgenet.host.files import Disk, storage_error
 from edgenet.lora import document, gguf, peft, trainer
 from edgenet.lora.adapter import base_id
 from tests.adapters import random_adapter
@@ -151,6 +154,51 @@ def test_people_are_told_of_a_course_that_learned_nothing(cli, model, notes, tmp
     done = cli("train", model, notes, "--output", str(tmp_path / "mine"), *FEW, "--json")
     assert [notice["code"] for notice in done.data["notices"]] == ["nothing_learned"]
     assert "notice: No validation was better than" in done.err
+
+
+class Full(Disk):
+    """No room for files whose names have one of these in them."""
+
+    def __init__(self, *names):
+        self.names = names
+
+    def writing(self, path, mode=0o644):
+        if any(name in Path(path).name for name in self.names):
+            raise storage_error(OSError(errno.ENOSPC, "No space left on device"), path, "write")
+        return super().writing(path, mode)
+
+
+def test_a_checkpoint_that_finds_no_room_ends_no_training(cli, model, notes, tmp_path):
+    cli.disk = Full(training.CHECKPOINT)
+    done = cli("train", model, notes, "--output", str(tmp_path / "mine"), *FEW, "--json")
+    assert done.code == 0 and done.data["steps"] == 6
+    assert {notice["code"] for notice in done.data["notices"]} == {"quota_exceeded"}
+    assert "notice: There is no room" in done.err and "Training goes on" in done.err
+    assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == [peft.CONFIG, peft.WEIGHTS]
+
+
+def test_who_stops_a_training_whose_checkpoints_find_no_room_is_told_what_is_kept(
+    cli, model, notes, tmp_path, monkeypatch
+):
+    step = training.Report._step
+    monkeypatch.setattr(training.Report, "_step", lambda *args: (step(*args), signal.raise_signal(signal.SIGINT)))
+    cli.disk = Full(training.CHECKPOINT)
+    done = cli("train", model, notes, "--output", str(tmp_path / "mine"), *FEW, "--json")
+    assert (done.code, done.data["error"]["code"]) == (6, "quota_exceeded")
+    assert "step 1" in done.data["error"]["message"] and "a checkpoint is kept" not in done.err
+
+
+def test_an_adapter_that_finds_no_room_is_told_with_advice_for_its_place_and_training_can_be_taken_up_again(
+    cli, model, notes, tmp_path
+):
+    words = ("train", model, notes, "--output", str(tmp_path / "mine"), *FEW)
+    cli.disk = Full("adapter_")
+    error = cli(*words, "--json").data["error"]
+    assert error["code"] == "quota_exceeded" and "--output" in error["message"] and "cache" not in error["message"]
+    assert "--resume" in error["message"]
+    cli.disk = None
+    resumed = cli(*words, "--resume", "--json")
+    assert resumed.code == 0 and resumed.data["losses"] == [] and (tmp_path / "mine" / peft.WEIGHTS).exists()
 
 
 def test_a_checkpoint_of_other_options_says_what_to_do(cli, model, notes, tmp_path, monkeypatch):

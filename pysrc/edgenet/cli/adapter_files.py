@@ -1,9 +1,10 @@
 """Adapters among this machine's files: read in any format, written as PEFT does. CPython."""
 
 from collections.abc import Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import AdapterExists, AdapterNotFound, InvalidOption
+from ..errors import AdapterExists, AdapterNotFound, InvalidOption, QuotaExceeded
 from ..formats.gguf import MAGIC
 from ..lora import peft
 from ..lora.reading import read_adapter as read
@@ -38,12 +39,24 @@ def write_files(shell, files: Mapping[Path, bytes]) -> None:
     written = []
     try:
         for path, content in files.items():
-            shell.disk.write(path, content)
+            with at_output(path):
+                shell.disk.write(path, content)
             written.append(path)
     except BaseException:
         for path in written:
             shell.disk.remove(path)
         raise
+
+
+@contextmanager
+def at_output(path: Path):
+    """Where there is no room, the advice is for the place that --output names, not for the cache."""
+    try:
+        yield
+    except QuotaExceeded as error:
+        raise QuotaExceeded(
+            f"There is no room to write {path}. Free some space there, or choose another --output.", path=str(path)
+        ) from error
 
 
 def require_free(shell, folder: Path) -> None:

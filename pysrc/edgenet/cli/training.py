@@ -1,12 +1,11 @@
 """Training and evaluating in CPython: data of this machine's files, the engine in wasmtime, an adapter's folder at the end."""
 
 import signal
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import AbortError, AdapterExists, CheckpointMismatch, TrainingDiverged
-from ..lora.checkpoint import FileStore
+from ..errors import AdapterExists, CheckpointMismatch, TrainingDiverged
 from ..lora.config import Preset
 from ..lora.curve import Point, ends
 from ..lora.data import prepare
@@ -15,13 +14,13 @@ from ..lora.examples import mask_token, tokenize
 from ..lora.trainer import Trainer
 from .adapter_files import require_free, write_adapter
 from .adapter_pool import find_fitting
+from .checkpoints import CHECKPOINT, Checkpoints
 from .language import open_engine
 from .progress import progress
 from .shell import Result
 from .text import counted, table
 from .texts import gather_examples
 
-CHECKPOINT = "checkpoint.safetensors"
 SMALL = 16  # tokens of the loaded Program's context: only its weights are used
 
 
@@ -30,7 +29,7 @@ async def run_training(
     shell, model: str, names: list[str], folder: Path, adapter_name: str, chosen: Preset, resume: bool
 ) -> Result:
     """Train and write the adapter's folder. Raises AdapterExists for a folder with an adapter or, without `resume`, a checkpoint."""
-    store = FileStore(shell.disk, folder / CHECKPOINT)
+    store = Checkpoints(shell, folder / CHECKPOINT)
     _require_free(shell, folder, resume)
     shell.disk.probe(folder)
     examples = gather_examples(shell, names)
@@ -47,7 +46,7 @@ async def run_training(
         with _interrupt(shell, trainer), progress(shell, "Training", "step") as show:
             show((await _restored(trainer, folder)).step, trainer.steps)
             await report.take_all(trainer, show)
-        return _finished(shell, model, folder, adapter_name, trainer, report)
+        return _finished(shell, model, store, adapter_name, trainer, report)
 
 
 async def _restored(trainer: Trainer, folder: Path) -> Trainer:
@@ -61,17 +60,18 @@ async def _restored(trainer: Trainer, folder: Path) -> Trainer:
         ) from error
 
 
-def _finished(shell, model: str, folder: Path, name: str, trainer: Trainer, report: "Report") -> Result:
+def _finished(shell, model: str, store: Checkpoints, name: str, trainer: Trainer, report: "Report") -> Result:
+    folder = store.path.parent
     data = {"model": model, "output": str(folder), **report.to_data(), "notices": shell.notices}
     if report.reason == "cancelled":
-        text = f"Stopped after step {report.step}; a checkpoint is kept in {folder}. Run the same command with --resume to go on."
-        return Result(data, error=AbortError(text, step=report.step))
+        return Result(data, error=store.stopped(report.step))
     if report.diverged and not trainer.learned:
-        _forget_checkpoint(shell, folder)
+        store.forget()
         return Result(data, error=report.diverged)
     adapter = trainer.adapter(name, {"baseModel": Path(model).name})  # not where it lies on this machine
-    write_adapter(shell, adapter, folder)
-    _forget_checkpoint(shell, folder)
+    with store.kept():
+        write_adapter(shell, adapter, folder)
+    store.forget()
     data |= {"name": name, "parameters": trainer.programs.parameters, "bytes": adapter.bytes, "id": adapter.id}
     if error := report.diverged:
         where = f"The adapter of step {trainer.learned} is in {folder}."
@@ -80,13 +80,6 @@ def _finished(shell, model: str, folder: Path, name: str, trainer: Trainer, repo
     return Result(
         data, f"{report.summary()}\nThe adapter {name} ({counted(adapter.bytes, 'byte')}) is in {folder}{effect}."
     )
-
-
-def _forget_checkpoint(shell, folder: Path) -> None:
-    """What it was for is done, or it would only diverge again; a folder with nothing else goes, too."""
-    shell.disk.remove(folder / CHECKPOINT)
-    with suppress(OSError):
-        folder.rmdir()
 
 
 def _require_free(shell, folder: Path, resume: bool) -> None:
