@@ -41,4 +41,7 @@ def test_a_whole_model_can_be_stopped_and_asked_for_again(learned):  # noqa: F81
     dialog.get_by_label("Measure it").uncheck()
     dialog.get_by_role("button", name="Save").click()
     dialog.get_by_role("button", name="Download").wait_for(timeout=SLOW)
+    dialog.get_by_label("Weights that change become").select_option("q8_0")
+    dialog.get_by_role("button", name="Save").click()
+    dialog.get_by_role("button", name="Download").wait_for(timeout=SLOW)
     assert "before" not in dialog.locator(".note").inner_text()

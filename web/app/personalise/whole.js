@@ -47,18 +47,18 @@ class WholeForm {
     const field = (label, input, help) => h("label", {}, h("span", {}, label), input, h("small", {}, help));
     return h(
       "form.merge",
-      { onsubmit },
+      { onsubmit, onchange: () => this.#controller || this.#rest() },
       h("p", {}, `\u201c${this.one.name}\u201d is written into a copy of the model: one GGUF file that needs no adapter, for EdgeNet, llama.cpp and others.`),
       field("How much of it", this.scale, "1 is as it was learned."),
       field("Weights that change become", this.type, "Few bits take up small changes badly; how badly is told afterwards."),
-      this.held.length > 0 && h("label.check", {}, this.measure, "Measure it on your texts; the new model is loaded for a moment"),
+      this.held.length > 0 && h("div", {}, h("label.check", {}, this.measure, "Measure it on your texts; the new model is loaded for a moment")),
       this.bar,
       this.said,
       this.actions,
     );
   }
 
-  /** Nothing is under way. */
+  /** Nothing is under way, or something else is wanted. */
   #rest() {
     this.#controller = null;
     this.bar.hidden = true;
@@ -88,9 +88,16 @@ class WholeForm {
       this.#made(await this.app.adapters.whole(this.one.id, this.scale.valueAsNumber, how));
     } catch (error) {
       this.#rest();
-      if (error?.code === "tensor_type_unsupported") this.type.value = SAFE;
-      fill(this.said, stopped(error) ? "Stopped. Nothing was kept of it." : plain(error));
+      fill(this.said, this.#wordsOf(error));
     }
+  }
+
+  /** @param {any} error */
+  #wordsOf(error) {
+    if (stopped(error)) return "Stopped. Nothing was kept of it.";
+    if (error?.code !== "tensor_type_unsupported") return plain(error);
+    this.type.value = SAFE;
+    return "Weights of this model\u2019s type can be read and not written. 8 bits were chosen for those that change: save again.";
   }
 
   #tell({ phase, loaded, total }) {
