@@ -47,6 +47,7 @@ export class PlayedSession {
     use: (used) => (this.used = used),
     rename: async (id, name) => this.#put(id, name, this.kept.get(id).metrics),
     describe: async (id, examples, { embedder }) => this.#put(id, this.kept.get(id).name, this.kept.get(id).metrics, { examples, model: embedder.id }),
+    pin: async (id, pinned) => Object.assign(this.kept.get(id), { pinned }),
     remove: async (id) => void this.kept.delete(id),
     export: async (id, format) => Object.assign(new File([id], `${id}.${format}`), { content: id }),
     mergeIntoBase: async (part, { onProgress, ...how }) => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { keys, set } from "idb-keyval";
 import { keptStore, sweepRuns } from "../../web/loader/kept.js";
-import { MANIFEST, Stage } from "./played_lm.mjs";
+import { MANIFEST, Stage, ready } from "./played_lm.mjs";
 
 const DONE = { reason: "steps", step: 2, metrics: { steps: 2 } };
 
@@ -225,5 +225,28 @@ test("training: what is kept is listed without Python, of this model alone, the 
   await Promise.all([adapter("a", 1, "base"), adapter("b", 2, "base"), adapter("c", 3, "another"), set("bases/m@1", bytes("base"), store), set("ready/a", bytes("x"), store)]);
   assert.deepEqual((await session.adapters.saved()).map(({ id, baseId }) => [id, baseId]), [["b", "base"], ["a", "base"]]);
   await assert.rejects(session.adapters.load({ saved: "c" }), { code: "adapter_not_found" });
+  assert.deepEqual(stage.trained, []);
+});
+
+test("adapters: one that is pinned is loaded so, at once and after a reload, and who is loaded is used last; none of it takes Python", async (t) => {
+  const { session, stage, worker } = await opened(t);
+  const store = keptStore();
+  const record = (id, turn) => ({ name: id, base_id: "base", created: "2026-01-01T00:00:00Z", last_used: "2026-01-01T00:00:00Z", turn, rank: 2, modules: [], bytes: 8, family: "f", metrics: {}, pinned: false, profile: null });
+  for (const [i, id] of ["a", "b"].entries()) await Promise.all([set(`library/${id}.json`, bytes(record(id, i)), store), set(`ready/${id}`, ready(id), store)]);
+  await set("bases/m@1", bytes("base"), store);
+  await session.adapters.load({ saved: "a" });
+  assert.equal(worker.adapters.get("a").pinned, false);
+  assert.equal((await session.adapters.pin("a")).pinned, true);
+  assert.equal(worker.adapters.get("a").pinned, true, "where it is loaded");
+  await session.adapters.pin("b");
+  assert.deepEqual([...worker.adapters.keys()], ["a"], "what is not loaded stays so");
+  await session.adapters.unload("a");
+  await session.adapters.load({ saved: "a" });
+  await session.adapters.load({ saved: "b" }, { pinned: false });
+  assert.deepEqual([worker.adapters.get("a").pinned, worker.adapters.get("b").pinned], [true, false]);
+  const used = (await session.adapters.saved()).toSorted((x, y) => y.lastUsed.localeCompare(x.lastUsed));
+  assert.ok(used.every(({ lastUsed, pinned }) => pinned && lastUsed > "2026-01-02"));
+  await assert.rejects(session.adapters.pin("a", /** @type {any} */ ("yes")), { code: "invalid_option" });
+  await assert.rejects(session.adapters.pin("gone"), { code: "adapter_not_found" });
   assert.deepEqual(stage.trained, []);
 });

@@ -4,8 +4,9 @@
  *   library/<id>.json, library/<id>.safetensors    an adapter (pysrc/edgenet/lora/pool.py)      ready/<id>    the same as an engine takes it
  *   runs/<id>.json, .tokens, .checkpoint           a training (host/browser_runs.py)            bases/<id>@<version>    the base of a model
  */
-import { delMany, get, getMany, keys } from "idb-keyval";
+import { delMany, get, getMany, keys, set } from "idb-keyval";
 import { EdgeNetError, QuotaExceeded, StorageError, StorageUnavailable } from "../sdk/errors.js";
+import { timeText } from "../trust/fields.js";
 import { durableStore, failedToOpen } from "./durable.js";
 import { trainLock, withLock } from "./locks.js";
 
@@ -60,11 +61,27 @@ export async function sweepRuns(store) {
   }
 }
 
-/** @param {Store} store @param {string} base the `base_id` of the model @returns {Promise<import("../sdk/adapters.js").SavedAdapter[]>} the latest first */
+/** @param {Store} store @param {string} base the `base_id` of the model @returns {Promise<Omit<import("../sdk/adapters.js").SavedAdapter, "otherFile">[]>} the latest first */
 export async function keptAdapters(store, base) {
   const found = (await records(store, "library")).filter(({ base_id }) => base_id === base);
-  return found.sort((a, b) => b.turn - a.turn).map(({ id, name, rank, modules, bytes, base_id, family, created, metrics, profile = null }) => ({ id, name, rank, modules, bytes, baseId: base_id, family, created, metrics, profile }));
+  return found.sort((a, b) => b.created.localeCompare(a.created) || b.turn - a.turn).map(({ id, name, rank, modules, bytes, base_id, base_sha256 = "", family, created, last_used, pinned, signed_by = null, metrics, profile = null }) =>
+    ({ id, name, rank, modules, bytes, baseId: base_id, baseSha256: base_sha256, family, created, lastUsed: last_used, pinned, signedBy: signed_by, metrics, profile }));
 }
+
+/** Changes what an adapter's record tells, alone among all tabs; one that is gone stays gone. @param {Store} store @param {string} id @param {(all: any[]) => object} more */
+function change(store, id, more) {
+  return withLock(ADAPTERS, {}, async () => {
+    const all = await records(store, "library");
+    const { id: _, ...told } = all.find((one) => one.id === id) ?? {};
+    if ("name" in told) await set(`library/${id}.json`, new TextEncoder().encode(JSON.stringify({ ...told, ...more(all) })), store);
+  });
+}
+
+/** @param {Store} store @param {string} id of an adapter @param {boolean} pinned loaded, it makes room for no other */
+export const keepPinned = (store, id, pinned) => change(store, id, () => ({ pinned }));
+
+/** An adapter is used now, the last of all. @param {Store} store @param {string} id */
+export const keepUsed = (store, id) => change(store, id, (all) => ({ last_used: timeText(Date.now()), turn: 1 + Math.max(...all.map(({ turn }) => turn)) }));
 
 /** Whether anything is kept that `keptAdapters` could list. @param {Store} store */
 export const hasAdapters = async (store) => (await keys(store)).some((key) => String(key).startsWith("library/"));

@@ -37,10 +37,10 @@ export class AdapterDesk {
     return answer;
   }
 
-  /** What was trained on another file of the model, probably another quantisation, works: it is no error. Of a file of the user's own nobody knows the hash. @param {import("./adapters.js").AdapterInfo} info */
+  /** What was trained on another file of the model, probably another quantisation, works: it is no error. @param {import("./adapters.js").AdapterInfo} info */
   #compare({ name, baseSha256 }) {
-    const mine = this.manifest.artifacts?.model?.sha256;
-    if (!baseSha256 || !mine || baseSha256 === mine) return;
+    const mine = this.manifest.artifacts?.model?.sha256 ?? "";
+    if (!otherFile(baseSha256, mine)) return;
     const files = `${baseSha256.slice(0, 12)}\u2026, this one is ${mine.slice(0, 12)}\u2026`;
     this.notice("adapter_other_file", `The adapter "${name}" was trained on another file of this model (${files}), probably another quantisation: it works, slightly less well.`);
   }
@@ -87,6 +87,9 @@ export class AdapterDesk {
     return withRanges((ranges) => this.python(kind, { files, ranges, capacity, ...args }, options), read, this.#ranges);
   }
 }
+
+/** Whether two hashes are of two files; of a file of the user's own nobody knows it. @param {string} trainedOn @param {string} mine */
+export const otherFile = (trainedOn, mine) => Boolean(trainedOn && mine && trainedOn !== mine);
 
 /** Whether a file is an adapter made ready for an engine: its header says so, and the engine judges it. @param {Blob} file */
 async function isReady(file) {

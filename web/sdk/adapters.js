@@ -24,7 +24,9 @@ import { readExamples } from "./trainer.js";
  * @property {string} baseSha256 of the file it was trained on; "" where nobody told
  * @typedef {object} SavedAdapter one that this origin keeps
  * @property {string} id what does the same has the same @property {string} name @property {number} rank @property {string[]} modules @property {number} bytes of its factors
- * @property {string} baseId of the model it is for @property {string} family @property {string} created
+ * @property {string} baseId of the model it is for @property {string} baseSha256 of the file it was trained on; "" where nobody told
+ * @property {boolean} otherFile it is another one than the model's, probably another quantisation: it works, slightly less well @property {string} family @property {string} created @property {string} lastUsed when it was loaded last @property {boolean} pinned loaded, it never makes room for others
+ * @property {string | null} signedBy the site's key whose signature it had when it came; null: none, or one that the site does not know
  * @property {any} metrics what was told when it was kept: of a training its `TrainingMetrics`, of a merge `{merge: …}`
  * @property {import("./routing.js").AdapterProfile | null} profile what it was trained on, where it was described; no export has it
  * @typedef {object} KeepOptions
@@ -80,13 +82,13 @@ export class SessionAdapters {
    * Loads an adapter of this model. One that was made ready for an engine is there in a moment; any other goes through Python first.
    * @param {AdapterSource} source @param {{id?: string, pinned?: boolean} & import("./session.js").CallOptions} [options] `id`: else that of a trained or saved one, or its own
    *   name; one that is taken is replaced;
-   *   `pinned`: it never makes room for others
+   *   `pinned`: it never makes room for others; of a saved one it is as `pin` said
    * @returns {Promise<AdapterInfo>} @throws InvalidAdapter, AdapterMismatch (made for another model), AdapterPoolFull
    */
   async load(source, { id, pinned, signal, onProgress } = {}) {
     const onEvent = progressTo(this.#session.id, onProgress ? [onProgress] : []);
-    const files = await this.#filesOf(source, signal, onEvent);
-    return this.#session.askWorker("lm.adapters.load", { files, id: id ?? ownId(source), pinned }, { signal, onEvent });
+    const { files, kept } = await this.#filesOf(source, signal, onEvent);
+    return this.#session.askWorker("lm.adapters.load", { files, id: id ?? ownId(source), pinned: pinned ?? kept }, { signal, onEvent });
   }
 
   /** Requests that run with it end with it. @param {string} id @returns {Promise<void>} @throws AdapterNotFound */
@@ -121,6 +123,17 @@ export class SessionAdapters {
 
   /** @param {string} id @param {string} name @returns {Promise<SavedAdapter>} @throws AdapterNotFound, AdapterExists, InvalidAdapter */
   rename(id, name) { return this.#library("rename", { id: id ?? null, name }); }
+
+  /**
+   * Whether a saved adapter, loaded, never makes room for others: now, and whenever it is loaded again. @param {string} id @param {boolean} [pinned]
+   * @returns {Promise<SavedAdapter>} @throws AdapterNotFound, InvalidOption, AdapterPoolFull
+   */
+  async pin(id, pinned = true) {
+    if (typeof pinned !== "boolean") throw new InvalidOption("An adapter is pinned (true) or not (false).", { option: "pinned" });
+    const saved = await this.#library("pin", { id: id ?? null, pinned });
+    if (await this.#isLoaded(id)) await this.load({ saved: id });
+    return saved;
+  }
 
   /** Forgets a saved adapter; where it is loaded it stays loaded. @param {string} id @returns {Promise<void>} @throws AdapterNotFound */
   remove(id) { return this.#library("remove", { id: id ?? null }); }
@@ -189,8 +202,13 @@ export class SessionAdapters {
 
   /** @param {string} id @param {AbortSignal} [signal] */
   async #present(id, signal) {
+    if (!(await this.#isLoaded(id))) await this.load({ saved: id }, { signal });
+  }
+
+  /** @param {string} id */
+  async #isLoaded(id) {
     const { adapters } = await this.list();
-    if (!adapters.some((one) => one.id === id)) await this.load({ saved: id }, { signal });
+    return adapters.some((one) => one.id === id);
   }
 
   /** The router, or another one for a call. @param {Embedder} [embedder] @param {number} [threshold] */
@@ -213,13 +231,13 @@ export class SessionAdapters {
     return this.#session.askWorker(`lm.library.${kind}`, args, options);
   }
 
-  /** @param {AdapterSource} source @param {AbortSignal | undefined} signal @param {(event: any) => void} onEvent @returns {Promise<Record<string, Blob>>} by path */
+  /** @param {AdapterSource} source @param {AbortSignal | undefined} signal @param {(event: any) => void} onEvent @returns {Promise<{files: Record<string, Blob>, kept?: boolean}>} by path; `kept`: pinned, as its record says */
   async #filesOf(source, signal, onEvent) {
-    if (isTrained(source)) return { [source.name]: source.ready };
+    if (isTrained(source)) return { files: { [source.name]: source.ready } };
     const { saved } = /** @type {any} */ (Object(source));
-    if (typeof saved !== "string") return filesOf(source, signal, onEvent);
-    const { name, bytes } = await this.#library("ready", { id: saved }, { signal, onEvent });
-    return { [name]: new Blob([bytes]) };
+    if (typeof saved !== "string") return { files: await filesOf(source, signal, onEvent) };
+    const { name, bytes, pinned } = await this.#library("ready", { id: saved }, { signal, onEvent });
+    return { files: { [name]: new Blob([bytes]) }, kept: pinned };
   }
 }
 

@@ -16,7 +16,7 @@ const SERVED = {
   engine: ["embed", "split", "tokens", "memory", "adapter.set", "index.put", "index.get", "index.search", "index.delete"],
   lm: ["generate", "embed", "encode", "decode", "memory", "clear", "status", "adapters.load", "adapters.unload", "adapters.list",
     ...["start", "pause", "resume", "cancel", "adapter", "evaluate", "keep", "discard", "runs"].map((name) => `train.${name}`),
-    ...["list", "import", "rename", "describe", "remove", "ready", "export", "merge", "into"].map((name) => `library.${name}`)],
+    ...["list", "import", "rename", "describe", "pin", "remove", "ready", "export", "merge", "into"].map((name) => `library.${name}`)],
   python: ["boot", "compile", ...["open", "mark", "undo", "reset", "forget", "state", "export", "import"].map((name) => `teach.${name}`)],
 };
 export const KINDS = new Set(Object.entries(SERVED).flatMap(([worker, kinds]) => kinds.map((kind) => `${worker}.${kind}`)));

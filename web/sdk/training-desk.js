@@ -2,7 +2,8 @@
  * The Hub's desk for training one model: lends Python a way to the model's worker while it is asked something, and another when that worker was
  * replaced. What is kept is listed without Python. Page and frame.
  */
-import { hasAdapters, keptAdapters, keptRuns, knownBase, readyBytes } from "../loader/kept.js";
+import { hasAdapters, keepPinned, keepUsed, keptAdapters, keptRuns, knownBase, readyBytes } from "../loader/kept.js";
+import { otherFile } from "./adapter-desk.js";
 import { AdapterNotFound, Disposed, WorkerDied, toData } from "./errors.js";
 
 /** @typedef {import("../workers/rpc.js").CallOptions} CallOptions @typedef {import("./adapter-desk.js").Ask} Ask */
@@ -31,10 +32,19 @@ export class TrainingDesk {
   #own = {
     "train.start": (ask, args, options) => this.#train(ask, args, options),
     "train.runs": () => keptRuns(this.store, this.model.key),
-    "library.list": async (ask, _args, options) => ((await hasAdapters(this.store)) ? keptAdapters(this.store, await this.#base(ask, options)) : []),
+    "library.list": async (ask, _args, options) => {
+      const found = (await hasAdapters(this.store)) ? await keptAdapters(this.store, await this.#base(ask, options)) : [];
+      return found.map((one) => ({ ...one, otherFile: otherFile(one.baseSha256, this.model.sha256) }));
+    },
     "library.ready": async (ask, { id }, options) => {
-      const [bytes, { name }] = [await readyBytes(this.store, id), await this.#saved(ask, id, options)];
-      return bytes ? { name, bytes } : this.#asked(ask, "library.ready", { id }, options);
+      const [bytes, { name, pinned }] = [await readyBytes(this.store, id), await this.#saved(ask, id, options)];
+      keepUsed(this.store, id).catch(() => {}); // storage that is full, or another tab's long change, is in nobody's way
+      return { name, pinned, bytes: bytes ?? (await this.#asked(ask, "library.ready", { id }, options)).bytes };
+    },
+    "library.pin": async (ask, { id, pinned }, options) => {
+      await this.#saved(ask, id, options);
+      await keepPinned(this.store, id, pinned);
+      return this.#saved(ask, id, options);
     },
     "library.into": (ask, args, options) => this.made.make(async (made) => {
       const { file, ...more } = await this.#asked(ask, "library.into", { ...args, made }, options);

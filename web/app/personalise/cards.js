@@ -11,6 +11,7 @@ import { wholeDialog } from "./whole.js";
 const FORMATS = { peft: "PEFT (zip)", json: "EdgeNet (JSON)", gguf: "GGUF (llama.cpp)" };
 const EMPTY =
   "Nothing yet. Teach it something above, or import an adapter that was made for this model: a zip or the files of a PEFT folder, JSON, or GGUF. Drop it here.";
+const OTHER_FILE = "It was trained on another file of this model, probably another quantisation: it works, slightly less well.";
 const FILES = ".zip,.json,.gguf,.safetensors";
 
 export class AdapterCards {
@@ -66,18 +67,26 @@ export class AdapterCards {
   }
 
   #card(one) {
-    const { id, name, metrics } = one;
+    const { id, name, metrics, otherFile } = one;
     const title = h("h3", {}, name);
-    const tools = h("div.tools", {}, tool(`Rename ${name}`, "pen", () => this.#rename(title, one)), tool(`Delete ${name}`, "trash", () => this.#delete(one)));
+    const tools = h("div.tools", {}, this.#pin(one), tool(`Rename ${name}`, "pen", () => this.#rename(title, one)), tool(`Delete ${name}`, "trash", () => this.#delete(one)));
     return h(
       "li.adapter",
       { data: { id } },
       h("header", {}, title, tools),
       h("p.facts", {}, factsOf(one).join(" \u00b7 ")),
       worthOf(metrics).map((line) => h("p.worth", {}, line)),
+      otherFile && h("p.quiet", {}, OTHER_FILE),
       this.#use(one),
       h("div.line", {}, h("span.quiet", {}, "Export as"), Object.keys(FORMATS).map((format) => this.#exporter(one, format)), this.#whole(one)),
     );
+  }
+
+  /** Whether it stays loaded once it is. */
+  #pin({ id, name, pinned }) {
+    const button = tool(`Keep ${name} loaded`, "lock", () => this.app.attempt(() => this.app.adapters.pin(id, !pinned)));
+    button.setAttribute("aria-pressed", String(Boolean(pinned)));
+    return button;
   }
 
   /** On or off, and how much of it. */
@@ -162,8 +171,8 @@ export class AdapterCards {
 const tool = (label, name, run) => h("button.quiet", { type: "button", "aria-label": label, title: label.split(" ")[0], onclick: run }, icon(name));
 
 /** @param {import("./shelf.js").Saved} one */
-const factsOf = ({ rank, modules, bytes: size, created, profile }) =>
-  [`rank ${rank}`, modulesOf(modules), bytes(size), created && day(new Date(created).getTime()), profile && "Automatic knows it"].filter(Boolean);
+const factsOf = ({ rank, modules, bytes: size, created, profile, signedBy }) =>
+  [`rank ${rank}`, modulesOf(modules), bytes(size), created && day(new Date(created).getTime()), profile && "Automatic knows it", signedBy && `signed by ${signedBy}`].filter(Boolean);
 
 /** (["model.layers.0.self_attn.q_proj", …]) → "q, k". @param {string[]} modules */
 const modulesOf = (modules) => {

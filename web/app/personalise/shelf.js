@@ -108,20 +108,29 @@ export class AdapterShelf {
     });
   }
 
+  /** Whether it stays loaded once it is, whatever else is used. @param {string} id @param {boolean} pinned */
+  pin(id, pinned) {
+    return this.#next(async ({ adapters }) => {
+      await adapters.pin(id, pinned);
+      await this.#list(adapters);
+    });
+  }
+
   /** @param {string} id @returns {Promise<() => Promise<void>>} the way back: the same adapter, with what was told of it, on where it was on */
   delete(id) {
     return this.#next(async ({ adapters }) => {
-      const [{ name, metrics, profile }, scale, file] = [this.get(id), this.scaleOf(id), await adapters.export(id, "json")];
+      const [{ name, metrics, profile, pinned }, scale, file] = [this.get(id), this.scaleOf(id), await adapters.export(id, "json")];
       if (scale !== null) await this.#turn(adapters, this.used.value.filter((one) => one.id !== id));
       await adapters.remove(id);
       await this.#remember();
       await this.#list(adapters);
-      return () => this.#restore(file, { name: this.#free(name), metrics, profile }, scale);
+      return () => this.#restore(file, { name: this.#free(name), metrics, profile }, scale, pinned);
     });
   }
 
-  async #restore(file, about, scale) {
+  async #restore(file, about, scale, pinned) {
     const { id } = await this.#next(({ adapters }) => adapters.import(file, about));
+    if (pinned) await this.pin(id, true);
     await this.#next(({ adapters }) => this.#list(adapters));
     if (scale !== null) await this.use(id, scale);
   }
