@@ -30,8 +30,8 @@ STEP = 1e-5
 
 def exact(name, dtype="f64", **more):
     """A GraphEngine with a small model's training graphs. `name-masked`: those in which a token sees what is behind it too."""
-    name, _, masked = name.partition("-")
-    more |= {"causal": False} if masked else {}
+    more |= {"causal": False} if name.endswith("-masked") else {}
+    name = name.removesuffix("-masked")
     made = graphs(name, **more)
     return taught(GraphEngine(CAPACITY, dtype), name, "f32", {"loaded": made["evaluate"], **made})
 

@@ -211,6 +211,11 @@ CHOSEN = [
 ]
 
 
+def test_weights_of_16_bits_are_expanded_where_rows_are_many():
+    code = ops(compile(learner(replace(FORMS["llama"], layers=1, dtype="f16"))["train"], CAPACITY))
+    assert {op for op in code if op.startswith("matmul")} == {"matmul", "matmul_f32", "matmul_t"}
+
+
 @pytest.mark.parametrize(("dots", "kernels"), CHOSEN, ids=[c[0] for c in CHOSEN])
 def test_quantised_weights_are_multiplied_as_the_capacity_says(dots, kernels):
     code = ops(compile(TAUGHT["train"], replace(CAPACITY, dots=dots)))

@@ -48,22 +48,23 @@ def choose_kernels(nodes: list[Node], dots: str) -> list[Node]:
 
 
 def _chosen(node: Node, dots: str, taught: set[str]) -> Node:
-    """`taught`: weights that gradients go through. Those take them with 7 bits, so 8-bit ones give their products with 7, too: it is a half
-    faster than with rows of 16 bits, which are for who generates.
+    """`taught`: weights that gradients go through, so of runs with many rows. Gradients take them with 7 bits, so 8-bit ones give their
+    products with 7, too: it is a half faster than with rows of 16 bits, which are for who generates. 16-bit floats are expanded once.
     """
     if node.op in PORTS:
         node = replace(node, inputs={PORTS[node.op].get(port, port): t for port, t in node.inputs.items()})
-    if node.op == "matmul" and dots == "f32" and quantised(node):
+    many = node.op == "matmul" and node.inputs["w"].name in taught
+    if (node.op == "matmul" and dots == "f32" and quantised(node)) or (many and _layout(node) in ("f16", "bf16")):
         return replace(node, op="matmul_f32")
-    if node.op == "matmul" and dots == "int8" and node.inputs["w"].name in taught and _has_8_bits(node):
+    if many and dots == "int8" and _layout(node) == "q8":
         return replace(node, op="matmul_int8")
     if node.op == "matmul_t" and dots == "int8" and quantised(node) and node.inputs["w"].shape[0] % BLOCK == 0:
         return replace(node, op="matmul_t_int8")
     return node
 
 
-def _has_8_bits(node: Node) -> bool:
-    return layout_of(node.inputs["w"].dtype).name == "q8"
+def _layout(node: Node) -> str:
+    return layout_of(node.inputs["w"].dtype).name
 
 
 def _plain(node: Node) -> bool:
