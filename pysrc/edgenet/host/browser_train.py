@@ -47,10 +47,11 @@ class Course:
     page: Page | None = None  # who hears of it; None: it does not run
     cancelled: bool = False
     over: bool = False  # its adapter is kept, and it is in storage no more
+    warned: bool = False  # that something could not be kept
 
     async def train(self) -> dict:
         """Until it ends. Raises what the Trainer raises; an engine that broke and was replaced is gone on with from the checkpoint."""
-        trainer, self.run = self.trainer, self.run.until(self.trainer.step)
+        trainer, self.run, self.warned = self.trainer, self.run.until(self.trainer.step), False
         told = {"examples": self.data.examples, "parameters": trainer.programs.parameters, "notices": self.data.notices}
         self.page.say({"kind": "started", **told, "steps": self.run.training.max_steps, "step": trainer.step})
         broken, reason = (trainer.step, 0), "cancelled"
@@ -76,7 +77,7 @@ class Course:
         kind, step = event["kind"], event["step"]
         if kind == "step":
             self.run.losses.append((step, event["loss"]))
-            self.run = replace(self.run, speed=event["tokensPerSecond"])
+            self.run = replace(self.run, speed=event["tokensPerSecond"], pace=event["secondsPerStep"])
         elif kind == "validation":
             self.run.validations.append((step, event["loss"]))
         elif kind == "checkpoint":
@@ -97,9 +98,11 @@ class Course:
         return self.over or bool(found) and (found.created, found.step) == (self.kept.created, self.kept.step)
 
     def failed(self, error: EdgeNetError) -> None:
-        """A checkpoint or a record could not be kept."""
+        """A checkpoint or a record could not be kept: said once, for what cannot be kept now will mostly not be kept later."""
         text = "Training goes on; if this tab is closed, it begins again at the last checkpoint that was kept."
-        self.page.say({"kind": "notice", "code": error.code, "message": f"{error.message} {text}"})
+        if not self.warned:
+            self.page.say({"kind": "notice", "code": error.code, "message": f"{error.message} {text}"})
+        self.warned = True
 
     def _replaced(self, error: EdgeNetError) -> None:
         self.run = self.run.until(self.trainer.step)
