@@ -72,6 +72,17 @@ def test_arrays_are_read_in_every_form(a, b, why):
     assert found.delta(Q).tolist() == [[2, 4, 6], [8, 10, 12]] and (found.config.r, found.config.lora_alpha) == (2, 4)
 
 
+def test_what_is_exported_tells_what_its_format_has_of_an_adapter_that_is_kept():
+    trained = {"steps": 10, "finalLoss": 1.25, "samples": 3}
+    made = replace(document.read(written()), metadata={"training": trained})
+    data = json.loads(document.exported(made, "2026-01-01T00:00:00Z", {"steps": 20, "secondsPerStep": 0.25}))
+    assert data["createdAt"] == "2026-01-01T00:00:00Z" and data["version"] == "1.0.0"
+    assert data["training"] == trained | {"duration": 5000}, "all twenty steps were taken; the tenth was the best"
+    own = replace(made, metadata={"version": "2.1.0", "createdAt": "2020-01-01T00:00:00Z", "training": "by hand"})
+    again = json.loads(document.exported(own, "2026-01-01T00:00:00Z", {}))
+    assert (again["version"], again["createdAt"], again["training"]) == ("2.1.0", "2020-01-01T00:00:00Z", "by hand")
+
+
 REFUSED = [
     (b"{", InvalidAdapter, "cut"),
     (b"[]", InvalidAdapter, "a list"),

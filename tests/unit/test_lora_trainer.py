@@ -104,6 +104,26 @@ def test_the_adapter_is_the_one_with_the_lowest_validation_loss():
     assert events[-1]["best"] == least["loss"] < events[-1]["loss"]
 
 
+def test_what_validation_gained_is_told_in_the_adapter_after_a_stop_too():
+    async def stopped_and_taken_up():
+        store = Memory()
+        first = make(await loaded(NAME), store=store)
+        async for event in first:
+            if event["kind"] == "checkpoint":
+                first.cancel()
+                losses_before = event["step"]
+        again = make(await loaded(NAME), store=store)
+        await trained(again)
+        whole = make(await loaded(NAME))
+        events = await trained(whole)
+        return losses_before, again.adapter(), whole.adapter(), [e["loss"] for e in events if e["kind"] == "validation"]
+
+    stopped, again, whole, found = run(stopped_and_taken_up())
+    assert 0 < stopped < SHORT.max_steps and again.metadata == whole.metadata
+    assert min(found) < found[0]
+    assert whole.metadata["quality"]["perplexityDelta"] == pytest.approx(np.exp(min(found)) - np.exp(found[0]))
+
+
 def test_patience_ends_a_training_that_no_longer_gets_better_and_it_stays_ended():
     async def patient():
         store, config = Memory(), replace(SHORT, learning_rate=0.5, max_steps=40, patience=2)

@@ -47,6 +47,7 @@ const STATES = { paused: "paused", resumed: "training" };
  * @typedef {object} TrainingMetrics
  * @property {number} steps @property {Point[]} losses of the steps @property {Point[]} validations @property {number | null} lossBefore @property {number | null} lossAfter of validation
  *   where there is one, else the means of the first and the last steps, ten of each at most @property {number} samples @property {number} tokensPerSecond
+ *   @property {number} secondsPerStep
  *
  * @typedef {{reason: "steps" | "patience" | "cancelled", step: number, metrics: TrainingMetrics, kept: boolean}} TrainingResult `kept`: the last checkpoint
  *   is in storage; false: storage was full, and what was learned is in this page's memory alone

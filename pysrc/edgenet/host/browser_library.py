@@ -108,9 +108,10 @@ async def export(page: Page, model: dict, id: str, format: str = "peft") -> dict
     if not isinstance(format, str) or format not in FORMATS:
         raise InvalidOption(f"There is no format {format!r:.40}. Formats: {', '.join(FORMATS)}.", option="format")
     end, kind, write = FORMATS[format]
-    adapter = await saved(page, id)
+    pool = await opened(page)
+    entry, adapter = pool.find(id), await pool.get(id)
     header = (await _model(page, model)).header if format == "gguf" else None
-    return {"name": stem(adapter.name) + end, "type": kind, "binary": {"bytes": write(adapter, header)}}
+    return {"name": stem(adapter.name) + end, "type": kind, "binary": {"bytes": write(adapter, entry, header)}}
 
 
 def stem(name: str) -> str:
@@ -118,7 +119,7 @@ def stem(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(". ") or "adapter"
 
 
-def _zipped(adapter: Adapter, header) -> bytes:
+def _zipped(adapter: Adapter, entry: Entry, header) -> bytes:
     file = BytesIO()
     with zipfile.ZipFile(file, "w") as archive:  # factors do not shrink
         for name, data in peft.write(adapter).items():
@@ -144,7 +145,11 @@ async def merge(page: Page, model: dict, ids: list, options=None, name=None) -> 
 # format -> end of the file's name, its type, who writes it
 FORMATS = {
     "peft": (".zip", "application/zip", _zipped),
-    "json": (".json", "application/json", lambda adapter, header: document.write(adapter)),
-    "gguf": (".gguf", "application/octet-stream", lambda adapter, header: b"".join(gguf.write(adapter, header))),
+    "json": (
+        ".json",
+        "application/json",
+        lambda adapter, entry, header: document.exported(adapter, entry.created, entry.metrics),
+    ),
+    "gguf": (".gguf", "application/octet-stream", lambda adapter, entry, header: b"".join(gguf.write(adapter, header))),
 }
 KINDS = {f.__name__.strip("_"): f for f in (base, import_, rename, describe, remove, ready, export, merge)}

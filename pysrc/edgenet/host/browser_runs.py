@@ -49,6 +49,7 @@ class Run:
     samples: int = 0
     sample: Sequence[str] = ()
     speed: float = 0.0  # tokens a second
+    pace: float = 0.0  # seconds a step
     losses: list[Point] = field(default_factory=list)
     validations: list[Point] = field(default_factory=list)
 
@@ -69,6 +70,7 @@ class Run:
             **points,
             "samples": self.samples,
             "tokensPerSecond": self.speed,
+            "secondsPerStep": self.pace,
         }
 
     def to_bytes(self) -> bytes:
@@ -87,6 +89,7 @@ class Run:
             configs = {"lora": LoraConfig(**told["lora"]), "training": TrainingConfig(**told["training"])}
             kept = {name: told[name] for name in ("id", "name", "model", "created", "state", "step")}
             figures = {"samples": metrics["samples"], "speed": metrics["tokensPerSecond"]}
+            figures["pace"] = metrics.get("secondsPerStep", 0.0)  # records of before do not have it
             return cls(**kept, **configs, **points, **figures, sample=told.get("sample", ()))
         except (ValueError, TypeError, KeyError) as error:
             raise CheckpointInvalid(f"What is kept of a training cannot be read ({error}). Begin it anew.") from error

@@ -29,6 +29,7 @@ _FIELDS = (
     Field("best_step", COUNT, True),
     Field("best_loss", Check("a number or null", lambda v: v is None or isinstance(v, int | float)), True),
     Field("judged", Check("a step or null", lambda v: v is None or COUNT.test(v))),
+    Field("first_loss", Check("a number", lambda v: isinstance(v, int | float))),
     Field("identity", _HASHES, True),
     Field("sha256", SHA256, True),
 )
@@ -60,8 +61,8 @@ class FileStore:
 @dataclass(frozen=True)
 class Checkpoint:
     """Training after `step`. `states`: f32 (count,) each, by name; `best`: the parameters at `best_step`, whose validation loss was the
-    lowest, None before the first validation; `waited`: validations since; `judged`: the step of the latest; `identity`: hashes of what must
-    be the same to go on.
+    lowest, None before the first validation; `waited`: validations since; `judged`: the step of the latest; `first_loss`: validation's at step 0,
+    None where that was not made; `identity`: hashes of what must be the same to go on.
     """
 
     step: int
@@ -72,6 +73,7 @@ class Checkpoint:
     best_step: int = 0
     waited: int = 0
     judged: int | None = None
+    first_loss: float | None = None
 
     def to_bytes(self) -> bytes:
         """The file; the same for the same checkpoint. Raises NotFinite where a state is not."""
@@ -82,7 +84,7 @@ class Checkpoint:
             "best_loss": self.best_loss,
             "identity": dict(self.identity),
             "sha256": _digest(tensors),
-        }
+        } | ({} if self.first_loss is None else {"first_loss": self.first_loss})
         return safetensors.write(tensors, {OWN: json.dumps(told, sort_keys=True)})
 
     @classmethod
@@ -100,9 +102,9 @@ class Checkpoint:
             )
         best = tensors.pop("best", None)
         kept = {name: told[name] for name in ("step", "identity", "best_step", "waited")}
-        loss = None if told["best_loss"] is None else float(told["best_loss"])  # JSON reads 2.0 as 2
+        losses = {n: None if told.get(n) is None else float(told[n]) for n in ("best_loss", "first_loss")}  # JSON reads 2.0 as 2
         judged = told.get("judged", told["step"])  # before it was told, every checkpoint came after its validation
-        return cls(states=tensors, best=best, best_loss=loss, judged=judged, **kept)
+        return cls(states=tensors, best=best, judged=judged, **losses, **kept)
 
     def require(self, identity: Mapping[str, str]) -> Checkpoint:
         """Itself. Raises CheckpointMismatch naming what is not the same: the data, the model or the configuration."""

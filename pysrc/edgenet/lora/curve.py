@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
 
 Point = tuple[int, float]  # step, loss
 MOST = 10  # steps whose mean stands for the first or the last loss
+
+
+def perplexity(loss: float) -> float:
+    """Of a mean loss in nats a token; finite for every loss."""
+    return math.exp(min(loss, 700.0))
 
 
 def ends(losses: Sequence[Point], validations: Sequence[Point]) -> tuple[float | None, float | None]:

@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,6 +41,8 @@ _FIELDS = (
 # Fields of the document that are an adapter's metadata, under the same names; whatever else it says stands under `metadata`.
 TOLD = ("description", "version", "createdAt", "baseModel", "training", "quality", "sharing")
 
+FIRST_VERSION = "1.0.0"  # of an adapter that names none
+
 
 def write(adapter: Adapter) -> bytes:
     """The document, UTF-8. `ranks` and `scales` (what B A is multiplied by) stand there where modules differ from `rank` and `alpha`."""
@@ -62,6 +65,17 @@ def write(adapter: Adapter) -> bytes:
     return (
         json.dumps({k: v for k, v in data.items() if v not in ("", {})}, ensure_ascii=False, indent=1).encode() + b"\n"
     )
+
+
+def exported(adapter: Adapter, created: str, metrics: Mapping) -> bytes:
+    """As `write`, of an adapter that is kept (`pool.Entry`), with what the format has and the adapter's own metadata does not: `version`,
+    `createdAt` and, where its training was measured here, `training.duration`, ms: its steps at their mean pace.
+    """
+    known = {"version": FIRST_VERSION, "createdAt": created} | dict(adapter.metadata)
+    trained, pace = known.get("training"), metrics.get("secondsPerStep")
+    if isinstance(trained, Mapping) and pace:
+        known["training"] = {**trained, "duration": round(1000 * pace * metrics["steps"])}
+    return write(replace(adapter, metadata=known))
 
 
 def _signed(adapter: Adapter) -> dict:

@@ -16,6 +16,7 @@ from ..run import Engine
 from .adapter import Adapter
 from .bound import bind
 from .config import LoraConfig
+from .curve import perplexity
 from .data import Row, pack, segments
 from .examples import Tokens
 from .runs import losses
@@ -38,7 +39,7 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        return math.exp(min(self.loss, 700.0))
+        return perplexity(self.loss)
 
     @property
     def bits_per_byte(self) -> float:

@@ -22,6 +22,7 @@ from .adapter import Adapter, base_id
 from .bound import unbind
 from .checkpoint import Checkpoint, Store, identity_of
 from .config import LoraConfig, TrainingConfig
+from .curve import perplexity
 from .data import Dataset, Row, masked
 from .runs import losses
 from .schedule import hyper, learning_rate
@@ -110,7 +111,15 @@ class Trainer:
         about = {"base_id": base_id(self._model), "base_sha256": self._base_sha256, "family": self._model.architecture}
         training = {"steps": self.learned, "finalLoss": kept.best_loss, "samples": self._data.examples}
         training |= {} if self._config.objective == "causal" else {"objective": self._config.objective}
-        return Adapter(config, tensors, name, **about, metadata={"training": training, **(metadata or {})})
+        told = {"training": training, **self._quality(), **(metadata or {})}
+        return Adapter(config, tensors, name, **about, metadata=told)
+
+    def _quality(self) -> dict:
+        """How much less perplexed the adapter leaves the model by what was held back; nothing where that was not measured."""
+        first, best = self._last.first_loss, self._last.best_loss
+        if first is None or best is None:
+            return {}
+        return {"quality": {"perplexityDelta": perplexity(best) - perplexity(first)}}
 
     async def restore(self) -> Trainer:
         """Itself, with the store's checkpoint, if there is one; nothing runs. Raises CheckpointMismatch and CheckpointInvalid."""
@@ -270,6 +279,7 @@ class Trainer:
         self._require_finite(step, loss)
         if kept.best_loss is None or loss < kept.best_loss:
             better = {"best": await self._read("parameters"), "best_loss": loss, "best_step": step, "waited": 0}
+            better |= {"first_loss": loss} if step == 0 else {}
             self._last = replace(kept, **better)
         else:
             self._last = replace(kept, waited=kept.waited + 1)

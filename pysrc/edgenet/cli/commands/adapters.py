@@ -155,10 +155,11 @@ async def export(
     kind = _kind(as_, path)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise AdapterExists(f"{path} is there already. Choose another --output, or remove it first.", path=output)
-    found = await (await opened(shell)).get(adapter)
+    pool = await opened(shell)
+    entry, found = pool.find(adapter), await pool.get(adapter)
     if sign:
         found = await signed(found, shell.signer(key), shell.host)
-    files = _written(found, kind, header)
+    files = _written(found, entry, kind, header)
     write_files(shell, {path / name: content for name, content in files.items()})
     data = {
         "path": output,
@@ -177,7 +178,7 @@ def _kind(given: str | None, path: Path) -> str:
     return kind
 
 
-def _written(adapter, kind: str, header) -> dict[str, bytes]:
+def _written(adapter, entry, kind: str, header) -> dict[str, bytes]:
     """{file in the output's folder, "" for the output itself: bytes}."""
     from ...lora import document, gguf, peft
 
@@ -187,7 +188,7 @@ def _written(adapter, kind: str, header) -> dict[str, bytes]:
         )
     make = {
         "peft": lambda: peft.write(adapter),
-        "json": lambda: {"": document.write(adapter)},
+        "json": lambda: {"": document.exported(adapter, entry.created, entry.metrics)},
         "gguf": lambda: {"": b"".join(gguf.write(adapter, header))},
     }
     return make[kind]()
