@@ -2,9 +2,11 @@
 
 import json
 
-from edgenet.errors import EdgeNetError, InvalidOption, KernelTrap, QuotaExceeded
+from edgenet.errors import EdgeNetError, InvalidOption, KernelTrap, KeyUntrusted, QuotaExceeded
 from edgenet.graph.program import Program
 from edgenet.host import browser_lora, browser_train
+from edgenet.trust import SIGN_ADAPTER, Revocations, Trust, check_signature
+from tests.ed25519_reference import verify as ed25519
 from tests.unit.lora_runs import loaded, run
 from tests.unit.small_adapters import base
 
@@ -23,6 +25,7 @@ class PlayedPage:
         self.kept, self.events, self.asked = {} if storage is None else storage, [], []
         self.engine, self.added = run(loaded(NAME)), set()
         self.breaking, self.full, self.on_event, self.line = [], False, lambda event: None, "one"
+        self.trust, self.revoked, self.now = Trust({}), (), 0  # whom the site believes, when
         self.stopped, self.room, self.made, self.whole = False, 1 << 30, None, None
 
     # --- what the tests do
@@ -113,6 +116,14 @@ class PlayedPage:
 
     async def store_delete(self, key):
         self.kept.pop(key, None)
+
+    async def trust_signed(self, payload, signature):
+        revocations = Revocations(keys=frozenset(self.revoked))
+        try:
+            key = await check_signature(payload, signature, self.trust, revocations, SIGN_ADAPTER, self.now, ed25519)
+        except KeyUntrusted:
+            return {"keyId": ""}
+        return {"keyId": key.key_id}
 
     async def made_begin(self, name, bytes):
         if bytes > self.room:

@@ -3,6 +3,7 @@
 import io
 import random
 import zipfile
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from edgenet.host.browser_adapters import answer
 from edgenet.lora import document, gguf
 from edgenet.lora.bound import engine_bytes
 from edgenet.lora.safetensors import read
+from edgenet.lora.signature import payload
 from edgenet.models.adapted import document as adapted_document
 from edgenet.models.compiled import default_capacity
 from tests.unit import small_adapters
@@ -67,6 +69,19 @@ def test_an_adapter_of_every_format_is_made_ready_alike(title):
     assert list(arrays) == list(wanted)
     for name, array in wanted.items():
         assert abs(arrays[name] - array).max() < 1e-6
+
+
+def test_of_a_signed_adapter_it_is_told_what_the_page_judges_the_signature_by():
+    signature = {
+        "algorithm": "ed25519",
+        "keyId": "0" * 16,
+        "timestamp": "2026-03-01T12:00:00Z",
+        "value": "A" * 86 + "==",
+    }
+    made = replace(ADAPTER, signature=signature)
+    found, _ = talk("bind", adapter={"mine.json": document.write(made)})
+    assert found["result"]["signed"] == {"payload": payload(made, signature["timestamp"]), "signature": signature}
+    assert "signed" not in talk("bind", adapter=PEFT)[0]["result"]
 
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

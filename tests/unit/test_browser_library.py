@@ -2,14 +2,20 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
 
 from edgenet.errors import EdgeNetError, StorageError
-from edgenet.lora import peft
-from edgenet.lora.adapter import base_id, differences
+from edgenet.fields import seconds
+from edgenet.lora import document, peft
+from edgenet.lora.adapter import base_id, differences, for_base
 from edgenet.lora.bound import engine_bytes
+from edgenet.lora.signature import sign
+from edgenet.trust import parse_trust
+from tests.ed25519_reference import ReferenceSigner
+from tests.trust_vectors import FixedClock, edited, load, run
 from tests.unit import small_adapters
 from tests.unit.played_page import MODEL, NAME, PlayedPage
 
@@ -90,6 +96,52 @@ def unpacked(data):
         return data
     with zipfile.ZipFile(BytesIO(data)) as archive:
         return b"".join(archive.read(name) for name in sorted(archive.namelist()))
+
+
+# --- who vouches for it
+SIGNED_AT, KEY = "2026-03-01T12:00:00Z", "21fe31dfa154a261"
+MAY_SIGN = [[["keys", 0, "capabilities"], ["sign-adapter"]]]
+
+
+@pytest.fixture(scope="module")
+def signed():
+    """By the first key of the vectors' trust."""
+    signer = ReferenceSigner(bytes.fromhex(load("ed25519")["rfc8032"][0]["seed"]))
+    based = replace(for_base(ADAPTER, HEADER), base_sha256="")
+    return run(sign(based, signer, FixedClock(SIGNED_AT)))
+
+
+def signer_of(page, id):
+    return json.loads(page.kept[f"library/{id}.json"])["signed_by"]
+
+
+def believing(page, edits=MAY_SIGN, revoked=()):
+    page.trust, page.revoked, page.now = parse_trust(edited(load("trust")["trust"], edits)), revoked, seconds(SIGNED_AT)
+    return page
+
+
+def test_who_vouches_for_an_adapter_is_told_of_it_and_an_unknown_key_is_nobody(page, signed):
+    files = {"a.json": document.write(signed)}
+    assert signer_of(page, imported(page, files=files)) is None
+    id = imported(believing(page), files=files)
+    assert signer_of(page, id) == KEY
+    exported = page.call("library.export", id=id, format="json")["bytes"]
+    assert document.read(exported).signature == signed.signature, "another name is the reader's own"
+
+
+UNVOUCHED = {
+    "a signature that does not fit": ("signature_invalid", MAY_SIGN, (), {"base_sha256": "ab" * 32}),
+    "a key that was revoked": ("key_revoked", MAY_SIGN, (KEY,), {}),
+    "a key that may not sign adapters": ("key_incapable", [], (), {}),
+}
+
+
+@pytest.mark.parametrize("why", UNVOUCHED)
+def test_an_adapter_whose_signature_is_refused_is_not_kept(page, signed, why):
+    code, edits, revoked, change = UNVOUCHED[why]
+    with pytest.raises(EdgeNetError) as caught:
+        imported(believing(page, edits, revoked), files={"a.json": document.write(replace(signed, **change))})
+    assert caught.value.code == code and not any(key.startswith(("library/", "ready/")) for key in page.kept)
 
 
 def test_full_storage_hides_nothing_that_is_kept(page):

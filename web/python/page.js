@@ -1,7 +1,8 @@
 /**
- * What Python may ask of the page while it works on a call: the language worker of its line, and this origin's storage. Python worker.
+ * What Python may ask of the page while it works on a call: the language worker of its line, this origin's storage, whom the site believes. Python worker.
  */
 import { del, get, keys, set } from "idb-keyval";
+import { signedBy } from "../engine/site-trust.js";
 import { ADAPTERS } from "../loader/kept.js";
 import { trainLock, withLock } from "../loader/locks.js";
 import { writeMade } from "../loader/made.js";
@@ -64,10 +65,10 @@ function madeKinds(signal) {
 
 /**
  * `Page` of Python's browser_page.py. @param {any} pyodide @param {string} line @param {import("../loader/kept.js").Store} store
- * @param {import("../workers/rpc.js").Context} context of the call @returns {[ask: Function, emit: Function, stopped: () => boolean]}
+ * @param {import("../sdk/place.js").Urls} urls @param {import("../workers/rpc.js").Context} context of the call @returns {[ask: Function, emit: Function, stopped: () => boolean]}
  */
-export function pageOf(pyodide, line, store, { emit, signal }) {
-  const kinds = { ...storeKinds(store), ...madeKinds(signal) };
+export function pageOf(pyodide, line, store, urls, { emit, signal }) {
+  const kinds = { ...storeKinds(store), ...madeKinds(signal), "trust.signed": (/** @type {any} */ signed) => signedBy(urls, signed) };
   const work = async (/** @type {string} */ kind, /** @type {any} */ args, /** @type {ArrayBuffer[]} */ buffers) => {
     if (Object.hasOwn(kinds, kind)) return kinds[kind](args);
     return lineOf(line).call(kind, args, buffers);

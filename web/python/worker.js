@@ -5,6 +5,7 @@
 import { serve, transferring } from "../workers/rpc.js";
 import { NoModel, NotSupported } from "../sdk/errors.js";
 import { boot, installWheel } from "./boot.js";
+import { signedBy } from "../engine/site-trust.js";
 import { keptStore, sweepRuns } from "../loader/kept.js";
 import { fromPython } from "./bridge.js";
 import { alone, pageOf, setLine } from "./page.js";
@@ -26,10 +27,17 @@ const ask = (host, name) => async (/** @type {any} */ args, /** @type {any} */ c
   return transferring(result, buffers);
 };
 
+/** An adapter as the engine takes it; one whose signature is refused is none. @param {any} args @param {any} context */
+async function bind(args, context) {
+  const { result: { signed, ...answer }, buffers } = await (await booted(context)).call("adapters", "bind", args, context.emit);
+  if (signed) await signedBy(config.urls, signed);
+  return transferring(answer, buffers.filter((buffer) => buffer !== signed?.payload.buffer));
+}
+
 /** A call that asks the page back; `line`: the language worker it may ask. @param {string} kind */
 const working = (kind) => async (/** @type {any} */ args, /** @type {any} */ context) => {
   const python = await booted(context);
-  const more = pageOf(python.pyodide, args.line, (kept ??= keptStore(config.owner)), context);
+  const more = pageOf(python.pyodide, args.line, (kept ??= keptStore(config.owner)), config.urls, context);
   if (kind === "train.start") await sweepRuns(kept);
   const { result, buffers } = await alone(kind, args.json, context.signal, () => python.call("lora", kind, args, context.emit, more));
   return transferring(result, buffers);
@@ -50,7 +58,7 @@ serve(/** @type {any} */ (self), {
   ...Object.fromEntries(TEACHING.map((name) => [`teach.${name}`, ask("teach", name)])),
   compile: ask("compile", "compile"),
   adapted: ask("adapters", "adapted"),
-  bind: ask("adapters", "bind"),
+  bind,
   ...Object.fromEntries(TRAINING.map((kind) => [kind, working(kind)])),
   "train.line": (/** @type {any} */ given) => setLine(given),
   async run({ code, files }, context) {

@@ -106,7 +106,8 @@ export class SessionAdapters {
 
   /**
    * Keeps an adapter in this origin's storage; one that does the same is replaced, and a training that is done is discarded. @param {import("./trainer.js").TrainedAdapter | AdapterFiles} source
-   * @param {KeepOptions} [options] @returns {Promise<SavedAdapter>} @throws AdapterExists (another has the name), AdapterMismatch, InvalidAdapter, StorageError
+   * @param {KeepOptions} [options] @returns {Promise<SavedAdapter>} @throws AdapterExists (another has the name), AdapterMismatch, InvalidAdapter, StorageError,
+   *   SignatureInvalid, KeyRevoked, KeyIncapable
    */
   async keep(source, { name, metrics, profile, embedder, signal } = {}) {
     if (isTrained(source)) {

@@ -18,6 +18,7 @@ import { checkSchemaVersion, keyId, parseManifest, signedPayload } from "./manif
 
 export const SIGN_MANIFEST = "sign-manifest";
 export const SIGN_KERNELS = "sign-kernels";
+export const SIGN_ADAPTER = "sign-adapter";
 export const REVOKE = "revoke";
 
 /** @typedef {import("../sdk/errors.js").EdgeNetError} EdgeNetError */
@@ -184,10 +185,12 @@ export async function verifyDetached(data, signature, trust, revocations = NO_RE
 // --- judgements: each returns the errors it would raise
 
 /**
+ * The key of `trust` whose `signature` (in the form of SIGNATURE) covers the bytes `payload`. Raises a TrustError.
  * @param {Uint8Array} payload @param {any} signature @param {Trust} trust @param {Revocations} revocations
  * @param {string} capability @param {number} now
+ * @returns {Promise<Key>}
  */
-async function checkSignature(payload, signature, trust, revocations, capability, now) {
+export async function checkSignature(payload, signature, trust, revocations, capability, now) {
   const name = signature.keyId;
   const key = trust.keys.get(name);
   if (!key) throw new KeyUntrusted(`signed by the key ${name}, which is not in this site's trust.json`, { keyId: name });

@@ -19,6 +19,7 @@ from ..lora.merge import merge as merged
 from ..lora.pool import Entry, Pool
 from ..lora.reading import read_adapter
 from ..lora.routing import Profile
+from ..lora.signature import signed
 from ..lora.strategies import MergeOptions
 from .browser_lm import PageModel, open_model
 from .browser_page import Page
@@ -52,11 +53,21 @@ async def _model(page: Page, model: Mapping) -> PageModel:
 
 
 async def _kept(page: Page, adapter: Adapter, header, name: str | None, metrics: Mapping | None, profile=None) -> dict:
-    adapter = adapter.renamed(name) if name else adapter
-    adapter = for_base(adapter, header)
-    entry: Entry = await (await opened(page)).add(adapter, metrics, profile and Profile.from_data(profile))
+    key = await _signed_by(page, adapter)
+    adapter = for_base(adapter.renamed(name) if name else adapter, header)
+    key = key if adapter.signature else None  # it was not over this base
+    entry: Entry = await (await opened(page)).add(adapter, metrics, profile and Profile.from_data(profile), key)
     await noted(page, "ready", entry.id, engine_bytes(adapter, header))
     return {"id": entry.id}
+
+
+async def _signed_by(page: Page, adapter: Adapter) -> str | None:
+    """The site's key that vouches for it. None: nobody does, or a key that the site does not know, which says no more.
+
+    Raises SignatureInvalid, KeyRevoked, KeyIncapable, KeyExpired or KeyNotYetValid.
+    """
+    vouched = signed(adapter)
+    return (await page.asked("trust.signed", **vouched))["keyId"] or None if vouched else None
 
 
 # --- kinds: page, what the page tells of the model, and arguments
@@ -72,7 +83,7 @@ async def keep(page: Page, model: dict, packed, name=None, metrics=None, profile
 
 
 async def import_(page: Page, model: dict, files: Mapping, name=None, metrics=None, profile=None) -> dict:
-    """Files of any format."""
+    """Files of any format. Raises what is wrong with a signature, as the site judges it."""
     found = await _model(page, model)
     adapter = read_adapter({path: bytes(data) for path, data in files.items()}, found.header)
     return await _kept(page, adapter, found.header, name, metrics, profile)

@@ -19,6 +19,13 @@ def payload(adapter: Adapter, timestamp: str) -> bytes:
     return canonicalize({**adapter.statement, "base_sha256": adapter.base_sha256, "timestamp": timestamp})
 
 
+def signed(adapter: Adapter) -> dict | None:
+    """What its signature is judged by, where somebody else judges: {payload: bytes, signature}. None where it has none."""
+    if adapter.signature is None:
+        return None
+    return {"payload": payload(adapter, adapter.signature["timestamp"]), "signature": dict(adapter.signature)}
+
+
 async def sign(adapter: Adapter, signer, clock) -> Adapter:
     """The adapter with a signature of now. `signer`, `clock`: see `host/base.py`."""
     timestamp = time_text(clock.now())
@@ -34,7 +41,7 @@ async def verify(adapter: Adapter, trust: Trust, revocations: Revocations, now: 
     """
     if adapter.signature is None:
         raise SignatureMissing(f"the adapter {adapter.name!r} is not signed; ask its maker for a signed one")
-    signature = dict(adapter.signature)
-    signed = payload(adapter, signature["timestamp"])
-    key = await check_signature(signed, signature, trust, revocations, SIGN_ADAPTER, now, check)
+    key = await check_signature(
+        **signed(adapter), trust=trust, revocations=revocations, capability=SIGN_ADAPTER, now=now, verify=check
+    )
     return key.key_id
