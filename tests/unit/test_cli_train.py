@@ -3,6 +3,7 @@
 import errno
 import itertools
 import json
+import math
 import re
 import signal
 from dataclasses import replace
@@ -69,6 +70,16 @@ def test_training_writes_an_adapter_that_evaluation_finds_better(cli, model, not
     measured = cli("eval", model, notes, "--adapter", str(out), "--json").data
     assert measured["adapter"]["loss"] < measured["loss"]
     assert measured["bitsPerByte"] > measured["adapter"]["bitsPerByte"] > 0 and measured["perplexity"] > 1
+
+
+def test_the_document_of_a_trained_adapter_tells_what_the_format_has(cli, model, notes, tmp_path):
+    data = cli("train", model, notes, "--output", str(tmp_path / "mine"), *FEW, "--json").data
+    cli("adapters", "import", str(tmp_path / "mine"))
+    assert cli("adapters", "export", "mine", "--output", str(tmp_path / "mine.json")).code == 0
+    told = json.loads((tmp_path / "mine.json").read_text())
+    assert told["createdAt"].endswith("Z") and (told["version"], told["training"]["steps"]) == ("1.0.0", 6)
+    gained = math.exp(data["lossAfter"]) - math.exp(data["lossBefore"])
+    assert told["quality"]["perplexityDelta"] == pytest.approx(gained) and gained < 0
 
 
 def test_people_are_told_what_happens(cli, model, notes, tmp_path):

@@ -61,8 +61,8 @@ class FileStore:
 @dataclass(frozen=True)
 class Checkpoint:
     """Training after `step`. `states`: f32 (count,) each, by name; `best`: the parameters at `best_step`, whose validation loss was the
-    lowest, None before the first validation; `waited`: validations since; `judged`: the step of the latest; `first_loss`: validation's at step 0,
-    None where that was not made; `identity`: hashes of what must be the same to go on.
+    lowest, None before the first validation; `waited`: validations since; `judged`: the step of the latest;
+    `first_loss`: that of step 0's, None where there was none; `identity`: hashes of what must be the same to go on.
     """
 
     step: int
@@ -102,7 +102,9 @@ class Checkpoint:
             )
         best = tensors.pop("best", None)
         kept = {name: told[name] for name in ("step", "identity", "best_step", "waited")}
-        losses = {n: None if told.get(n) is None else float(told[n]) for n in ("best_loss", "first_loss")}  # JSON reads 2.0 as 2
+        losses = {
+            n: None if told.get(n) is None else float(told[n]) for n in ("best_loss", "first_loss")
+        }  # JSON reads 2.0 as 2
         judged = told.get("judged", told["step"])  # before it was told, every checkpoint came after its validation
         return cls(states=tensors, best=best, judged=judged, **losses, **kept)
 
