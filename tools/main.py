@@ -117,8 +117,10 @@ def serve_flags(parser):
 
 
 def test_flags(parser):
-    parser.add_argument("--long", action="store_true", help="also the long fuzzing and kill loops")
-    parser.add_argument("--only", choices=["lint", "unit", "node", "browser"], help="one kind of check")
+    parser.add_argument(
+        "--long", action="store_true", help="also the long fuzzing and kill loops, and all that runs beside PyTorch"
+    )
+    parser.add_argument("--only", choices=["lint", "unit", "node", "browser", "native"], help="one kind of check")
     parser.add_argument("rest", nargs="*", help="passed on to pytest, after --")
 
 

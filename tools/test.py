@@ -1,4 +1,4 @@
-"""`build.py test`: lint, unit tests, Node tests and browser tests, in that order, each counted."""
+"""`build.py test`: lint, unit tests, Node tests and browser tests, and with --long those beside PyTorch, in that order, each counted."""
 
 import subprocess
 import sys
@@ -31,18 +31,32 @@ def browser(args):
     return pytest(args, "tests/browser")
 
 
+def native(args):
+    """Training, adapters and models beside PyTorch, transformers and PEFT; a text where they cannot be run."""
+    if not args.long:
+        return "with --long"
+    from tools.native import run
+
+    return run(args.rest)
+
+
 def pytest(args, folder):
     long = ["--long"] if args.long else []
     return subprocess.call([sys.executable, "-m", "pytest", folder, *long, "--durations=8", *args.rest], cwd=ROOT)
 
 
-KINDS = {"lint": lint, "node": node_tests, "unit": unit, "browser": browser}
+KINDS = {"lint": lint, "node": node_tests, "unit": unit, "browser": browser, "native": native}
 
 
 def run(args):
-    """Every kind (or `--only` one), even after a failure; the first failing status."""
+    """Every kind (or `--only` one), even after a failure; the first failing status. What could not be run is said, and fails nothing."""
     build()
     results = {name: kind(args) for name, kind in KINDS.items() if args.only in (None, name)}
     for name, code in results.items():
-        print(f"{name}: {'passed' if code == 0 else f'FAILED ({code})'}", flush=True)
-    return next((code for code in results.values() if code), 0)
+        print(f"{name}: {told(code)}", flush=True)
+    return next((code for code in results.values() if code and isinstance(code, int)), 0)
+
+
+def told(code: int | str) -> str:
+    """A result for people: a status, or why there is none."""
+    return f"SKIPPED: {code}" if isinstance(code, str) else "passed" if code == 0 else f"FAILED ({code})"

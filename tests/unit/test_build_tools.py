@@ -2,14 +2,16 @@
 
 import hashlib
 import re
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tools import download, step
+from tools import download, native, step
 from tools.paths import LOCK, ROOT
 from tools.serve import parse_range
+from tools.test import told
 
 DATA = bytes(range(256)) * 4096
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -112,3 +114,25 @@ def test_lock_files_carry_hashes_and_no_addresses(path):
     rows = text.count('"version":') - 1 if path.suffix == ".json" else len(re.findall(r"^[a-z0-9].*==", text, re.M))
     hashes = text.count('"integrity":') + len(re.findall(r"^ +--hash=sha256:", text, re.M))
     assert rows and hashes >= rows - 1  # the project's own entry in package-lock.json has none
+
+
+# --- tests beside PyTorch
+def test_every_test_that_pytorch_or_peft_is_needed_for_is_run_with_them():
+    asks = re.compile(r'(importorskip\(|for package in \().*"(torch|peft|transformers\b)')
+    found = {
+        p.relative_to(ROOT).as_posix() for p in ROOT.glob("tests/*/test_*.py") if asks.search(p.read_text("utf-8"))
+    }
+    assert found - {"tests/unit/test_build_tools.py"} == {name.partition("::")[0] for name in native.FILES}
+
+
+def test_a_python_that_cannot_run_them_is_said_not_passed_over(monkeypatch, tmp_path):
+    monkeypatch.setattr(native, "NEEDED", ("json", "no_such_package"))
+    monkeypatch.setenv("EDGENET_TORCH", sys.executable)
+    assert told(native.run()) == f"SKIPPED: {sys.executable} has no no_such_package."
+    monkeypatch.setenv("EDGENET_TORCH", str(tmp_path / "python"))
+    assert native.run().endswith("does not run: No such file or directory.")
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, "passed"), (1, "FAILED (1)"), ("no network", "SKIPPED: no network")])
+def test_the_summary_tells_what_came_of_each_kind(code, said):
+    assert told(code) == said

@@ -1,6 +1,5 @@
 """The small models in llama.cpp: GGUF files written by the `gguf` package, run by llama-cpp-python. CPython with both."""
 
-import base64
 import ctypes
 import tempfile
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from gguf.quants import quantize
 
 from tools.gguf_file import is_quantised
-from tools.oracles.small_models import ENCODERS, vocabulary
+from tools.oracles.small_models import ENCODERS, packed, vocabulary
 
 TYPES = ("F32", "Q8_0", "Q4_0")
 GREEDY = 12  # tokens drawn after the first prompt
@@ -117,8 +116,3 @@ def vectors(small, prompts: list[list[int]]) -> dict:
         return {"vectors": [packed(v / np.linalg.norm(v)) for v in rows]}
 
     return {kind: run(small, kind, task) for kind in TYPES}
-
-
-def packed(values: np.ndarray) -> str:
-    """f32 little endian, base64."""
-    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()

@@ -1,6 +1,6 @@
 """Ask torch's autograd for losses and gradients of LoRA factors beside the small models, and write tests/vectors/gradients/. CPython.
 
-python -m tools.oracles.lora_gradients [NAME …]     needs torch, transformers and llama-cpp-python beside this repository's own needs
+python -m tools.oracles.lora_gradients [NAME …]     needs torch and transformers beside this repository's own needs
 """
 
 import argparse
@@ -13,14 +13,15 @@ import torch
 from edgenet.lora.names import places
 from edgenet.models.sites import sites_of
 from tools.oracles.hugging_face import model
-from tools.oracles.llama_cpp_oracle import packed
 from tools.oracles.lora_batch import LENGTHS, LORA, TEXTS, batch, header_of, parameters
-from tools.oracles.small_models import MODELS
+from tools.oracles.small_models import MODELS, packed
 from tools.paths import ROOT
 
 FOLDER = ROOT / "tests" / "vectors" / "gradients"
 NAMES = ("llama", "qwen2", "gemma2", "phi2", "phi3")
 BOTH_WAYS = ("llama", "qwen2", "gemma2")  # also as the masked objective sees: all of a text
+# file: (model, causal)
+CASES = {**{name: (name, True) for name in NAMES}, **{f"{name}-masked": (name, False) for name in BOTH_WAYS}}
 
 
 class Beside:
@@ -90,12 +91,11 @@ def _open(made, n: int):
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
-    cases = {**{name: (name, True) for name in NAMES}, **{f"{name}-masked": (name, False) for name in BOTH_WAYS}}
-    ask.add_argument("names", nargs="*", default=cases, choices=cases)
+    ask.add_argument("names", nargs="*", default=[*CASES])
     torch.set_num_threads(1)
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in ask.parse_args().names:
-        losses, gradients = losses_and_gradients(*cases[name])
+        losses, gradients = losses_and_gradients(*CASES[name])
         versions = {p: version(p) for p in ("torch", "transformers")}
         data = {"oracle": versions, "losses": packed(losses), "gradients": packed(gradients)}
         (FOLDER / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")

@@ -16,9 +16,8 @@ from torch.nn.functional import cross_entropy
 from edgenet.lora.config import TrainingConfig
 from edgenet.lora.schedule import learning_rate
 from tools.oracles import hugging_face
-from tools.oracles.llama_cpp_oracle import packed
 from tools.oracles.lora_course import LORA, TRAINING, dataset, fresh
-from tools.oracles.small_models import MODELS
+from tools.oracles.small_models import MODELS, packed
 from tools.paths import ROOT
 
 FOLDER = ROOT / "tests" / "vectors" / "training"

@@ -11,7 +11,7 @@ import torch
 
 from tools.oracles import llama_cpp_oracle, rope
 from tools.oracles.hugging_face import logits_of, vectors_of
-from tools.oracles.small_models import ENCODERS, MODELS, PROMPTS, ROWS
+from tools.oracles.small_models import ENCODERS, MODELS, PROMPTS, ROWS, packed
 from tools.paths import ROOT
 
 FOLDER = ROOT / "tests" / "vectors" / "models"
@@ -21,9 +21,9 @@ def record(name: str) -> dict:
     """The vectors of one model: for each prompt its last ROWS rows of logits (or its unit vector), and what llama.cpp says."""
     small = MODELS[name]
     if small.architecture in ENCODERS:
-        answers = [llama_cpp_oracle.packed(v) for v in vectors_of(small, PROMPTS)]
+        answers = [packed(v) for v in vectors_of(small, PROMPTS)]
         return {"why": small.why, "vectors": answers, "llama.cpp": llama_cpp_oracle.vectors(small, PROMPTS)}
-    answers = [llama_cpp_oracle.packed(logits_of(small, prompt)[-ROWS:]) for prompt in PROMPTS]
+    answers = [packed(logits_of(small, prompt)[-ROWS:]) for prompt in PROMPTS]
     return {"why": small.why, "logits": answers, "llama.cpp": llama_cpp_oracle.answers(small, PROMPTS)}
 
 

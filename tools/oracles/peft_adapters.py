@@ -16,14 +16,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from tools.oracles import hugging_face
 from tools.oracles.small_adapters import CASES, FOLDER, PROMPT, Case, factor, probe
-from tools.oracles.small_models import MODELS, ROWS
+from tools.oracles.small_models import MODELS, ROWS, packed
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
-
-
-def packed(values: np.ndarray) -> str:
-    """f32 little endian, base64."""
-    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
 
 
 def made(case: Case):

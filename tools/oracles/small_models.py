@@ -3,6 +3,7 @@
 Weights are drawn so that mistakes show: norms are not 1, biases not 0, caps and windows are tight, sizes differ from one another.
 """
 
+import base64
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -150,6 +151,11 @@ def uniform(name: str, shape: tuple[int, ...]) -> np.ndarray:
     raw = np.random.PCG64([SEED, *name.encode()]).random_raw(int(np.prod(shape)))
     centred = (raw >> np.uint64(40)).astype(np.float64) / (1 << 23) - 1
     return (centred * 3**0.5).astype(np.float32).reshape(shape)
+
+
+def packed(values: np.ndarray) -> str:
+    """f32 little endian, base64."""
+    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
 
 
 def draw(name: str, shape: tuple[int, ...], tied: bool) -> np.ndarray:

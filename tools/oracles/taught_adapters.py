@@ -19,7 +19,7 @@ from tools.oracles import peft_adapters
 from tools.oracles.lora_course import TRAINING, fresh
 from tools.oracles.lora_training import adapted, course
 from tools.oracles.small_adapters import FOLDER, base
-from tools.oracles.small_models import PROMPTS, Small
+from tools.oracles.small_models import PROMPTS, Small, packed
 
 NAMES = ("llama", "qwen2", "gemma2")
 KINDS = ("f32", "q8_0")
@@ -46,7 +46,7 @@ def record(name: str) -> dict:
     losses, ends = course(name, fresh(name), TRAINING)
     files = peft_adapters.saved(adapted(name, ends))
     config, weights = files.values()
-    answers = {kind: peft_adapters.packed(logits(name, files, base(name, kind))) for kind in KINDS}
+    answers = {kind: packed(logits(name, files, base(name, kind))) for kind in KINDS}
     return {
         "config": config.decode(),
         "weights": base64.b64encode(weights).decode(),
