@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 HOME = WORK / "peers" / "lora"
 ROWS, RANK = 128, 4
 DOTS = ("f32", "int8")
-PAGES = ("ours", "learns")
+PAGES = ("ours", "learns", "steps")
 SMALL = Shape(layers=8, hidden=512, heads=8, kv_heads=8, ffn=1408, vocab=4096)
 # name → (shape, type of its matrices)
 MODELS = {"small": (SMALL, "q8_0"), "0.5b": (QWEN05, "q4_0")}
@@ -29,8 +29,9 @@ def prepare() -> Path:
     """The folder to serve. Models are made once, the rest every time."""
     HOME.mkdir(parents=True, exist_ok=True)
     page = (HERE.parent / "llm" / "page.html").read_text()
-    for name in PAGES:
+    for name in (*PAGES, "steps-worker"):
         esbuild(HERE / f"{name}.js", "--bundle", "--format=esm", "--log-level=error", f"--outfile={HOME / name}.js")
+    for name in PAGES:
         (HOME / f"{name}.html").write_text(page.replace("PAGE", name))
     for name, (shape, kind) in MODELS.items():
         path = file_of(name)
