@@ -7,6 +7,7 @@ import { estimate, paceOf } from "../../web/app/personalise/estimate.js";
 import { Material, parted, readLines, trials } from "../../web/app/personalise/material.js";
 import { ADVANCED, complete, configOf, COURSES, PRESETS } from "../../web/app/personalise/presets.js";
 import { span } from "../../web/app/format.js";
+import { TrainingDiverged } from "../../web/sdk/errors.js";
 import { MemoryDatabase } from "./memory_db.mjs";
 import { TEXT, desk, named } from "./personalise_desk.mjs";
 import { PlayedSession } from "./played_trainer.mjs";
@@ -238,6 +239,23 @@ test("a course that failed says why, can be gone on with, or forgotten", async (
   assert.deepEqual([course.unfinished.value, session.runs.size], [[], 0]);
 });
 
+test("of a course that diverged, and of one that was left, what was learned last can be kept", async () => {
+  for (const reloaded of [false, true]) {
+    const first = await desk();
+    const whole = first.course.start(configOf("personal", "quick"), first.material, { name: "mine" });
+    const trainer = await first.started();
+    trainer.step(2);
+    trainer.fail(new TrainingDiverged("the loss of step 2 is no number", { step: 2, kept: 1 }));
+    await whole;
+    assert.deepEqual([first.course.now.value.error.details.kept, first.course.now.value.id], [1, trainer.id]);
+    const { session, course, shelf } = reloaded ? await desk(first) : first;
+    session.started = () => assert.fail("it learns no more");
+    await course.keep(reloaded ? (await course.look(), course.unfinished.value[0]) : course.now.value);
+    const { phase, reason, train, adapter } = course.now.value;
+    assert.deepEqual([phase, reason, train, adapter.name, shelf.saved.value.length, session.runs.size], ["done", "cancelled", [[1, 2]], "mine", 1, 0]);
+  }
+});
+
 test("where an adapter cannot be kept, its training stays to be ended later", async () => {
   const { session, course, material, shelf, started } = await desk();
   session.full = true;
@@ -248,7 +266,7 @@ test("where an adapter cannot be kept, its training stays to be ended later", as
   await whole;
   assert.deepEqual([course.now.value.error.code, course.unfinished.value[0].state], ["storage", "done"]);
   session.full = false;
-  await course.goOn(course.unfinished.value[0]);
+  await course.keep(course.unfinished.value[0]);
   assert.deepEqual([course.now.value.phase, shelf.saved.value.length, session.runs.size], ["done", 1, 0]);
 });
 

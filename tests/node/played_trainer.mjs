@@ -71,7 +71,7 @@ export class PlayedSession {
 /** The test takes its steps: `step(loss)`, `validate(loss)`, `finish(reason)`, `fail(error)`. */
 export class PlayedTrainer {
   constructor(session, run) {
-    Object.assign(this, { session, run, id: run.id, name: run.name, state: run.state });
+    Object.assign(this, { session, run, id: run.id, name: run.name, state: run.state, kept: run });
     session.trainer = this;
   }
 

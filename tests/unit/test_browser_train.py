@@ -2,9 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from edgenet.errors import EdgeNetError, KernelTrap, NotFound, TooLittleData, TrainingUnderWay
+from edgenet.errors import EdgeNetError, KernelTrap, NotFound, TooLittleData, TrainingDiverged, TrainingUnderWay
 from edgenet.host import browser_lm, browser_runs, browser_train
 from edgenet.host.browser_page import Page
 from edgenet.lora.examples import Tokens, tokenize
@@ -276,6 +277,25 @@ def test_a_training_of_another_model_is_not_found(page):
             after.call("train.start", id="one")
     finally:
         MODEL["key"] = key
+
+
+def test_of_a_training_that_diverged_what_was_good_last_is_there_also_after_a_reload(page):
+    read = page.lm_read
+
+    async def lm_read(program, name):
+        found = await read(program, name)
+        over = page.of("step") and page.of("step")[-1]["step"] == 3
+        return found * np.float32("nan") if over and (program, name) == ("train", "losses") else found
+
+    page.lm_read = lm_read
+    with pytest.raises(TrainingDiverged, match="step 4") as caught:
+        start(page)
+    assert caught.value.details == {"step": 4, "kept": 2}
+    good = learned(page)
+    assert learned(page.reloaded()) == good
+    after = PlayedPage().reloaded()
+    cancelled_at(after, 2)
+    assert learned(after) == good, "what two steps give"
 
 
 def test_data_without_a_character_is_refused_and_nothing_is_kept(page):

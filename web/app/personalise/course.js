@@ -12,7 +12,7 @@ import { complete } from "./presets.js";
 /**
  * @typedef {object} Now
  * @property {"idle"|"starting"|"training"|"paused"|"stopping"|"closing"|"done"|"failed"} phase closing: it is kept and tried
- * @property {string} name @property {any} progress of what is fetched or started before the first step; null: of nothing
+ * @property {string | null} id of the training @property {string} name @property {any} progress of what is fetched or started before the first step; null: of nothing
  * @property {number} step @property {number} of
  * @property {[step: number, loss: number][]} train @property {[step: number, loss: number][]} validation nats a token
  * @property {number} tokensPerSecond @property {number} etaSeconds
@@ -23,7 +23,7 @@ import { complete } from "./presets.js";
  */
 
 /** @type {Now} */
-export const FRESH = { phase: "idle", name: "", progress: null, step: 0, of: 0, train: [], validation: [], tokensPerSecond: 0, etaSeconds: 0, notices: [], samples: [], bits: null, reason: null, adapter: null, error: null };
+export const FRESH = { phase: "idle", id: null, name: "", progress: null, step: 0, of: 0, train: [], validation: [], tokensPerSecond: 0, etaSeconds: 0, notices: [], samples: [], bits: null, reason: null, adapter: null, error: null };
 export const BUSY = new Set(["starting", "training", "paused", "stopping", "closing"]);
 
 const ABOUT = "personalise.course."; // settings rows: training's id → what was held back of it, and how the model was before
@@ -100,15 +100,28 @@ export class Course {
 
   /** Goes on with one that an earlier visit left. @param {any} left of `unfinished` */
   goOn(left) {
-    return this.#run(left.name, async (session) => {
-      const about = await this.db.read("settings", ABOUT + left.id);
-      const { losses, validations } = left.metrics;
-      this.now.patch({ of: left.steps, step: left.step, train: pointsOf(losses), validation: pointsOf(validations) });
-      return { trainer: await session.resumeTrainer(left.id), about: about ?? { held: [], samples: [] } };
+    return this.#run(left.name, (session) => this.#again(session, left.id));
+  }
+
+  /** Keeps what one has learned that shall learn no more. @param {{id: string, name: string, state?: string}} left of `unfinished`, or what `now` was when it failed */
+  keep({ id, name, state }) {
+    return this.#run(name, async (session) => {
+      const opened = await this.#again(session, id);
+      this.now.patch({ reason: state === "done" ? null : "cancelled" });
+      return { ...opened, over: true };
     });
   }
 
-  /** @param {string} name @param {(session: any) => Promise<{trainer: any, data?: any, about: any}>} open */
+  /** One that is kept, with its curve. @param {any} session @param {string} id */
+  async #again(session, id) {
+    const about = await this.db.read("settings", ABOUT + id);
+    const trainer = await session.resumeTrainer(id);
+    const { metrics, steps, step } = trainer.kept;
+    this.now.patch({ of: steps, step, train: pointsOf(metrics.losses), validation: pointsOf(metrics.validations) });
+    return { trainer, about: about ?? { held: [], samples: [] } };
+  }
+
+  /** @param {string} name @param {(session: any) => Promise<{trainer: any, data?: any, about: any, over?: boolean}>} open `over`: it learns no more */
   async #run(name, open) {
     if (this.busy) return;
     const { signal } = (this.#controller = new AbortController());
@@ -116,12 +129,12 @@ export class Course {
     const onProgress = (progress) => this.now.patch({ progress });
     try {
       const session = await this.language.ready();
-      const { trainer, data, about } = await open(session);
-      this.now.patch({ samples: about.samples });
+      const { trainer, data, about, over } = await open(session);
+      this.now.patch({ id: trainer.id, samples: about.samples });
       await this.#measure(session, trainer, about, { signal, onProgress });
       this.#trainer = trainer;
-      if (trainer.state !== "done") await trainer.train(data, { signal, onProgress, onEvent: (event) => this.#heard(event) });
-      await (this.now.value.step ? this.#end(session, trainer, about) : this.#leave(trainer));
+      if (!over) await trainer.train(data, { signal, onProgress, onEvent: (event) => this.#heard(event) });
+      await (over || this.now.value.step ? this.#end(session, trainer, about) : this.#leave(trainer));
     } catch (error) {
       if (stopped(error) && this.#trainer && !this.now.value.step) await this.#discard(this.#trainer).catch(() => {}); // it may not have begun
       this.now.patch(stopped(error) ? { phase: "idle" } : { phase: "failed", error });

@@ -106,8 +106,11 @@ const CONTROLS = {
   training: (app) => [["Pause", "pause", () => app.course.pause()], stop(app)],
   paused: (app) => [["Go on", "play", () => app.course.resume()], stop(app)],
   done: (app) => [["Use it", "yes", () => use(app), "button.primary"], ["Teach again", "back", () => app.course.clear()]],
-  failed: (app) => [["Back", "back", () => app.course.clear()]],
+  failed: (app) => [...saved(app.course), ["Back", "back", () => app.course.clear()]],
 };
+
+/** Of a course whose loss is no number any more: going on would end there again, but what was good last is there. */
+const saved = (course) => (course.now.value.error?.details?.kept > 0 ? [["Keep it as it was", "yes", () => course.keep(course.now.value), "button.primary"]] : []);
 
 /** Of a model that was freed or changed meanwhile; once it is here, what was saved is offered. */
 const again = (app) => h("button.primary", { type: "button", onclick: () => app.attempt(() => app.language.ready()) }, "Load it, to go on");

@@ -83,7 +83,8 @@ export class PersonaliseView {
       h(
         "div.actions",
         {},
-        h("button.primary", { type: "button", onclick: () => course.goOn(left) }, state === "done" ? "Keep it" : "Go on"),
+        state !== "done" && h("button.primary", { type: "button", onclick: () => course.goOn(left) }, "Go on"),
+        (state === "done" || step > 0) && h(state === "done" ? "button.primary" : "button", { type: "button", onclick: () => course.keep(left) }, "Keep it"),
         h("button", { type: "button", onclick: () => this.#forget(left) }, "Forget it"),
       ),
     );
