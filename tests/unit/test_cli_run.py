@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgenet.cli import language
 from edgenet.host.files import sha256_of
 from edgenet.lora import peft
 from tests.adapters import random_adapter
@@ -68,6 +69,12 @@ def test_adapters_change_the_text_each_at_its_scale(cli, model, adapter):
     twice = Path(adapter).with_name("again")
     shutil.copytree(adapter, twice)
     assert text("--adapter", f"{adapter}:0.5", "--adapter", f"{twice}:0.5") == with_one
+
+
+def test_an_installation_without_the_engine_s_module_says_how_to_make_it(cli, model, monkeypatch):
+    monkeypatch.setattr(language, "ENGINE", "none.wasm")
+    error = cli("run", model, "hello", "--json").data["error"]
+    assert error["code"] == "kernel_not_found" and "build.py" in error["message"]
 
 
 def written(folder, adapter):

@@ -7,7 +7,7 @@ from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 
-from ..errors import NotSupported
+from ..errors import KernelNotFound, NotSupported
 from .fetching import complete_model
 from .progress import progress
 
@@ -115,8 +115,14 @@ def stored(shell, model):
 
 
 def kernels() -> bytes:
-    """The engine module that comes with this package."""
-    return (files("edgenet.kernels") / ENGINE).read_bytes()
+    """The engine module that comes with this package. Raises KernelNotFound where it was installed before one was built."""
+    try:
+        return (files("edgenet.kernels") / ENGINE).read_bytes()
+    except FileNotFoundError as error:
+        raise KernelNotFound(
+            f"This installation has no {ENGINE}, which a build makes. Run `python build.py build` in the checkout, then install it again: "
+            '`pip install ".[cli]"`.'
+        ) from error
 
 
 async def _load(shell, runtime, made, source, values) -> Loaded:
