@@ -196,9 +196,9 @@ def test_evaluation_is_of_the_model_alone_of_a_training_or_of_a_kept_adapter(pag
     assert found["run"] == found["kept"] < found["alone"]
 
 
-def cancelled_at(page, step):
-    """Trains, and cancels after that step."""
-    page.on_event = lambda e: e.get("step") == step and e["kind"] == "step" and page.call("train.cancel", id="one")
+def cancelled_at(page, step, kind="step"):
+    """Trains, and cancels after that step, or its validation."""
+    page.on_event = lambda e: e.get("step") == step and e["kind"] == kind and page.call("train.cancel", id="one")
     start(page)
     page.on_event = lambda event: None
 
@@ -293,9 +293,9 @@ def test_of_a_training_that_diverged_what_was_good_last_is_there_also_after_a_re
     assert caught.value.details == {"step": 4, "kept": 2}
     good = learned(page)
     assert learned(page.reloaded()) == good
-    after = PlayedPage().reloaded()
-    cancelled_at(after, 2)
-    assert learned(after) == good, "what two steps give"
+    other = PlayedPage().reloaded()
+    cancelled_at(other, 2, "validation")
+    assert learned(other) == good, "what two steps give"
 
 
 def test_data_without_a_character_is_refused_and_nothing_is_kept(page):
