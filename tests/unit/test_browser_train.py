@@ -257,7 +257,10 @@ def test_a_training_that_is_done_and_kept_is_forgotten(page, python):
     packed = page.call("train.adapter", id="one")["packed"]
     page = page if python == "the one that trained" else page.reloaded()
     page.call("train.keep", binary={"packed": packed}, name="kept", run="one")
-    assert [key for key in page.kept if key.startswith("runs/")] == []
+    assert [key for key in page.kept if key.startswith("runs/")] == [] and browser_train.LIVE == {}
+    for kind in ("train.adapter", "train.start"):
+        with pytest.raises(NotFound):
+            page.call(kind, id="one")
 
 
 def test_a_discarded_training_leaves_nothing(page):

@@ -46,7 +46,6 @@ class Course:
     trainer: Trainer | None = None
     page: Page | None = None  # who hears of it; None: it does not run
     cancelled: bool = False
-    over: bool = False  # its adapter is kept, and it is in storage no more
     warned: bool = False  # that something could not be kept
 
     async def train(self) -> dict:
@@ -95,7 +94,7 @@ class Course:
     async def is_latest(self) -> bool:
         """Whether no other tab has trained it on, begun it anew or forgotten it since."""
         found = await self.runs.find(self.run.id)
-        return self.over or bool(found) and (found.created, found.step) == (self.kept.created, self.kept.step)
+        return bool(found) and (found.created, found.step) == (self.kept.created, self.kept.step)
 
     def failed(self, error: EdgeNetError) -> None:
         """A checkpoint or a record could not be kept: said once, for what cannot be kept now will mostly not be kept later."""
@@ -144,8 +143,6 @@ async def start(page: Page, model: dict, id: str, data=None, **chosen) -> dict:
             "go on later.",
             id=STARTED[page.line],
         )
-    if data is None and id in LIVE and LIVE[id].over:
-        raise NotFound("This training is over and its adapter is kept. Begin another one.", id=id)
     STARTED[page.line], course = id, None
     try:
         course = await (_course(page, model, id) if data is None else _begun(page, model, id, data, **chosen))
@@ -267,8 +264,7 @@ async def keep(page: Page, model: dict, run: str = "", **more) -> dict:
     course, runs = LIVE.get(run), Runs(page.storage("runs"))
     told = course.run if course else await runs.find(run)  # Python may be another than the one that trained
     if told and told.state == "done" and not _running(run):
-        if course:
-            course.over = True
+        LIVE.pop(run, None)
         await runs.remove(run)
     return made
 
