@@ -197,13 +197,13 @@ def test_a_training_survives_that(model, why):
 def test_what_was_learned_is_kept_used_named_merged_exported_and_read_again(model):
     found = model.evaluate("""async () => {
       const pairs = [{ input: "def mul(a, b):", output: "\\n    return a * b\\n" }, new File([text], "mine.py")];
-      const trainers = [made({ seed: 1 }), made({ seed: 2 })], saved = [];
+      const trainers = [made({ seed: 1 }), made({ seed: 2 })], saved = [], losses = [];
       for (const [i, trainer] of trainers.entries()) {
         await trainer.train(pairs);
+        if (!i) losses.push((await trainer.evaluate(text)).loss);
         saved.push(await session.adapters.keep(await trainer.adapter(), { name: `lesson ${i}` }));
       }
-      const losses = [];
-      for (const adapter of [undefined, null, saved[0].id]) losses.push((await trainers[0].evaluate(text, { adapter })).loss);
+      for (const adapter of [null, saved[0].id]) losses.push((await trainers[0].evaluate(text, { adapter })).loss);
       const drawn = (adapters) => session.complete({ prompt: "class Point" }, { temperature: 0, maxTokens: 8, adapters }).then(({ tokens }) => tokens);
       const { id } = await session.adapters.load({ saved: saved[0].id });
       const used = [await drawn([]), await drawn(id)];

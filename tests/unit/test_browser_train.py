@@ -5,7 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from edgenet.errors import EdgeNetError, KernelTrap, NotFound, TooLittleData, TrainingDiverged, TrainingUnderWay
+from edgenet.errors import (
+    EdgeNetError,
+    ExampleTooLong,
+    KernelTrap,
+    NotFound,
+    TooLittleData,
+    TrainingDiverged,
+    TrainingUnderWay,
+)
 from edgenet.host import browser_lm, browser_runs, browser_train
 from edgenet.host.browser_page import Page
 from edgenet.lora.examples import Tokens, tokenize
@@ -310,6 +318,7 @@ def test_data_without_a_character_is_refused_and_nothing_is_kept(page):
 WRONG = {
     "numbers for LoRA's options": ("invalid_option", {"lora": 5}),
     "a list of options": ("invalid_option", {"training": [1]}),
+    "a rank that there is nowhere": ("rank_invalid", {"lora": {"r": 300}}),
     "a preset that is no text": ("invalid_option", {"preset": 5}),
     "a list among modules": ("target_module_unknown", {"lora": {"targetModules": [["q"]]}}),
     "a name that is none": ("invalid_option", {"name": ""}),
@@ -323,7 +332,7 @@ def test_options_of_the_wrong_kind_are_refused_by_name_before_anything_is_kept(p
     code, chosen = WRONG[what]
     with pytest.raises(EdgeNetError) as caught:
         start(page, **chosen)
-    assert caught.value.code == code and page.kept == {}
+    assert caught.value.code == code and page.kept == {} and "256, found" not in caught.value.message
 
 
 # --- tokens
@@ -346,6 +355,12 @@ EXAMPLES = {
     "lines of a file": {"name": "x.jsonl", "text": '"one"\n{"input": "a", "output": "b"}\n'},
     "a file": {"name": "x.txt", "text": "one\ntwo"},
 }
+
+
+def test_a_pair_that_is_too_long_is_named_by_its_place_among_all_that_was_given(page):
+    lines = {"name": "x.jsonl", "text": '"one"\n{"input": "a", "output": "' + "b" * 99 + '"}\n'}
+    with pytest.raises(ExampleTooLong, match="Example 4, a pair,"):
+        start(page, data=["text", {"input": "q", "output": " "}, lines])
 
 
 @pytest.mark.parametrize("what", EXAMPLES)

@@ -115,10 +115,10 @@ def test_nothing_to_learn_is_a_named_error(nothing):
         prepare(tokens(*nothing), config())
 
 
-def test_a_pair_that_does_not_fit_is_refused_with_its_number():
-    with pytest.raises(ExampleTooLong, match="Pair 2 has 10 tokens") as caught:
-        prepare(tokens("text", {"input": "abcd", "output": "efgh"}), config())
-    assert caught.value.details == {"example": 2, "tokens": 10, "most": 9}
+def test_a_pair_that_does_not_fit_is_refused_with_its_number_among_all_that_was_given():
+    with pytest.raises(ExampleTooLong, match="Example 3, a pair, has 10 tokens") as caught:
+        prepare(tokens("text", "  ", {"input": "abcd", "output": "efgh"}), config())
+    assert caught.value.details == {"example": 3, "tokens": 10, "most": 9}
     assert (
         len(prepare(tokens({"input": "abcd", "output": "efg"}), config()).train[0]) == 8
     )  # the last token is only foretold

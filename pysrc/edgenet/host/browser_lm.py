@@ -144,19 +144,20 @@ class Said:
 
 async def tokenized(page: Page, data: Iterable, generation: Mapping) -> list[Tokens]:
     """Examples as tokens, by the page's tokenizer: texts, pairs, and files {"name", "text"}. Raises as `examples.tokenize`."""
-    found = []
+    found, place = [], 0
     for item in data:
         is_file = isinstance(item, Mapping) and "name" in item
         for example in read_examples(item["name"], item["text"]) if is_file else [item]:
-            found += await _tokens(page, example, generation)
+            place += 1
+            found += await _tokens(page, example, generation, place)
     return found
 
 
-async def _tokens(page: Page, example: Any, generation: Mapping) -> list[Tokens]:
+async def _tokens(page: Page, example: Any, generation: Mapping, place: int) -> list[Tokens]:
     said = Said()
     while True:
         try:
-            return tokenize([example], said, generation)
+            return tokenize([example], said, generation, place)
         except _Unsaid as unsaid:
             kind, args, key = unsaid.args
             said.known[key] = list((await page.asked(kind, **args))["tokens"])

@@ -14,7 +14,7 @@ from io import BytesIO
 import numpy as np
 
 from ..errors import CheckpointInvalid, InvalidOption, NotFound, StorageError
-from ..lora.config import DEFAULT_PRESET, MOST_RANK_IN_TAB, PRESETS, LoraConfig, TrainingConfig
+from ..lora.config import DEFAULT_PRESET, MOST_RANK_IN_TAB, PRESETS, LoraConfig, TrainingConfig, require_rank
 from ..lora.curve import Point, ends
 from ..lora.examples import Tokens
 from ..options import python_names
@@ -30,7 +30,9 @@ def configured(preset: str | None, lora: dict | None, training: dict | None) -> 
     given, known = python_names(lora or {}), asdict(PRESETS[name].lora)
     if unknown := sorted(set(given) - set(known)):
         raise InvalidOption(f"LoRA has no option {unknown[0]!r}. Options: {', '.join(known)}.", option=unknown[0])
-    chosen = LoraConfig(**(known | given)).check_rank(MOST_RANK_IN_TAB)
+    chosen = known | given
+    require_rank(chosen["r"], MOST_RANK_IN_TAB)  # before the configuration tells of the CLI's most
+    chosen = LoraConfig(**chosen).check_rank(MOST_RANK_IN_TAB)
     return chosen, TrainingConfig.from_data(asdict(PRESETS[name].training) | python_names(training or {}))
 
 

@@ -69,7 +69,7 @@ class LoraConfig:
         for name, patterns in (("rank_pattern", self.rank_pattern), ("alpha_pattern", self.alpha_pattern)):
             _check_pattern(name, patterns)
         for rank in (self.r, *self.rank_pattern.values()):
-            _check_rank(rank, MOST_RANK)
+            require_rank(rank, MOST_RANK)
 
     @property
     def scale(self) -> float:
@@ -87,7 +87,7 @@ class LoraConfig:
     def check_rank(self, most: int) -> LoraConfig:
         """Itself. Raises InvalidRank where a rank is above `most`: a tab trains up to 16."""
         for rank in (self.r, *self.rank_pattern.values()):
-            _check_rank(rank, most)
+            require_rank(rank, most)
         return self
 
     def weakened(self, strength: float) -> LoraConfig:
@@ -232,7 +232,8 @@ def _modules(names) -> tuple[str, ...]:
     return tuple(dict.fromkeys(SHORT.get(name, name) for name in (sorted(names) if isinstance(names, set) else names)))
 
 
-def _check_rank(rank, most: int) -> None:
+def require_rank(rank, most: int) -> None:
+    """Raises InvalidRank for what is no rank up to `most`."""
     if type(rank) is not int or not 1 <= rank <= most:
         tab = f" A tab trains ranks up to {most}; the CLI goes to {MOST_RANK}." if most < MOST_RANK else ""
         raise InvalidRank(f"The rank r must be a whole number from 1 to {most}, found {rank!r}.{tab}", rank=str(rank))

@@ -162,9 +162,10 @@ def _judge(examples: Sequence[Tokens], most: int) -> None:
         )
     for i, tokens in enumerate(examples, 1):
         if tokens.pair and len(tokens.ids) > most:
+            place = tokens.place or i
             raise ExampleTooLong(
-                f"Pair {i} has {len(tokens.ids)} tokens; training's rows hold {most}. Shorten it, or raise max_length.",
-                example=i,
+                f"Example {place}, a pair, has {len(tokens.ids)} tokens; training's rows hold {most}. Shorten it, or raise max_length.",
+                example=place,
                 tokens=len(tokens.ids),
                 most=most,
             )

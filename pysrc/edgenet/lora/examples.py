@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,12 +21,13 @@ MASKS = ("[MASK]", "<mask>", "<|mask|>")  # what tokenizers call it
 @dataclass(frozen=True)
 class Tokens:
     """An example as tokens. `ids` i32 (n,); `counts` bool (n,): whether a token is to be predicted; `size`: bytes of UTF-8 that these
-    are; `pair`: must not be cut."""
+    are; `pair`: must not be cut; `place`: among what was given, from 1; 0: nobody told."""
 
     ids: np.ndarray
     counts: np.ndarray
     size: int
     pair: bool = False
+    place: int = 0
 
 
 def read_examples(name: str, text: str) -> list[Example]:
@@ -61,16 +62,21 @@ def _is_example(value) -> bool:
     )
 
 
-def tokenize(examples: Iterable[Example | Tokens], tokenizer: TextTokenizer, generation: Mapping) -> list[Tokens]:
-    """Examples as tokens; those without a character to learn are left out. Raises WrongType for what is no example, and what the
-    model's chat template raises.
+def tokenize(
+    examples: Iterable[Example | Tokens], tokenizer: TextTokenizer, generation: Mapping, first: int = 1
+) -> list[Tokens]:
+    """Examples as tokens, their places counted from `first`; those without a character to learn are left out.
+
+    Raises WrongType for what is no example, and what the model's chat template raises.
     """
-    return [t for e in examples if (t := _tokens(e, tokenizer, generation)).counts.any()]
+    found = [
+        e if isinstance(e, Tokens) else replace(_tokens(e, tokenizer, generation), place=i)
+        for i, e in enumerate(examples, first)
+    ]
+    return [tokens for tokens in found if tokens.counts.any()]
 
 
 def _tokens(example, tokenizer, generation) -> Tokens:
-    if isinstance(example, Tokens):
-        return example
     if not _is_example(example):
         raise WrongType(
             f"An example must be a text or {{input, output}}, both texts; found {type(example).__name__}.",
