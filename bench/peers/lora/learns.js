@@ -1,5 +1,12 @@
-/** A course in the tab, as a visitor of the site takes it: what is foretold better afterwards, and what worse. */
+/** A course in the tab, as a visitor of the site takes it: what is foretold better afterwards, and what worse; how fast its adapter comes and goes. */
+const TURNS = 40;
 let session, model;
+
+const milliseconds = async (work) => {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+};
 
 window.bench = {
   async open({ site, id }) {
@@ -19,7 +26,22 @@ window.bench = {
     const { step } = await trainer.train(learn);
     const seconds = (performance.now() - start) / 1e3;
     const [after, before] = [await bits({}), await bits({ adapter: null })];
+    const moves = await this.moves(await trainer.adapter());
     await trainer.discard();
-    return { seconds, steps: step, before, after };
+    return { seconds, steps: step, before, after, ...moves };
+  },
+  /** Milliseconds: loading an adapter, the first and a further one; a request of one token by the adapter of the one before, and by another. */
+  async moves(adapter) {
+    const load = (id) => milliseconds(() => session.adapters.load(adapter, { id }));
+    const ask = (id) => milliseconds(() => session.complete("def area(", { temperature: 0, maxTokens: 1, adapters: id }));
+    const moves = { loads: [await load("a"), await load("b")], same: [], other: [] };
+    for (const id of ["a", "b"]) await ask(id);
+    for (let turn = 0; turn < TURNS; turn++) {
+      moves.same.push(await ask("b"));
+      await ask("a");
+      moves.other.push(await ask("b"));
+    }
+    for (const id of ["a", "b"]) await session.adapters.unload(id);
+    return moves;
   },
 };
