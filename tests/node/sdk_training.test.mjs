@@ -48,6 +48,20 @@ for (const [what, data, code] of WRONG) {
   });
 }
 
+/** [what it is, the call] @type {[string, (session: any) => Promise<any>][]} */
+const ILL = [["no adapters to merge", ({ adapters }) => adapters.merge(null)], ["an adapter to merge that is none", ({ adapters }) => adapters.merge(["a", null])],
+  ["a merge's options that are none", ({ adapters }) => adapters.merge(["a", "b"], null)], ["nothing to merge into the base", ({ adapters }) => adapters.mergeIntoBase([{ id: 7 }])],
+  ["a signal that is none", (session) => session.createTrainer().train("x", { signal: 7 })], ["a listener that is none", (session) => session.createTrainer().train("x", { onEvent: null })],
+  ["an evaluation's signal that is none", (session) => session.createTrainer().evaluate("x", { signal: {} })], ["a load's listener that is none", ({ adapters }) => adapters.load({ saved: "a" }, { onProgress: "x" })],
+  ["a keep's signal that is none", ({ adapters }) => adapters.keep(new Blob(["x"]), { signal: true })], ["a route's signal that is none", ({ adapters }) => adapters.route("x", { signal: "y" })]];
+for (const [what, call] of ILL) {
+  test(`training: ${what} is refused by name before anybody is asked`, async (t) => {
+    const { session, stage } = await opened(t);
+    await assert.rejects(call(session), { code: "invalid_option" });
+    assert.deepEqual(stage.trained, []);
+  });
+}
+
 test("training: options that there are not are refused at once", async (t) => {
   const { session } = await opened(t);
   for (const options of [{ rank: 4 }, null, "coder", { preset: "coder", LORA: {} }]) assert.throws(() => session.createTrainer(options), { code: "invalid_option" });

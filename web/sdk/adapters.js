@@ -7,6 +7,7 @@ import { AdapterNotFound, InvalidOption } from "./errors.js";
 import { mergeIntoBase, phasesTo, readParts } from "./into-base.js";
 import { byPath } from "./local-model.js";
 import { progressTo } from "./progress.js";
+import { checkCall } from "./options.js";
 import { questionOf } from "./routing.js";
 import { readExamples } from "./trainer.js";
 
@@ -85,7 +86,9 @@ export class SessionAdapters {
    *   `pinned`: it never makes room for others; of a saved one it is as `pin` said
    * @returns {Promise<AdapterInfo>} @throws InvalidAdapter, AdapterMismatch (made for another model), AdapterPoolFull
    */
-  async load(source, { id, pinned, signal, onProgress } = {}) {
+  async load(source, options = {}) {
+    checkCall(options);
+    const { id, pinned, signal, onProgress } = options;
     const onEvent = progressTo(this.#session.id, onProgress ? [onProgress] : []);
     const { files, kept } = await this.#filesOf(source, signal, onEvent);
     return this.#session.askWorker("lm.adapters.load", { files, id: id ?? ownId(source), pinned: pinned ?? kept }, { signal, onEvent });
@@ -109,7 +112,9 @@ export class SessionAdapters {
    * @param {KeepOptions} [options] @returns {Promise<SavedAdapter>} @throws AdapterExists (another has the name), AdapterMismatch, InvalidAdapter, StorageError,
    *   SignatureInvalid, KeyRevoked, KeyIncapable
    */
-  async keep(source, { name, metrics, profile, embedder, signal } = {}) {
+  async keep(source, options = {}) {
+    checkCall(options);
+    const { name, metrics, profile, embedder, signal } = options;
     if (isTrained(source)) {
       const about = { name, metrics: metrics ?? source.metrics, profile: profile ?? (await this.#profileOf(source, embedder, signal)) };
       return this.#session.askWorker("lm.train.keep", { packed: await bytesOf(source.packed), ...about, run: source.run }, { signal });
@@ -149,7 +154,9 @@ export class SessionAdapters {
    * One adapter out of several saved ones, kept beside them. A stop is heard after the module under way. @param {import("./into-base.js").MergePart[]} adapters @param {MergeHow} [how]
    * @returns {Promise<SavedAdapter>} `metrics.merge`: how it came about and the relative error of the refit @throws InvalidOption, AdapterMismatch, AdapterExists
    */
-  merge(adapters, { name, signal, onProgress, ...options } = {}) {
+  async merge(adapters, how = {}) {
+    checkCall(how);
+    const { name, signal, onProgress, ...options } = how;
     return this.#library("merge", { ...readParts(adapters, options), name }, { signal, onEvent: phasesTo(this.#session.id, onProgress) });
   }
 
@@ -167,7 +174,9 @@ export class SessionAdapters {
    * @param {string} id @param {Iterable<import("./trainer.js").Example> | import("./trainer.js").Example | null} texts as a trainer takes them; null: nothing is known
    * @param {{embedder?: Embedder, signal?: AbortSignal}} [options] `embedder`: else the router's @returns {Promise<SavedAdapter>} @throws AdapterNotFound, EmptyText, NoRouter
    */
-  async describe(id, texts, { embedder, signal } = {}) {
+  async describe(id, texts, options = {}) {
+    checkCall(options);
+    const { embedder, signal } = options;
     const profile = texts === null ? null : await profileOf(await readExamples(texts), this.#routerOf(embedder).embedder, signal);
     return this.#library("describe", { id, profile }, { signal });
   }
@@ -177,7 +186,9 @@ export class SessionAdapters {
    * @param {string | ArrayLike<number>} request a text, or its vector by that embedding model @param {{embedder?: Embedder, threshold?: number, signal?: AbortSignal}} [options] else the router's
    * @returns {Promise<Routed[]>} empty: none @throws EmptyText, NotFinite, NoRouter
    */
-  async route(request, { embedder, threshold, signal } = {}) {
+  async route(request, options = {}) {
+    checkCall(options);
+    const { embedder, threshold, signal } = options;
     return routed(request, await this.#library("list", {}, { signal }), this.#routerOf(embedder, threshold), signal);
   }
 

@@ -2,6 +2,8 @@
  * `session.adapters.mergeIntoBase`: the loaded model with saved adapters in its weights, as one GGUF file. Page. Python makes it piece by piece; it lies
  * on disk from its first byte on, and is nobody's model until it is loaded.
  */
+import { InvalidOption } from "./errors.js";
+import { checkCall } from "./options.js";
 import { LoraTrainer, readExamples } from "./trainer.js";
 
 /**
@@ -27,9 +29,10 @@ import { LoraTrainer, readExamples } from "./trainer.js";
 /** Progress that begins anew with each phase. @param {string} name the model's id @param {((event: import("./options.js").Progress) => void) | undefined} onProgress @returns {(event: any) => void} */
 export const phasesTo = (name, onProgress) => (event) => { if (event?.phase) onProgress?.({ name, ...event }); };
 
-/** What Python takes of adapters and a strategy. @param {MergePart[]} adapters @param {any} options */
+/** What Python takes of adapters and a strategy. @param {MergePart | MergePart[]} adapters @param {any} options @throws InvalidOption */
 export function readParts(adapters, options) {
-  const given = adapters.map((one) => (typeof one === "string" ? { id: one } : one));
+  const given = [adapters].flat().map((one) => (typeof one === "string" ? { id: one } : Object(one)));
+  if (given.some(({ id }) => typeof id !== "string")) throw new InvalidOption('What is merged are ids of saved adapters, or {id, weight}: ["a", {id: "b", weight: 0.5}].', { option: "adapters" });
   const weights = given.some(({ weight }) => weight !== undefined) ? given.map(({ weight = 1 }) => weight) : undefined;
   return { ids: given.map(({ id }) => id), options: weights ? { ...options, weights } : options };
 }
@@ -38,10 +41,12 @@ export function readParts(adapters, options) {
  * @param {import("./session.js").InferenceSession} session @param {MergePart | MergePart[]} adapters @param {IntoBaseOptions & import("./adapters.js").MergeHow} [how]
  * @returns {Promise<MergedModel>}
  */
-export async function mergeIntoBase(session, adapters, { type, name, evaluate, signal, onProgress, ...options } = {}) {
+export async function mergeIntoBase(session, adapters, how = {}) {
+  checkCall(how);
+  const { type, name, evaluate, signal, onProgress, ...options } = how;
   const onEvent = phasesTo(session.id, onProgress);
   const data = evaluate === undefined ? undefined : await readExamples(evaluate);
-  const answer = await session.askWorker("lm.library.into", { ...readParts([adapters].flat(), options), type, name, data }, { signal, onEvent });
+  const answer = await session.askWorker("lm.library.into", { ...readParts(adapters, options), type, name, data }, { signal, onEvent });
   const discard = () => session.askAny("hub.discard", { made: answer.made });
   try {
     const evaluation = data ? await evaluated(session, answer, data, { signal, onProgress }) : null;

@@ -80,3 +80,17 @@ function flatten(given) {
   if (unknown.length) throw new InvalidOption(`There is no option ${unknown.join(", ")}. Known: ${Object.keys(TABLE).join(", ")}.`, { unknown });
   return flat;
 }
+
+/**
+ * What a call takes beside its subject, judged before anybody is asked. A signal of another window is no instance of this one's class.
+ * @param {any} options @throws InvalidOption
+ */
+export function checkCall(options) {
+  if (options === null || typeof options !== "object") throw new InvalidOption("A call's options are an object, such as {signal}.", { option: "options" });
+  const { signal } = options;
+  const isSignal = typeof signal?.aborted === "boolean" && typeof signal.addEventListener === "function";
+  if (signal !== undefined && signal !== null && !isSignal) throw new InvalidOption("signal must be an AbortSignal: that of an AbortController, or AbortSignal.timeout(ms).", { option: "signal" });
+  for (const option of ["onEvent", "onProgress"]) {
+    if (options[option] !== undefined && typeof options[option] !== "function") throw new InvalidOption(`${option} must be a function, found ${options[option]}. Leave it out for none.`, { option });
+  }
+}

@@ -4,6 +4,7 @@
  */
 import { decodeText } from "../text/bytes-to-text.js";
 import { InvalidOption, NotText, TextTooLarge, TrainingUnderWay } from "./errors.js";
+import { checkCall } from "./options.js";
 import { sampleOf } from "./routing.js";
 
 /** Characters to train on: of one text, which is made into tokens at once, and of all together. */
@@ -94,7 +95,9 @@ export class LoraTrainer {
    *   `signal`: as `cancel`, and the call rejects with its reason @returns {Promise<TrainingResult>}
    * @throws InvalidOption, TrainingUnderWay, TooLittleData, ExampleTooLong, NotText, TrainingDiverged, CheckpointMismatch, StorageError, an EngineError; what the last checkpoint holds is kept
    */
-  async train(data, { onEvent = () => {}, signal, onProgress } = {}) {
+  async train(data, options = {}) {
+    checkCall(options);
+    const { onEvent = () => {}, signal, onProgress } = options;
     if (data === undefined && this.#state === "new") throw new InvalidOption("A new training needs data: texts, {input, output} pairs, or files.", { option: "data" });
     if (this.#state === "training" || this.#state === "paused") throw new TrainingUnderWay("This training is under way. Cancel it first; it can go on later.", { id: this.id });
     const before = this.#state;
@@ -140,7 +143,9 @@ export class LoraTrainer {
    * @param {{adapter?: null | string, signal?: AbortSignal, onProgress?: (event: import("./options.js").Progress) => void}} [options] `adapter`: what this trainer
    *   learned when left out; null: none; else the id of a saved one @returns {Promise<EvaluationResult>}
    */
-  async evaluate(texts, { adapter, signal, onProgress } = {}) {
+  async evaluate(texts, options = {}) {
+    checkCall(options);
+    const { adapter, signal, onProgress } = options;
     const onEvent = (/** @type {any} */ event) => onProgress?.({ name: this.#session.id, ...event });
     return this.#ask("evaluate", { data: await readExamples(texts), adapter: adapter === undefined ? { run: this.id } : adapter && { saved: adapter } }, { signal, onEvent });
   }
