@@ -124,6 +124,7 @@ def test_a_course_is_estimated_watched_and_ends_with_an_adapter_that_foretells_b
     assert "Loss at step 12" in page.locator(".loss svg").get_attribute("aria-label")
     for sample in page.locator(".samples li").all():
         assert sample.locator(".before, .after, .truth").count() == 3 and sample.locator(".after pre").inner_text()
+    assert any(page.locator(".samples .before pre").all_inner_texts()), "what the model wrote as it was"
     card = tab.card("areas").inner_text()
     assert "rank 4 · q, k, v, o, gate, up, down" in card and f"{after:.2f} after" in card and "12 steps" in card
 
@@ -148,10 +149,14 @@ def test_what_was_learned_is_chosen_in_complete_and_stays_chosen(learned):
 
 def test_a_course_is_paused_goes_on_and_is_stopped_with_what_it_has(tab):
     page = tab.page
-    tab.set(maxSteps=2000).start()
+    tab.set(maxSteps=2000, maxEpochs=0).start()
+    tab.course.locator(".facts", has_text=re.compile(r"[1-9][\d,]* tokens/s · .*\d (s|min|h)\b.* left")).wait_for(
+        timeout=SLOW
+    )
+    page.locator(".loss path.train").wait_for(state="attached", timeout=SLOW)
+    assert "Learning" in tab.course.locator("h2").inner_text(), "the curve is there while it learns"
     page.get_by_role("button", name="Pause").click()
     tab.until("Paused")
-    tab.page.locator(".loss svg").wait_for()
     page.get_by_role("button", name="Go on").click()
     tab.until("Learning")
     page.get_by_role("button", name="Stop").click()
@@ -216,6 +221,8 @@ def test_a_deleted_adapter_comes_back_as_it_was_and_another_name_stays(learned):
     card = learned.card("Areas")
     card.get_by_label("Use it in Complete and Chat").check()
     page.locator(".adapter.on").wait_for()
+    card.get_by_role("button", name="Keep Areas loaded").click()
+    card.locator("button[aria-pressed=true]").wait_for()
     told = card.inner_text()
     page.get_by_role("button", name="Delete Areas").click()
     card.wait_for(state="detached")
@@ -225,7 +232,7 @@ def test_a_deleted_adapter_comes_back_as_it_was_and_another_name_stays(learned):
     assert card.inner_text() == told
     learned.reload()
     page.locator(".adapter.on").wait_for(timeout=SLOW)
-    assert learned.card("Areas").count() == 1
+    assert learned.card("Areas").count() == learned.card("Areas").locator("button[aria-pressed=true]").count() == 1
 
 
 def test_two_are_merged_and_the_error_of_the_refit_is_told(learned):

@@ -25,6 +25,17 @@ def test_a_course_whose_model_was_freed_says_how_it_goes_on(tab):  # noqa: F811
     tab.until("Learned")
 
 
+def test_what_an_unfinished_course_has_learned_is_kept_without_going_on(tab):  # noqa: F811
+    page = tab.page
+    tab.set(maxSteps=2000, maxEpochs=0).start("short")
+    page.locator(".underway .facts", has_text=re.compile(r"step (2[6-9]|[3-9]\d) of")).wait_for(timeout=SLOW)
+    tab.reload()
+    page.locator(".left", has_text="“short”").get_by_role("button", name="Keep it").click(timeout=SLOW)
+    tab.until("Learned")
+    assert "Stopped; the best so far is kept" in tab.course.inner_text() and tab.card("short").count() == 1
+    page.locator(".left:empty").wait_for(state="attached")
+
+
 KEPT = """new Promise((resolve) => {
   indexedDB.open('edgenet-adapters-v1').onsuccess = ({ target }) => {
     target.result.transaction('kept').objectStore('kept').getAllKeys().onsuccess = (event) => resolve(event.target.result);
