@@ -1,12 +1,14 @@
 """`session.adapters` on the built site, in Chromium: with the site's model and with a file of the user's own, through Python, in frames."""
 
 import base64
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
-from edgenet.lora import peft
+from edgenet.lora import document, peft
+from edgenet.lora.adapter import for_base
 from edgenet.lora.bound import engine_bytes
 from tests.adapters import header_of, merged, random_adapter
 from tests.browser import lmmodel
@@ -98,6 +100,30 @@ def test_a_folder_of_peft_says_the_same_through_python_which_ends_then(model):
       return { ready: await drawn("a"), peft: await drawn("peft"), rank: info.rank, python: (await loader.status()).python };
     }""")
     assert found["peft"] == found["ready"] and (found["rank"], found["python"]) == (4, False)
+
+
+def test_the_site_judges_who_signed_an_adapter_that_comes_in(model, site):
+    """One by a key that it does not know is as good as unsigned; one that only claims the site's key is neither kept nor loaded."""
+    header = header_of(shipped())
+    adapter = for_base(random_adapter(header, "a"), header)
+    known = model.request.get(f"{site()}trust.json").json()["keys"][0]["keyId"]
+    for name, key in {"stranger": "0" * 16, "claimed": known}.items():
+        signature = {
+            "algorithm": "ed25519",
+            "keyId": key,
+            "timestamp": "2026-03-01T12:00:00Z",
+            "value": "A" * 86 + "==",
+        }
+        text = document.write(replace(adapter, signature=signature)).decode()
+        model.evaluate("([name, text]) => { adapters[name] = new File([text], name + '.json'); }", [name, text])
+    found = model.evaluate("""async () => {
+      const code = (work) => work.then(() => null, (error) => error.code);
+      const refused = [await code(session.adapters.keep(adapters.claimed)), await code(session.adapters.load(adapters.claimed))];
+      const { signedBy } = await session.adapters.keep(adapters.stranger);
+      await session.adapters.load(adapters.stranger, { id: "s" });
+      return { refused, signedBy, saved: (await session.adapters.saved()).length, loaded: (await session.adapters.list()).adapters.length };
+    }""")
+    assert found == {"refused": ["signature_invalid"] * 2, "signedBy": None, "saved": 1, "loaded": 1}
 
 
 def test_a_file_of_the_users_own_takes_adapters(page, site):
