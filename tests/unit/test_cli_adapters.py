@@ -93,9 +93,9 @@ def test_info_says_what_differs_from_another_base(cli):
     assert told["error"]["code"] == "adapter_mismatch" and told["fit"]["fits"] is False and "q_proj" in told["modules"]
 
 
-def test_info_tells_of_another_quantisation(cli, work):
+def test_info_tells_of_another_file_of_the_base(cli, work):
     folder(work / "tuned", replace(adapter("llama"), base_id=base_id(header("llama")), base_sha256="0" * 64))
-    assert cli("info", "./tuned", "--base", "base.gguf")["fit"]["notices"][0]["code"] == "other_quantisation"
+    assert cli("info", "./tuned", "--base", "base.gguf")["fit"]["notices"][0]["code"] == "adapter_other_file"
 
 
 def test_what_was_imported_is_listed_renamed_exported_and_removed(cli, work):

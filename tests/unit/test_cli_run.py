@@ -90,7 +90,7 @@ def test_an_adapter_of_another_file_of_the_model_is_told(cli, model, tmp_path):
     same = written(tmp_path / "same", replace(made, base_sha256=sha256_of(model)))
     asked = ("run", model, "hello", "--max-tokens", "1", "--adapter")
     done = cli(*asked, other, "--json")
-    assert [notice["code"] for notice in done.data["notices"]] == ["other_quantisation"]
+    assert [notice["code"] for notice in done.data["notices"]] == ["adapter_other_file"]
     assert "notice: The adapter" in done.err and "another quantisation" in done.err
     assert cli(*asked, same, "--json").data["notices"] == []
 

@@ -285,7 +285,7 @@ def test_evaluating_tells_of_an_adapter_that_was_trained_on_another_file_of_the_
 ):
     (tmp_path / "a.json").write_bytes(document.write(replace(adapter, base_sha256="0" * 64)))
     done = cli("eval", model, notes, "--adapter", str(tmp_path / "a.json"), "--json")
-    assert [notice["code"] for notice in done.data["notices"]] == ["other_quantisation"]
+    assert [notice["code"] for notice in done.data["notices"]] == ["adapter_other_file"]
     assert cli("eval", model, notes, "--json").data["notices"] == []
 
 

@@ -245,7 +245,7 @@ def other_file(adapter: Adapter, file_sha256: str) -> dict | None:
     if adapter.base_sha256 in ("", file_sha256):
         return None
     return {
-        "code": "other_quantisation",
+        "code": "adapter_other_file",
         "message": f"The adapter {adapter.name!r} was trained on another file of this model ({adapter.base_sha256[:12]}…, this one is "
         f"{file_sha256[:12]}…), probably another quantisation: it works, slightly less well.",
     }
