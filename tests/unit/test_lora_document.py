@@ -83,6 +83,20 @@ def test_what_is_exported_tells_what_its_format_has_of_an_adapter_that_is_kept()
     assert (again["version"], again["createdAt"], again["training"]) == ("2.1.0", "2020-01-01T00:00:00Z", "by hand")
 
 
+METRICS = [
+    ({"secondsPerStep": 0.25}, "no steps"),
+    ({"secondsPerStep": "fast", "steps": 20}, "a text"),
+    ({"secondsPerStep": None, "steps": 20}, "nothing"),
+    ({"secondsPerStep": 1e308, "steps": 1e308}, "beyond all time"),
+]
+
+
+@pytest.mark.parametrize(("metrics", "why"), METRICS, ids=[row[1] for row in METRICS])
+def test_metrics_that_somebody_else_told_tell_no_duration(metrics, why):
+    made = replace(document.read(written()), metadata={"training": {"steps": 10}})
+    assert json.loads(document.exported(made, "2026-01-01T00:00:00Z", metrics))["training"] == {"steps": 10}
+
+
 REFUSED = [
     (b"{", InvalidAdapter, "cut"),
     (b"[]", InvalidAdapter, "a list"),

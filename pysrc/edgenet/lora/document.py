@@ -72,9 +72,10 @@ def exported(adapter: Adapter, created: str, metrics: Mapping) -> bytes:
     `createdAt` and, where its training was measured here, `training.duration`, ms: its steps at their mean pace.
     """
     known = {"version": FIRST_VERSION, "createdAt": created} | dict(adapter.metadata)
-    trained, pace = known.get("training"), metrics.get("secondsPerStep")
-    if isinstance(trained, Mapping) and pace:
-        known["training"] = {**trained, "duration": round(1000 * pace * metrics["steps"])}
+    trained, pace, steps = known.get("training"), metrics.get("secondsPerStep"), metrics.get("steps")
+    measured = all(type(n) in (int, float) and 0 < n < 1e9 for n in (pace, steps))  # who keeps an adapter tells what they like
+    if isinstance(trained, Mapping) and measured:
+        known["training"] = {**trained, "duration": round(1000 * pace * steps)}
     return write(replace(adapter, metadata=known))
 
 
