@@ -197,6 +197,13 @@ def test_who_stops_a_training_whose_checkpoints_find_no_room_is_told_what_is_kep
     done = cli("train", model, notes, "--output", str(tmp_path / "mine"), *FEW, "--json")
     assert (done.code, done.data["error"]["code"]) == (6, "quota_exceeded")
     assert "step 1" in done.data["error"]["message"] and "a checkpoint is kept" not in done.err
+    assert "--resume" not in done.data["error"]["message"], "there is nothing to go on from"
+
+
+def test_who_stops_a_training_before_its_first_step_is_promised_no_checkpoint(cli, model, notes, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.Report, "_validation", lambda *args: signal.raise_signal(signal.SIGINT))
+    done = cli("train", model, notes, "--output", str(tmp_path / "mine"), *FEW)
+    assert done.code == 130 and "nothing is kept" in done.err and not (tmp_path / "mine").exists()
 
 
 def test_an_adapter_that_finds_no_room_is_told_with_advice_for_its_place_and_training_can_be_taken_up_again(

@@ -30,11 +30,13 @@ class Checkpoints(FileStore):
 
     def stopped(self, step: int) -> EdgeNetError:
         """What a training that was stopped after a step ends with."""
+        kept = self._disk.size(self.path)
         if self.lost:
             text = f"Stopped after step {step}; no checkpoint of it could be kept. {self.lost.message}"
-            return type(self.lost)(f"{text} --resume goes on from the last that was.", **self.lost.details)
-        text = f"Stopped after step {step}; a checkpoint is kept in {self.path.parent}. Run the same command with --resume to go on."
-        return AbortError(text, step=step)
+            before = " --resume goes on from the last that was." if kept else ""
+            return type(self.lost)(text + before, **self.lost.details)
+        where = f"a checkpoint is kept in {self.path.parent}. Run the same command with --resume to go on."
+        return AbortError(f"Stopped after step {step}; {where if kept else 'nothing was learned, and nothing is kept.'}", step=step)
 
     @contextmanager
     def kept(self):
