@@ -34,10 +34,8 @@ def find() -> tuple[Path | None, str]:
     ready, stamp = VENV / "ready", hashlib.sha256(LOCK.read_bytes()).hexdigest()
     if not ready.exists() or ready.read_text() != stamp:
         if why := _install():
-            return (
-                None,
-                f"PyTorch, transformers and PEFT could not be installed: {why} Set EDGENET_TORCH to a Python that has it.",
-            )
+            failed = f"PyTorch, transformers and PEFT could not be installed: {why}"
+            return None, f"{failed} Set EDGENET_TORCH to a Python that has them."
         ready.write_text(stamp)
     return PYTHON, ""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -102,20 +103,19 @@ class PageModel:
 
     async def read(self, page: Page, part: int, offset: int, length: int) -> bytes:
         """Bytes of its file number `part`, from where the worker has them."""
-        answer = await page.asked("lm.source", ranges=[[self.parts[part], offset, length]])
-        return bytes(answer["parts"][0])
+        return await _range(page, self.parts[part], offset, length)
 
 
 async def open_model(page: Page, filenames: Mapping[str, str]) -> PageModel:
     """What training must know of the worker's model. `filenames`: of its artifacts. Only headers are read, and a few short tensors."""
-
-    async def fetch(artifact: str, offset: int, length: int) -> bytes:
-        return (await page.asked("lm.source", ranges=[[artifact, offset, length]]))["parts"][0]
-
     sizes = (await page.asked("lm.source"))["sizes"]
-    header, values = await read_model(filenames, sizes, fetch)
+    header, values = await read_model(filenames, sizes, partial(_range, page))
     generation, parts = json.loads(await page.asked("lm.generation")), sorted(sizes, key=part_of)
     return PageModel(header, values, generation, base_id(header), parts)
+
+
+async def _range(page: Page, artifact: str, offset: int, length: int) -> bytes:
+    return bytes((await page.asked("lm.source", ranges=[[artifact, offset, length]]))["parts"][0])
 
 
 # --- the tokenizer

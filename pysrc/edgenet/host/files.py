@@ -16,12 +16,8 @@ from ..errors import QuotaExceeded, StorageError, StorageUnavailable
 
 LOCK_POLL_S = 0.05
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_HELD = {
-    errno.EWOULDBLOCK,
-    errno.EAGAIN,
-    errno.EACCES,
-    errno.EDEADLK,
-}  # what "another has the lock" is called, by system
+# What "another has the lock" is called, by system
+_HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
@@ -171,10 +167,8 @@ class Disk:
     def probe(self, folder: Path) -> None:
         """Return if `folder` exists or can be made and a file can be written in it; raise StorageUnavailable if not. Leaves nothing."""
         folder = Path(folder)
-        probe, made = (
-            folder / f".edge-net-{os.getpid()}.probe",
-            [f for f in (folder, *folder.parents) if not f.exists()],
-        )
+        probe = folder / f".edge-net-{os.getpid()}.probe"
+        made = [f for f in (folder, *folder.parents) if not f.exists()]
         try:
             self.write(probe, b"edgenet")
         finally:

@@ -102,9 +102,8 @@ class Checkpoint:
             )
         best = tensors.pop("best", None)
         kept = {name: told[name] for name in ("step", "identity", "best_step", "waited")}
-        losses = {
-            n: None if told.get(n) is None else float(told[n]) for n in ("best_loss", "first_loss")
-        }  # JSON reads 2.0 as 2
+        losses = {name: told.get(name) for name in ("best_loss", "first_loss")}
+        losses = {name: None if loss is None else float(loss) for name, loss in losses.items()}  # JSON reads 2.0 as 2
         judged = told.get("judged", told["step"])  # before it was told, every checkpoint came after its validation
         return cls(states=tensors, best=best, judged=judged, **losses, **kept)
 

@@ -19,9 +19,8 @@ THRESHOLD = 0.18
 EXAMPLES, LENGTH = 8, 200  # texts kept, and characters of one
 PASSAGES, PASSAGE = 32, 400  # passages of all texts that are embedded, and characters of one at most
 ASKED = 500  # characters of a request that are compared: its end, where an answer goes on
-_CUT = re.compile(
-    rf"[\s\S]{{1,{PASSAGE}}}(?=\n|\Z)|[\s\S]{{{PASSAGE}}}"
-)  # at the ends of lines; a longer line, anywhere
+# At the ends of lines; a longer line, anywhere
+_CUT = re.compile(rf"[\s\S]{{1,{PASSAGE}}}(?=\n|\Z)|[\s\S]{{{PASSAGE}}}")
 _NUMBERS = Check("numbers", lambda v: isinstance(v, list) and all(type(n) in (int, float) and abs(n) < 1e30 for n in v))
 _FIELDS = (
     Field("mean", _NUMBERS, True),
