@@ -128,6 +128,17 @@ test("routing: who answers the embedder is asked when it is needed, once, and ag
   assert.equal(asked, 2);
 });
 
+test("routing: an embedder's session that was disposed to make room is asked for anew, by many requests once", async (t) => {
+  const { session, embedder } = await opened(t);
+  const answers = [Object.assign(new PlayedEmbedder(), { disposed: false }), embedder];
+  let asked = 0;
+  session.adapters.router = { embedder: () => answers[asked++] };
+  await session.generate("code", { adapters: "auto" });
+  answers[0].disposed = true;
+  const routed = await Promise.all(["code", "cook"].map((word) => session.complete({ prompt: word }, { adapters: "auto" })));
+  assert.deepEqual([routed.map(({ routed }) => routed?.id), asked, answers[0].asked.length], [["coding", "cooking"], 2, 1]);
+});
+
 /** [what, what is done, code] @type {[string, (session: any, embedder: any) => any, string][]} */
 const WRONG = [
   ["a request without a router", (session) => session.generate("x", { adapters: "auto" }), "adapter_router_missing"],

@@ -23,11 +23,15 @@ export function readRouter(given) {
   return { embedder, threshold };
 }
 
-/** A router for many requests: who answers an embedding session is asked once, after a failure again. @param {Required<Router>} router @returns {Required<Router>} */
+/** A router for many requests: who answers an embedding session is asked once; after a failure, or when that session was disposed to make room, again. @param {Required<Router>} router @returns {Required<Router>} */
 export function keptRouter({ embedder, threshold }) {
   if (typeof embedder !== "function") return { embedder, threshold };
   /** @type {Promise<InferenceSession> | null} */ let session = null;
-  const once = () => (session ??= opened(embedder).catch((error) => { session = null; throw error; }));
+  const once = async () => {
+    const last = session;
+    if ((await last)?.disposed && session === last) session = null;
+    return (session ??= opened(embedder).catch((error) => { session = null; throw error; }));
+  };
   return { embedder: once, threshold };
 }
 

@@ -108,6 +108,9 @@ export class InferenceSession {
     return { ...this.#memory };
   }
 
+  /** Whether it was disposed: by its owner, or for another model's room. */
+  get disposed() { return this.#disposed; }
+
   /** Frees the model's memory; with `create`, ends the workers. Safe to call twice. */
   async dispose() {
     if (this.#disposed) return;
