@@ -76,16 +76,21 @@ class MergeForm {
     return this.rows.filter(({ box }) => box.checked);
   }
 
+  /** What there is too little or too much of; "" where it can be merged. */
+  get #missing() {
+    const count = this.#chosen.length;
+    return STRATEGIES[this.strategy.value].two && count !== 2 ? "This takes exactly two." : count < 2 ? "Choose two or more." : "";
+  }
+
   /** What the strategy takes is shown, and whether there are as many as it needs. */
   #judge() {
-    const { takes, two, help } = STRATEGIES[this.strategy.value];
-    const count = this.#chosen.length;
-    const missing = two && count !== 2 ? "This takes exactly two." : count < 2 ? "Choose two or more." : "";
+    const { takes, help } = STRATEGIES[this.strategy.value];
     fill(this.help, help);
     this.numbers.forEach(({ name, input, element }) => (input.disabled = element.hidden = !takes.includes(name))); // what is not shown is not judged
     this.rows.forEach(({ weight, share, box }) => (weight.disabled = share.hidden = !takes.includes("weights") || !box.checked));
-    this.go.disabled = Boolean(missing);
-    fill(this.said, missing);
+    if (this.#controller) return; // what is under way goes on as it was begun, alone
+    this.go.disabled = Boolean(this.#missing);
+    fill(this.said, this.#missing);
   }
 
   async #submit() {
@@ -102,13 +107,14 @@ class MergeForm {
     } catch (error) {
       fill(this.said, stopped(error) ? "Stopped. Nothing was made." : plain(error));
     } finally {
+      this.#controller = null;
       this.#busy(false);
     }
   }
 
   /** @param {boolean} busy */
   #busy(busy) {
-    this.go.disabled = busy;
+    this.go.disabled = busy || Boolean(this.#missing);
     this.halt.hidden = !busy;
     (busy ? this.halt : this.go).focus();
   }
