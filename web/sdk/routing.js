@@ -10,6 +10,8 @@ import { NotFinite } from "./errors.js";
  * @property {string} [model] the embedding model, id@version; "" or absent where nobody said
  */
 
+/** Names of files of which each line is an example. */
+export const LINES = /\.(jsonl|ndjson)$/i;
 /** Cosine below which an adapter has nothing to say to a request; measured with MiniLM. */
 export const THRESHOLD = 0.18;
 /** Texts kept, and characters of one. */
@@ -57,7 +59,7 @@ export function questionOf(asked) {
 
 /** @param {any} example @returns {string[]} */
 function textsOf(example) {
-  if (typeof example?.text !== "string" || !/\.(jsonl|ndjson)$/i.test(example.name)) return filledOf(example);
+  if (typeof example?.text !== "string" || !LINES.test(example.name)) return filledOf(example);
   return example.text.split("\n").flatMap((/** @type {string} */ line) => filledOf(parsed(line)));
 }
 

@@ -5,12 +5,10 @@
 import { decodeText } from "../text/bytes-to-text.js";
 import { InvalidOption, NotText, TextTooLarge, TrainingUnderWay } from "./errors.js";
 import { checkCall } from "./options.js";
-import { sampleOf } from "./routing.js";
+import { LINES, sampleOf } from "./routing.js";
 
 /** Characters to train on: of one text, which is made into tokens at once, and of all together. */
 const [MOST, MOST_OF_ALL] = [5_000_000, 20_000_000];
-/** Names of files of which each line is an example. */
-const LINES = /\.(jsonl|ndjson)$/i;
 const OPTIONS = ["preset", "lora", "training", "name"];
 /** Kinds of events after which a state holds. @type {Record<string, TrainerState>} */
 const STATES = { paused: "paused", resumed: "training" };

@@ -3,11 +3,11 @@
  * learns from it, and it shows what was learned. Knows no DOM; runs in the page and in Node. Nothing of it leaves the tab.
  */
 import { EdgeNetError, NotText, TooLittleData } from "../../sdk/errors.js";
+import { LINES } from "../../sdk/routing.js";
 import { readFile } from "../library/files.js";
 import { observable } from "../observable.js";
 
 const KEPT = "personalise.material"; // settings row: the files as read
-const PAIRS = /\.(jsonl|ndjson)$/i;
 /** Of a text, or of the pairs, to hold back. */
 const HELD = 0.1;
 /** Characters of a text too short to hold anything back of. */
@@ -82,7 +82,7 @@ const together = (pieces, later) => [...new Map([...pieces, ...later].map((piece
 /** @param {File} file @param {string} name @returns {Promise<Piece>} @throws NotText|TextTooLarge */
 async function readPiece(file, name) {
   const { text, notes } = await readFile(file, name);
-  const examples = PAIRS.test(name) ? readLines(name, text) : text.trim() ? [text] : [];
+  const examples = LINES.test(name) ? readLines(name, text) : text.trim() ? [text] : [];
   if (!examples.length) throw new NotText(`"${name}" holds no text.`, { name });
   return { name, size: file.size, examples, notes };
 }
