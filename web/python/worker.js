@@ -38,7 +38,7 @@ async function bind(args, context) {
 const working = (kind) => async (/** @type {any} */ args, /** @type {any} */ context) => {
   const python = await booted(context);
   const more = pageOf(python.pyodide, args.line, (kept ??= keptStore(config.owner)), config.urls, context);
-  if (kind === "train.start") await sweepRuns(kept);
+  if (kind === "train.start") await sweepRuns(kept).catch(() => {}); // storage that fails is told by who needs it
   const { result, buffers } = await alone(kind, args.json, context.signal, () => python.call("lora", kind, args, context.emit, more));
   return transferring(result, buffers);
 };
