@@ -82,6 +82,15 @@ def test_an_engine_that_broke_is_replaced_and_the_end_is_the_same(page, when):
     assert ([p["loss"] for p in result["metrics"]["losses"]], learned(page)) == whole()
 
 
+def test_where_an_engine_broke_no_validation_is_lost_or_told_twice():
+    curves, training = [], CHOSEN["training"] | {"checkpointEvery": 6}
+    for breaking in ([], [5]):
+        page = PlayedPage().reloaded()
+        page.breaking = breaking
+        curves.append([point["step"] for point in start(page, training=training)["metrics"]["validations"]])
+    assert curves == [[0, 2, 4, 6]] * 2
+
+
 def test_an_engine_that_breaks_again_and_again_ends_the_training_which_is_kept(page):
     page.breaking = [0] * 9
     with pytest.raises(KernelTrap):

@@ -55,10 +55,11 @@ class Run:
     losses: list[Point] = field(default_factory=list)
     validations: list[Point] = field(default_factory=list)
 
-    def until(self, step: int) -> Run:
-        """As it was at a checkpoint."""
-        cut = {name: [p for p in getattr(self, name) if p[0] <= step] for name in ("losses", "validations")}
-        return replace(self, step=step, **cut)
+    def until(self, step: int, judged: int | None) -> Run:
+        """As a Trainer goes on with it: from a checkpoint, with its validations, the last of them after the step `judged`."""
+        losses = [point for point in self.losses if point[0] <= step]
+        validations = [point for point in self.validations if judged is not None and point[0] <= judged]
+        return replace(self, step=step, losses=losses, validations=validations)
 
     @property
     def metrics(self) -> dict:

@@ -50,7 +50,7 @@ class Course:
 
     async def train(self) -> dict:
         """Until it ends. Raises what the Trainer raises; an engine that broke and was replaced is gone on with from the checkpoint."""
-        trainer, self.run, self.warned = self.trainer, self.run.until(self.trainer.step), False
+        trainer, self.run, self.warned = self.trainer, self.so_far(), False
         told = {"examples": self.data.examples, "parameters": trainer.programs.parameters, "notices": self.data.notices}
         self.page.say({"kind": "started", **told, "steps": self.run.training.max_steps, "step": trainer.step})
         broken, reason = (trainer.step, 0), "cancelled"
@@ -104,7 +104,7 @@ class Course:
         self.warned = True
 
     def _replaced(self, error: EdgeNetError) -> None:
-        self.run = self.run.until(self.trainer.step)
+        self.run = self.so_far()
         text = f"The engine broke ({error.message}) and was replaced; training goes on from step {self.trainer.step}."
         self.page.say({"kind": "notice", "code": "engine_restarted", "message": text})
 
@@ -127,6 +127,10 @@ class Course:
     def cancel(self) -> None:
         self.cancelled = True
         self.trainer.cancel()
+
+    def so_far(self) -> Run:
+        """What is told of what the Trainer has."""
+        return self.run.until(self.trainer.step, self.trainer.judged)
 
     def adapter(self) -> Adapter:
         """What was learned so far."""
@@ -232,7 +236,7 @@ async def adapter(page: Page, model: dict, id: str) -> dict:
     found = course.adapter()
     about = {"id": found.id, "name": found.name, "rank": found.config.r, "modules": found.modules, "bytes": found.bytes}
     files = {"packed": peft.packed(found), "ready": engine_bytes(found, course.model.header)}
-    told = {"metrics": course.run.until(course.trainer.step).metrics, "sample": course.run.sample}
+    told = {"metrics": course.so_far().metrics, "sample": course.run.sample}
     return {"run": id, **about, **told, "binary": files}
 
 

@@ -98,6 +98,11 @@ class Trainer:
         return self._last.step
 
     @property
+    def judged(self) -> int | None:
+        """The step of the latest validation, None where none was made. Those up to it count, and are not made again."""
+        return self._last.judged
+
+    @property
     def learned(self) -> int:
         """The step that `adapter` is of; 0: nothing was learned, or no validation was better than that of the model as it was."""
         return self._last.step if self._last.best is None else self._last.best_step
