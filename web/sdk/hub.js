@@ -216,7 +216,7 @@ export class Hub {
 
   /**
    * Python holds more memory than many a model: when all is compiled, and it has nothing else to keep, it is ended; also
-   * when who was to send it more of a file says nothing for as long as patience lasts. @param {string} kind compile, adapted or bind @param {any} args
+   * when who was to send it more of a file says nothing for as long as patience lasts. @param {string} kind of Python's @param {any} args
    * @param {CallOptions} [options]
    */
   async #compile(kind, args, options = {}) {
