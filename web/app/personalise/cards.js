@@ -15,6 +15,8 @@ const OTHER_FILE = "It was trained on another file of this model, probably anoth
 const FILES = ".zip,.json,.gguf,.safetensors";
 
 export class AdapterCards {
+  /** Whose name is being written: nothing is drawn over it. */ #renaming = "";
+
   /** @param {any} app */
   constructor(app) {
     this.app = app;
@@ -39,6 +41,8 @@ export class AdapterCards {
 
   #draw() {
     const { adapters: shelf, language } = this.app;
+    if (shelf.get(this.#renaming)) return;
+    this.#renaming = ""; // it went with its model
     const saved = shelf.saved.value;
     const loaded = language.phase.value.name === "ready";
     this.empty.hidden = saved.length > 0;
@@ -69,7 +73,7 @@ export class AdapterCards {
   #card(one) {
     const { id, name, metrics, otherFile } = one;
     const title = h("h3", {}, name);
-    const tools = h("div.tools", {}, this.#pin(one), tool(`Rename ${name}`, "pen", () => this.#rename(title, one)), tool(`Delete ${name}`, "trash", () => this.#delete(one)));
+    const tools = h("div.tools", {}, this.#pin(one), tool(`Rename ${name}`, "pen", ({ currentTarget }) => this.#rename(title, one, currentTarget)), tool(`Delete ${name}`, "trash", () => this.#delete(one)));
     return h(
       "li.adapter",
       { data: { id } },
@@ -129,11 +133,16 @@ export class AdapterCards {
     }
   }
 
-  #rename(title, { id, name }) {
+  /** @param {HTMLElement} title @param {import("./shelf.js").Saved} one @param {HTMLElement} button it takes the focus back, unless that was led elsewhere */
+  #rename(title, { id, name }, button) {
     let settled = false;
     const settle = (now) => {
       if (settled) return;
       settled = true;
+      this.#renaming = "";
+      const held = document.activeElement === input;
+      fill(title, now.trim() || name);
+      if (held) button.focus();
       this.app.attempt(() => this.app.adapters.rename(id, now)).then(() => this.#draw());
     };
     const keys = { Enter: () => settle(input.value), Escape: () => settle(name) };
@@ -148,6 +157,7 @@ export class AdapterCards {
         keys[event.key]?.();
       },
     });
+    this.#renaming = id;
     fill(title, input);
     input.select();
     input.focus();
