@@ -83,7 +83,7 @@ class Language(LanguageSession):
     async def load_adapter(self, adapter: Adapter, id: str | None = None) -> str:  # noqa: A002
         """As `LanguageSession.load_adapter`; a warning tells where it was trained on another file of the model."""
         name = await super().load_adapter(adapter, id)
-        if self._opened.sha256 and (notice := other_file(adapter, self._opened.sha256)):
+        if notice := other_file(adapter, self._opened.sha256):
             warnings.warn(notice["message"], stacklevel=2)
         return name
 

@@ -241,8 +241,11 @@ def differences(adapter: Adapter, header) -> list[str]:
 
 
 def other_file(adapter: Adapter, file_sha256: str) -> dict | None:
-    """A notice `{code, message}` if the adapter was trained on another file of its base (another quantisation), which is no error."""
-    if adapter.base_sha256 in ("", file_sha256):
+    """A notice `{code, message}` if the adapter was trained on another file of its base (another quantisation), which is no error.
+
+    None also where one of the two hashes is not known ("").
+    """
+    if not file_sha256 or adapter.base_sha256 in ("", file_sha256):
         return None
     return {
         "code": "adapter_other_file",
