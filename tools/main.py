@@ -125,7 +125,7 @@ def test_flags(parser):
 
 
 def bench_flags(parser):
-    parser.add_argument("name", help="cache, embed, encoder, kernels, llm, lora, microlora")
+    parser.add_argument("name", help="cache, embed, encoder, kernels, llm, lora, microlora, steps")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     parser.add_argument("--quick", action="store_true", help="fewer samples: a look, not a claim")
 
