@@ -33,7 +33,7 @@ window.bench = {
   /** Milliseconds: loading an adapter, the first and a further one; a request of one token by the adapter of the one before, and by another. */
   async moves(adapter) {
     const load = (id) => milliseconds(() => session.adapters.load(adapter, { id }));
-    const ask = (id) => milliseconds(() => session.complete("def area(", { temperature: 0, maxTokens: 1, adapters: id }));
+    const ask = (id) => milliseconds(() => session.complete({ prompt: "def area(" }, { temperature: 0, maxTokens: 1, adapters: id }));
     const moves = { loads: [await load("a"), await load("b")], same: [], other: [] };
     for (const id of ["a", "b"]) await ask(id);
     for (let turn = 0; turn < TURNS; turn++) {
