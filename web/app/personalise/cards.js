@@ -154,7 +154,9 @@ export class AdapterCards {
       onblur: () => settle(input.value),
       onkeydown: (event) => {
         event.stopPropagation();
-        keys[event.key]?.();
+        if (!keys[event.key]) return;
+        event.preventDefault(); // or the same Enter would press the button that has the focus then
+        keys[event.key]();
       },
     });
     this.#renaming = id;
