@@ -8,12 +8,14 @@ from tests.browser.apppage import SLOW
 from tests.browser.test_app_personalise import Tab, tab  # noqa: F401 a fixture
 
 pytestmark = pytest.mark.browser
+PAST_A_CHECKPOINT = re.compile(r"step (2[6-9]|[3-9]\d|\d[\d,]{2,}) of")  # one is written every 25 steps
+FIVE_STEPS = re.compile(r"step ([5-9]|\d[\d,]+) of")
 
 
 def test_a_course_whose_model_was_freed_says_how_it_goes_on(tab):  # noqa: F811
     page = tab.page
     tab.set(maxSteps=2000, maxEpochs=0).start("long")
-    page.locator(".underway .facts", has_text=re.compile(r"step (2[6-9]|[3-9]\d) of")).wait_for(timeout=SLOW)
+    page.locator(".underway .facts", has_text=PAST_A_CHECKPOINT).wait_for(timeout=SLOW)
     page.locator("#personalise button.running").click()
     page.get_by_role("button", name="Free its memory").click()
     tab.until("It did not finish")
@@ -28,7 +30,7 @@ def test_a_course_whose_model_was_freed_says_how_it_goes_on(tab):  # noqa: F811
 def test_what_an_unfinished_course_has_learned_is_kept_without_going_on(tab):  # noqa: F811
     page = tab.page
     tab.set(maxSteps=2000, maxEpochs=0).start("short")
-    page.locator(".underway .facts", has_text=re.compile(r"step (2[6-9]|[3-9]\d) of")).wait_for(timeout=SLOW)
+    page.locator(".underway .facts", has_text=PAST_A_CHECKPOINT).wait_for(timeout=SLOW)
     tab.reload()
     page.locator(".left", has_text="“short”").get_by_role("button", name="Keep it").click(timeout=SLOW)
     tab.until("Learned")
@@ -82,13 +84,13 @@ def test_all_files_go_at_once_and_come_back(page, site):
 
 def test_while_it_learns_nothing_jumps_and_what_was_marked_stays_marked(tab):  # noqa: F811
     page = tab.page
-    tab.set(maxSteps=2000).start().until("Getting ready")
+    tab.set(maxSteps=2000, maxEpochs=0).start().until("Getting ready")
     page.locator(".samples .before pre").nth(2).wait_for(timeout=SLOW)
     places = "['.loss svg', '.samples'].map((s) => document.querySelector(s).getBoundingClientRect().top)"
     before = page.evaluate(places)
     page.evaluate("getSelection().selectAllChildren(document.querySelector('.samples .before pre'))")
     marked = page.evaluate("getSelection().toString()")
-    page.locator(".underway .facts", has_text=re.compile(r"step [5-9] of")).wait_for(timeout=SLOW)
+    page.locator(".underway .facts", has_text=FIVE_STEPS).wait_for(timeout=SLOW)
     assert page.evaluate(places) == before
     assert page.evaluate("getSelection().toString()") == marked != ""
     page.get_by_role("button", name="Stop").click()
@@ -98,7 +100,7 @@ def test_while_it_learns_nothing_jumps_and_what_was_marked_stays_marked(tab):  #
 def test_a_forgotten_course_comes_back_as_long_as_its_message_stands(tab):  # noqa: F811
     page = tab.page
     tab.set(maxSteps=2000, maxEpochs=0).start("long").until("Learning")
-    page.locator(".underway .facts", has_text=re.compile(r"step (2[6-9]|[3-9]\d) of")).wait_for(timeout=SLOW)
+    page.locator(".underway .facts", has_text=PAST_A_CHECKPOINT).wait_for(timeout=SLOW)
     tab.reload()
     banner = page.locator(".left", has_text="“long”")
     banner.wait_for(timeout=SLOW)

@@ -219,6 +219,14 @@ def test_the_keyboard_goes_from_run_to_stop_and_back(shared_page):
     page.wait_for_selector(".run:focus")
 
 
+def test_stop_counts_before_the_script_has_taken_its_first_step(shared_page):
+    page = shared_page.page
+    page.fill(".code", "import asyncio\nprint('begun')\nwhile True:\n    await asyncio.sleep(0)")
+    page.evaluate("for (const name of ['run', 'stop']) document.querySelector(`.${name}`).click()")
+    assert shared_page.ended() == ("Stopped", "")
+    assert shared_page.run("print('again')") == ("Done", "again\n")
+
+
 def test_a_links_code_is_shown_and_not_run(page, site):
     url = site()
     play = Play(page, url)

@@ -8,8 +8,12 @@ from edgenet.host.browser_playground import Playground
 playground = Playground()
 
 
-async def run(source, emit):
-    return to_js(await playground.run(source, emit), dict_converter=window.Object.fromEntries)
+def run(source, emit):
+    return answer(playground.run(source, emit))
+
+
+async def answer(ended):
+    return to_js(await ended, dict_converter=window.Object.fromEntries)
 
 
 window.edgenetPlayground.ready(run, playground.stop)

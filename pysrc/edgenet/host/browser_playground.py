@@ -25,9 +25,15 @@ class Playground:
     def __init__(self):
         self._task: asyncio.Task | None = None
 
-    async def run(self, source: str, emit: Emit) -> dict:
-        """{"status": "done" | "stopped" | "failed", "line", "text", "advice"} of a script; models that it opened are closed."""
+    def run(self, source: str, emit: Emit) -> asyncio.Task[dict]:
+        """{"status": "done" | "stopped" | "failed", "line", "text", "advice"} of a script; models that it opened are closed.
+
+        The script has a task on return: a stop may come before its first step, on a page that is busy.
+        """
         self._task = asyncio.ensure_future(_run(source, emit))
+        return asyncio.ensure_future(self._ended())
+
+    async def _ended(self) -> dict:
         try:
             await self._task
             return {"status": "done"}
