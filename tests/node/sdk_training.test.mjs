@@ -37,8 +37,8 @@ test("training: data, options and name cross; events and the result come back", 
 
 /** @type {[string, any, string][]} */
 const WRONG = [["nothing", undefined, "invalid_option"], ["a number", [7], "not_text"], ["half a pair", [{ input: "a" }], "not_text"], ["a binary file", new Blob([new Uint8Array([1, 0])]), "not_text"],
-  ["a text that would hold up the engine", "x".repeat(5_000_001), "text_too_large"], ["a file of such a text", new File(["x".repeat(5_000_001)], "x.txt"), "text_too_large"],
-  ["too much of all", Array(21).fill("x".repeat(1_000_000)), "text_too_large"], ["too large a file of lines", new File(["\n".repeat(20_000_001)], "x.jsonl"), "text_too_large"]];
+  ["too much of all", Array(21).fill("x".repeat(1_000_000)), "text_too_large"], ["too large a file of lines", new File(["\n".repeat(20_000_001)], "x.jsonl"), "text_too_large"],
+  ["a file whose bytes no text within the limit has", { size: 60_000_001, __proto__: Blob.prototype }, "text_too_large"]];
 for (const [what, data, code] of WRONG) {
   test(`training: ${what} is refused before anybody is asked`, async (t) => {
     const { session, stage } = await opened(t);
@@ -47,6 +47,13 @@ for (const [what, data, code] of WRONG) {
     assert.deepEqual([stage.trained, trainer.state], [[], "new"]);
   });
 }
+
+test("training: what is limited is characters, not the bytes of a file", async (t) => {
+  const { session, stage } = await opened(t);
+  stage.course = async () => DONE;
+  await session.createTrainer().train([new File(["\u20ac".repeat(6_700_000)], "x.txt"), "x".repeat(6_000_000)]); // 26,100,000 bytes
+  assert.equal(stage.trained.filter(([kind]) => kind === "start").length, 1);
+});
 
 /** [what it is, the call] @type {[string, (session: any) => Promise<any>][]} */
 const ILL = [["no adapters to merge", ({ adapters }) => adapters.merge(null)], ["an adapter to merge that is none", ({ adapters }) => adapters.merge(["a", null])],

@@ -14,11 +14,9 @@ from edgenet.errors import (
     TrainingDiverged,
     TrainingUnderWay,
 )
-from edgenet.host import browser_lm, browser_runs, browser_train
-from edgenet.host.browser_page import Page
-from edgenet.lora.examples import Tokens, tokenize
+from edgenet.host import browser_train
 from tests.unit.lora_runs import run
-from tests.unit.played_page import GENERATION, MODEL, PlayedPage
+from tests.unit.played_page import MODEL, PlayedPage
 
 DATA = ["hello world, this is a text to learn from " * 8, {"input": "ask", "output": "answer"}]
 CHOSEN = {
@@ -49,7 +47,7 @@ def whole():
 
 def test_a_training_tells_its_course_and_leaves_the_engine_as_it_was(page):
     result = start(page)
-    kinds = [event["kind"] for event in page.events]
+    kinds = [event["kind"] for event in page.events if "kind" in event]
     assert (result["reason"], result["step"], kinds[0], kinds[-1]) == ("steps", 6, "started", "done")
     assert page.added == set() and page.of("started")[0]["parameters"] == 896
     metrics = result["metrics"]
@@ -107,7 +105,7 @@ def test_a_killed_tab_goes_on_from_its_last_checkpoint_bit_for_bit(page, step):
         pass
 
     def kill(event):
-        if event["kind"] == "step" and event["step"] == step:
+        if event.get("kind") == "step" and event["step"] == step:
             raise Killed
 
     page.on_event = kill
@@ -129,7 +127,7 @@ def test_passages_of_what_is_learned_are_told_with_the_adapter_also_after_a_relo
 
 
 def test_a_cancelled_training_goes_on_when_it_is_asked_to(page):
-    page.on_event = lambda e: e.get("step") == 3 and e["kind"] == "step" and page.call("train.cancel", id="one")
+    page.on_event = lambda e: e.get("step") == 3 and e.get("kind") == "step" and page.call("train.cancel", id="one")
     assert start(page)["reason"] == "cancelled"
     page.on_event = lambda event: None
     assert page.call("train.start", id="one")["reason"] == "steps" and learned(page) == whole()[1]
@@ -145,7 +143,7 @@ def test_a_cancelled_training_goes_on_when_it_is_asked_to(page):
 )
 def test_a_session_trains_one_training_and_a_training_trains_in_one_session(page, line, id, reason):
     def again(event):
-        if event["kind"] == "step" and event["step"] == 2:
+        if event.get("kind") == "step" and event["step"] == 2:
             page.line, page.on_event = line, lambda event: None
             with pytest.raises(TrainingUnderWay, match="[Cc]ancel it"):
                 start(page, id)
@@ -170,12 +168,12 @@ def test_a_second_training_is_refused_while_the_first_is_made_ready(page):
 
 
 def test_a_wish_to_cancel_is_heard_from_the_first_event_on(page):
-    page.on_event = lambda e: e["kind"] == "started" and run(page.calling("train.cancel", id="one"))
+    page.on_event = lambda e: e.get("kind") == "started" and run(page.calling("train.cancel", id="one"))
     assert start(page)["reason"] == "cancelled" and page.of("step") == []
 
 
 def test_full_storage_is_said_and_training_goes_on(page):
-    page.on_event = lambda event: setattr(page, "full", event["kind"] == "started" or page.full)
+    page.on_event = lambda event: setattr(page, "full", event.get("kind") == "started" or page.full)
     result = start(page)
     assert (result["reason"], result["kept"]) == ("steps", False)
     assert [event["code"] for event in page.of("notice")] == ["quota_exceeded"], "once, not at every checkpoint"
@@ -215,7 +213,7 @@ def test_evaluation_is_of_the_model_alone_of_a_training_or_of_a_kept_adapter(pag
 
 def cancelled_at(page, step, kind="step"):
     """Trains, and cancels after that step, or its validation."""
-    page.on_event = lambda e: e.get("step") == step and e["kind"] == kind and page.call("train.cancel", id="one")
+    page.on_event = lambda e: e.get("step") == step and e.get("kind") == kind and page.call("train.cancel", id="one")
     start(page)
     page.on_event = lambda event: None
 
@@ -250,8 +248,8 @@ def test_a_tab_does_not_bring_back_what_another_discarded(page, turn):
 
 def test_what_could_not_be_stored_is_gone_on_with_from_memory(page):
     def hear(event):
-        page.full = page.full or event["kind"] == "checkpoint"
-        if event["kind"] == "step" and event["step"] == 5:
+        page.full = page.full or event.get("kind") == "checkpoint"
+        if event.get("kind") == "step" and event["step"] == 5:
             page.call("train.cancel", id="one")
 
     page.on_event = hear
@@ -344,54 +342,7 @@ def test_options_of_the_wrong_kind_are_refused_by_name_before_anything_is_kept(p
     assert caught.value.code == code and page.kept == {} and "256, found" not in caught.value.message
 
 
-# --- tokens
-class Bytes:
-    """The tokenizer that the played worker has."""
-
-    special: dict = {}
-
-    def encode(self, text):
-        return [100 + b for b in text.encode()]
-
-    def chat(self, messages, waits):
-        text = "".join(f"<{m['role']}>{m['content']}" for m in messages) + ("<assistant>" if waits else "")
-        return self.encode(text)
-
-
-EXAMPLES = {
-    "a text": "hello",
-    "a pair": {"input": "a", "output": "b"},
-    "lines of a file": {"name": "x.jsonl", "text": '"one"\n{"input": "a", "output": "b"}\n'},
-    "a file": {"name": "x.txt", "text": "one\ntwo"},
-}
-
-
 def test_a_pair_that_is_too_long_is_named_by_its_place_among_all_that_was_given(page):
     lines = {"name": "x.jsonl", "text": '"one"\n{"input": "a", "output": "' + "b" * 99 + '"}\n'}
     with pytest.raises(ExampleTooLong, match="Example 4, a pair,"):
         start(page, data=["text", {"input": "q", "output": " "}, lines])
-
-
-@pytest.mark.parametrize("what", EXAMPLES)
-@pytest.mark.parametrize("template", [None, "{{ messages }}"])
-def test_the_workers_tokenizer_gives_what_one_here_would(page, what, template):
-    async def chat(chat):
-        told = json.loads(chat)
-        return {"tokens": Bytes().chat(told["messages"], told["addGenerationPrompt"])}
-
-    page.lm_chat = chat
-    example, generation = EXAMPLES[what], GENERATION | {"chatTemplate": template}
-    found = run(browser_lm.tokenized(Page(page.ask, page.hear), [example], generation))
-    given = {"lines of a file": ["one", {"input": "a", "output": "b"}], "a file": ["one\ntwo"]}.get(what, [example])
-    assert same(found, tokenize(given, Bytes(), generation))
-
-
-def test_kept_tokens_are_read_as_they_were():
-    tokens = tokenize(["one", {"input": "a", "output": "b"}], Bytes(), GENERATION)
-    assert same(browser_runs.tokens_from_bytes(browser_runs.tokens_to_bytes(tokens)), tokens)
-
-
-def same(a: list[Tokens], b: list[Tokens]) -> bool:
-    return [(t.ids.tolist(), t.counts.tolist(), t.size, t.pair) for t in a] == [
-        (t.ids.tolist(), t.counts.tolist(), t.size, t.pair) for t in b
-    ]

@@ -6,7 +6,7 @@ import pytest
 from edgenet.errors import ExampleTooLong, NotText, TooLittleData, WrongType
 from edgenet.lora import TrainingConfig, draws
 from edgenet.lora.data import MOST_HELD, NONE, Row, join, masked, pack, prepare, segments
-from edgenet.lora.examples import Tokens, read_examples, tokenize
+from edgenet.lora.examples import PIECE, Tokens, read_examples, tokenize
 
 CHAT = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -250,3 +250,25 @@ def test_draws_are_philox_of_seed_purpose_and_time():
 def test_examples_as_tokens_pass_through():
     one = Tokens(np.array([1, 2], np.int32), np.array([False, True]), 1)
     assert tokenize([one], None, GENERATION) == [one]
+
+
+SEAMS = {
+    "lines": ("one two\n" * PIECE, lambda text: text.endswith("\n")),
+    "no line ends": ("x" * (2 * PIECE + 5), lambda text: len(text) in (PIECE, 5)),
+}
+
+
+@pytest.mark.parametrize("what", SEAMS)
+def test_a_long_text_is_told_in_pieces_that_end_with_lines(what):
+    text, whole = SEAMS[what]
+    asked, told = [], []
+
+    class Noting(Bytes):
+        def encode(self, text, **how):
+            asked.append(text)
+            return super().encode(text, **how)
+
+    (one,) = tokenize([text], Noting(), GENERATION, lambda *far: told.append(far))
+    assert "".join(asked) == text and max(map(len, asked)) <= PIECE and all(map(whole, asked))
+    assert one.ids.tolist() == [258, *text.encode(), 257] and one.size == len(text)
+    assert told[0] == (0, len(text)) and told[-1] == (len(text), len(text)) and len(told) == len(asked) + 1

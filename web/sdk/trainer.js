@@ -5,10 +5,10 @@
 import { decodeText } from "../text/bytes-to-text.js";
 import { InvalidOption, NotText, TextTooLarge, TrainingUnderWay } from "./errors.js";
 import { checkCall } from "./options.js";
-import { LINES, sampleOf } from "./routing.js";
+import { sampleOf } from "./routing.js";
 
-/** Characters to train on: of one text, which is made into tokens at once, and of all together. */
-const [MOST, MOST_OF_ALL] = [5_000_000, 20_000_000];
+/** Characters to train on, of all texts together; bytes that one takes in a file at most. */
+const [MOST, WIDEST] = [20_000_000, 3];
 const OPTIONS = ["preset", "lora", "training", "name"];
 /** Kinds of events after which a state holds. @type {Record<string, TrainerState>} */
 const STATES = { paused: "paused", resumed: "training" };
@@ -205,28 +205,28 @@ export function knownOptions(options) {
 export async function readExamples(data) {
   const one = typeof data === "string" || data instanceof Blob || typeof data?.[Symbol.iterator] !== "function";
   const given = one ? [data] : [...data];
-  small("All that is given", given.reduce((sum, example) => sum + sizeOf(example), 0), MOST_OF_ALL);
-  return Promise.all(given.map((example, i) => {
+  checkSize(given.map((example) => (example instanceof Blob ? Math.ceil(example.size / WIDEST) : sizeOf(example)))); // before a file is read
+  const read = await Promise.all(given.map((example, i) => {
     if (example instanceof Blob) return textOf(example);
-    const [name, size] = [`Example ${i + 1}`, sizeOf(example)];
-    if (typeof example === "string") return small(name, size) ?? example;
-    if (typeof example?.input === "string" && typeof example.output === "string") return small(name, size) ?? { input: example.input, output: example.output };
-    throw new NotText(`${name} is neither a text, nor {input, output} of texts, nor a file.`, { item: i });
+    if (typeof example === "string") return example;
+    if (typeof example?.input === "string" && typeof example.output === "string") return { input: example.input, output: example.output };
+    throw new NotText(`Example ${i + 1} is neither a text, nor {input, output} of texts, nor a file.`, { item: i });
   }));
+  checkSize(read.map(sizeOf));
+  return read;
 }
 
-/** Characters, of a file bytes. @param {any} example @returns {number} */
-const sizeOf = (example) => (example instanceof Blob ? example.size : (typeof example === "string" ? example : `${example?.input ?? ""}${example?.output ?? ""}`).length);
+/** Characters. @param {any} example @returns {number} */
+const sizeOf = (example) => (typeof example === "string" ? example : `${example?.text ?? ""}${example?.input ?? ""}${example?.output ?? ""}`).length;
 
-/** @param {string} name @param {number} size @throws TextTooLarge */
-function small(name, size, limit = MOST) {
-  if (size > limit) throw new TextTooLarge(`${name} has ${size} characters; the limit is ${limit}. Take a part of it, or several.`, { name, size, limit });
+/** @param {number[]} sizes at least so many characters @throws TextTooLarge */
+function checkSize(sizes) {
+  const size = sizes.reduce((sum, one) => sum + one, 0);
+  if (size > MOST) throw new TextTooLarge(`All that is given has ${size} characters or more; the limit is ${MOST}. Take a part of it.`, { size, limit: MOST });
 }
 
 /** @param {Blob} file */
 async function textOf(file) {
   const { name = "text" } = /** @type {File} */ (file);
-  const { text } = decodeText(new Uint8Array(await file.arrayBuffer()), name);
-  if (!LINES.test(name)) small(`"${name}"`, text.length); // each line of the others is a text
-  return { name, text };
+  return { name, text: decodeText(new Uint8Array(await file.arrayBuffer()), name).text };
 }

@@ -10,7 +10,7 @@ from ..lora.config import Preset
 from ..lora.curve import Point, ends
 from ..lora.data import prepare
 from ..lora.evaluate import Evaluator
-from ..lora.examples import mask_token, tokenize
+from ..lora.examples import Example, Tokens, mask_token, tokenize
 from ..lora.trainer import Trainer
 from .adapter_files import require_free, write_adapter
 from .adapter_pool import find_fitting
@@ -34,7 +34,7 @@ async def run_training(
     shell.disk.probe(folder)
     examples = gather_examples(shell, names)
     async with open_engine(shell, model, SMALL) as it:
-        data = prepare(tokenize(examples, it.tokenizer, it.made.generation), chosen.training)
+        data = prepare(_tokens(shell, examples, it.tokenizer, it.made.generation), chosen.training)
         for notice in data.notices:
             shell.say(f"notice: {notice}")
         masked = chosen.training.objective == "masked"
@@ -47,6 +47,11 @@ async def run_training(
             show((await _restored(trainer, folder)).step, trainer.steps)
             await report.take_all(trainer, show)
         return _finished(shell, model, store, adapter_name, trainer, report)
+
+
+def _tokens(shell, examples: list[Example], tokenizer, generation: dict) -> list[Tokens]:
+    with progress(shell, "Preparing", "character") as show:
+        return tokenize(examples, tokenizer, generation, show)
 
 
 async def _restored(trainer: Trainer, folder: Path) -> Trainer:
@@ -181,7 +186,9 @@ async def run_evaluation(shell, model: str, names: list[str], ref: str | None, l
     examples = gather_examples(shell, names)
     async with open_engine(shell, model, SMALL) as it:
         adapter = await find_fitting(shell, ref, it) if ref else None
-        tokens = tokenize(examples, it.tokenizer, {**it.made.generation, "eos": []})  # only what is in the texts counts
+        tokens = _tokens(
+            shell, examples, it.tokenizer, {**it.made.generation, "eos": []}
+        )  # only what is in the texts counts
         rows = []
         async with Evaluator(it.engine, it.source.header, like=adapter, length=length, values=it.values) as evaluator:
             for name, used in [("the model", None), *([(adapter.name, adapter)] if adapter else [])]:

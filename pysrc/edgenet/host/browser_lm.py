@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import EdgeNetError, EngineDeadline, InvalidOption, NoMaskToken, NotSupported, WorkerDied
 from ..graph import Program
 from ..lora.adapter import base_id
-from ..lora.examples import MASKS, Tokens, read_examples, tokenize
+from ..lora.examples import MASKS, Preparing, Question, Tokens, read_examples
 from ..models.compiled import part_of
 from .browser_compile import read_model
 from .browser_page import Page
@@ -119,48 +119,28 @@ async def _range(page: Page, artifact: str, offset: int, length: int) -> bytes:
 
 
 # --- the tokenizer
-class _Unsaid(Exception):  # noqa: N818
-    """Tokens that the worker was not asked for yet: kind, arguments."""
-
-
-class Said:
-    """A tokenizer of what the worker said: `encode`, and `chat` by the model's template. What it was not asked for raises _Unsaid."""
-
-    def __init__(self):
-        self.known: dict[str, list[int]] = {}
-
-    def encode(self, text: str) -> list[int]:
-        return self._of("lm.encode", {"text": text})
-
-    def chat(self, messages: list[dict], waits: bool) -> list[int]:
-        """`waits`: the template opens an answer."""
-        return self._of("lm.chat", {"chat": json.dumps({"messages": messages, "addGenerationPrompt": waits})})
-
-    def _of(self, kind: str, args: dict) -> list[int]:
-        if (key := json.dumps([kind, args])) not in self.known:
-            raise _Unsaid(kind, args, key)
-        return self.known[key]
-
-
 async def tokenized(page: Page, data: Iterable, generation: Mapping) -> list[Tokens]:
-    """Examples as tokens, by the page's tokenizer: texts, pairs, and files {"name", "text"}. Raises as `examples.tokenize`."""
-    found, place = [], 0
-    for item in data:
-        is_file = isinstance(item, Mapping) and "name" in item
-        for example in read_examples(item["name"], item["text"]) if is_file else [item]:
-            place += 1
-            found += await _tokens(page, example, generation, place)
-    return found
+    """Examples as tokens, by the page's tokenizer: texts, pairs, and files {"name", "text"}. Raises as `examples.tokenize`, and AbortError
+    once nobody waits for it any more.
+    """
+    found = (
+        read_examples(item["name"], item["text"]) if isinstance(item, Mapping) and "name" in item else [item]
+        for item in data
+    )
+    work = Preparing((example for examples in found for example in examples), generation)
+    for batch in work.batches():
+        page.progress("prepare", work.done, work.total)
+        work.answers += await _told(page, batch)
+    page.progress("prepare", work.done, work.total)
+    return work.tokens()
 
 
-async def _tokens(page: Page, example: Any, generation: Mapping, place: int) -> list[Tokens]:
-    said = Said()
-    while True:
-        try:
-            return tokenize([example], said, generation, place)
-        except _Unsaid as unsaid:
-            kind, args, key = unsaid.args
-            said.known[key] = list((await page.asked(kind, **args))["tokens"])
+async def _told(page: Page, questions: Iterable[Question]) -> list[list[int]]:
+    """What each becomes, in one message: a message takes longer than the tokens of a line."""
+    asked = [q if isinstance(q, str) else {"messages": q.messages, "addGenerationPrompt": q.waits} for q in questions]
+    found = await page.asked("lm.tokens", asked=json.dumps(asked))
+    ids, ends = np.array(found["ids"]), np.cumsum(np.array(found["counts"]))
+    return [part.tolist() for part in np.split(ids, ends[:-1])]
 
 
 async def mask_token(page: Page) -> int:

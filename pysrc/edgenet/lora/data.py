@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import groupby
 
 import numpy as np
 
@@ -79,18 +80,16 @@ def _sequence(inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> R
 def pack(sequences: Sequence[Row], length: int) -> list[Row]:
     """Rows of at most `length` tokens: the longest sequences first, each into the first row with room for it."""
     rows: list[list[Row]] = []
-    open_rows: list[list] = []  # [room, row], while any sequence could still go there
-    shortest = min(map(len, sequences), default=0)
-    for one in sorted(sequences, key=len, reverse=True):
-        found = next((entry for entry in open_rows if entry[0] >= len(one)), None)
-        if found is None:
-            rows.append([])
-            found = [length, rows[-1]]
-            open_rows.append(found)
-        found[0] -= len(one)
-        found[1].append(one)
-        if found[0] < shortest:
-            open_rows.remove(found)
+    rooms: list[int] = []
+    for size, equal in groupby(sorted(sequences, key=len, reverse=True), len):
+        at = 0  # the rows before have no room for one of this size
+        for one in equal:
+            at = next((i for i in range(at, len(rows)) if rooms[i] >= size), len(rows))
+            if at == len(rows):
+                rows.append([])
+                rooms.append(length)
+            rows[at].append(one)
+            rooms[at] -= size
     return [join(row) for row in rows]
 
 

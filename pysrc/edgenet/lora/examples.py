@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -62,28 +62,108 @@ def _is_example(value) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class Turns:
+    """A chat, as a model's template writes it. `waits`: it opens an answer."""
+
+    messages: list[dict]
+    waits: bool
+
+    def __len__(self) -> int:
+        """Characters, without the template's."""
+        return sum(len(message["content"]) for message in self.messages)
+
+
+Question = str | Turns  # what becomes tokens by itself: a text without special ones, or a chat
+PIECE = 1 << 16  # characters that a tokenizer is given at once, more or less: what shows no progress and hears no stop
+MOST = 256  # questions at once: a chat's template takes its time
+
+
+class Preparing:
+    """Examples on their way to tokens. A long text is made into tokens piece by piece, for a tokenizer tells nothing while it works: at the
+    seams, ends of lines, its tokens may be others than those of the whole.
+
+    Whoever has a tokenizer takes `batches`, adds what each became to `answers`, in their order, and then asks for `tokens`.
+    """
+
+    def __init__(self, examples: Iterable[Example | Tokens], generation: Mapping):
+        """Raises WrongType for what is no example."""
+        self._examples, self._generation = list(examples), generation
+        self._parts = [_parts(example, generation) for example in self._examples]
+        self._questions = [question for parts in self._parts for part in parts for question in part]
+        self.answers: list[Sequence[int]] = []
+        self.done, self.total = 0, sum(map(len, self._questions))  # characters
+
+    def batches(self) -> Iterator[list[Question]]:
+        """What is to become tokens, a little at a time; `done` of `total` characters were before."""
+        batch, room = [], PIECE
+        for question in self._questions:
+            if batch and (len(batch) == MOST or len(question) > room):
+                yield batch
+                self.done += PIECE - room
+                batch, room = [], PIECE
+            batch.append(question)
+            room -= len(question)
+        if batch:
+            yield batch
+        self.done = self.total
+
+    def tokens(self) -> list[Tokens]:
+        """All of them, with their places; those without a character to learn are left out."""
+        answers, found = iter(self.answers), []
+        for place, (example, parts) in enumerate(zip(self._examples, self._parts, strict=True), 1):
+            said = [[i for _ in part for i in next(answers)] for part in parts]
+            found.append(example if isinstance(example, Tokens) else _made(example, said, self._generation, place))
+        return [one for one in found if one.counts.any()]
+
+
 def tokenize(
-    examples: Iterable[Example | Tokens], tokenizer: TextTokenizer, generation: Mapping, first: int = 1
+    examples: Iterable[Example | Tokens], tokenizer: TextTokenizer, generation: Mapping, show=lambda done, total: None
 ) -> list[Tokens]:
-    """Examples as tokens, their places counted from `first`; those without a character to learn are left out.
+    """Examples as tokens; those without a character to learn are left out. `show(done, total)` is told characters.
 
     Raises WrongType for what is no example, and what the model's chat template raises.
     """
-    found = [
-        e if isinstance(e, Tokens) else replace(_tokens(e, tokenizer, generation), place=i)
-        for i, e in enumerate(examples, first)
-    ]
-    return [tokens for tokens in found if tokens.counts.any()]
+    work = Preparing(examples, generation)
+    for batch in work.batches():
+        show(work.done, work.total)
+        work.answers += [_encoded(question, tokenizer, generation) for question in batch]
+    show(work.done, work.total)
+    return work.tokens()
 
 
-def _tokens(example, tokenizer, generation) -> Tokens:
+def _encoded(question: Question, tokenizer: TextTokenizer, generation: Mapping) -> Sequence[int]:
+    if isinstance(question, str):
+        return tokenizer.encode(question)
+    from ..text.chat import Chat, tokenize_chat  # needs jinja2, which texts do not
+
+    return tokenize_chat(tokenizer, generation, Chat(question.messages, add_generation_prompt=question.waits))
+
+
+def _parts(example: Example | Tokens, generation: Mapping) -> list[list[Question]]:
+    """What an example is made of: a text; an input and an output; through a template, a chat that waits for its answer and the whole."""
+    if isinstance(example, Tokens):
+        return []
     if not _is_example(example):
         raise WrongType(
             f"An example must be a text or {{input, output}}, both texts; found {type(example).__name__}.",
         )
     if isinstance(example, str):
-        return _text(example, tokenizer, generation)
-    return (_chat_pair if generation.get("chatTemplate") else _plain_pair)(example, tokenizer, generation)
+        return [_pieces(example)]
+    if not generation.get("chatTemplate"):
+        return [_pieces(example["input"]), _pieces(example["output"])]
+    asked = [{"role": "user", "content": example["input"]}]
+    return [[Turns(asked, True)], [Turns([*asked, {"role": "assistant", "content": example["output"]}], False)]]
+
+
+def _pieces(text: str) -> list[str]:
+    """A text cut at the ends of lines, every piece but the last as long as PIECE lets it be; within a line where there is no end."""
+    found, first = [], 0
+    while len(text) - first > PIECE:
+        end = text.rfind("\n", first, first + PIECE) + 1 or first + PIECE
+        found.append(text[first:end])
+        first = end
+    return [*found, text[first:]]
 
 
 def start(generation: Mapping) -> list[int]:
@@ -91,39 +171,32 @@ def start(generation: Mapping) -> list[int]:
     return [generation["bos"]] if generation["addBos"] and generation["bos"] is not None else []
 
 
-def _text(text: str, tokenizer, generation) -> Tokens:
-    """First token, text, and the token that ends it, so that the model learns where texts end."""
-    ids = tokenizer.encode(text) if text.strip() else []
-    return _marked(start(generation), [*ids, *generation["eos"][:1]] if ids else [], text)
-
-
-def _plain_pair(pair: Mapping, tokenizer, generation) -> Tokens:
-    before = [*start(generation), *tokenizer.encode(pair["input"])]
-    answer = tokenizer.encode(pair["output"]) if pair["output"].strip() else []
-    return _marked(before, [*answer, *generation["eos"][:1]] if answer else [], pair["output"], pair=True)
-
-
-def _chat_pair(pair: Mapping, tokenizer, generation) -> Tokens:
-    """Asked and answered through the model's template. The answer begins where the whole differs from a prompt that waits for one,
-    and ends with the first token that ends a turn.
+def _made(example: Example, said: list[list[int]], generation: Mapping, place: int) -> Tokens:
+    """An example of what its parts became. What it teaches ends with the token that ends a text or a turn, so that the model learns where
+    texts end; of a blank one nothing is learned.
     """
-    asked = [{"role": "user", "content": pair["input"]}]
-    prompt = _turns(tokenizer, generation, asked, waits=True)
-    whole = _turns(tokenizer, generation, [*asked, {"role": "assistant", "content": pair["output"]}], waits=False)
+    pair = not isinstance(example, str)
+    text = example["output"] if pair else example
+    if pair and generation.get("chatTemplate"):
+        before, learned = _turn(*said, generation["eos"])
+    else:
+        *inputs, learned = said
+        before = [*start(generation), *(i for ids in inputs for i in ids)]
+        learned = [*learned, *generation["eos"][:1]] if learned else []
+    ids = np.array([*before, *(learned if text.strip() else [])], np.int32)
+    counts = np.arange(len(ids)) >= max(len(before), 1)  # nothing foretells a first token
+    return Tokens(ids, counts, len(text.encode("utf-8", "replace")), pair, place)
+
+
+def _turn(prompt: list[int], whole: list[int], ends: Sequence[int]) -> tuple[list[int], list[int]]:
+    """(asked, answered) of a chat. The answer begins where the whole differs from a prompt that waits for one, and ends with the first
+    token that ends a turn.
+    """
     same = next(
         (i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), min(len(prompt), len(whole))
     )
-    last = next((i for i in range(same, len(whole)) if whole[i] in generation["eos"]), len(whole) - 1)
-    return _marked(whole[:same], whole[same : last + 1] if pair["output"].strip() else [], pair["output"], pair=True)
-
-
-def _turns(tokenizer, generation: Mapping, messages: list[dict], waits: bool) -> list[int]:
-    """A chat's tokens, by the tokenizer itself where it can: a page's has the template in its worker."""
-    if by_itself := getattr(tokenizer, "chat", None):
-        return by_itself(messages, waits)
-    from ..text.chat import Chat, tokenize_chat  # needs jinja2, which texts do not
-
-    return tokenize_chat(tokenizer, generation, Chat(messages, add_generation_prompt=waits))
+    last = next((i for i in range(same, len(whole)) if whole[i] in ends), len(whole) - 1)
+    return whole[:same], whole[same : last + 1]
 
 
 def mask_token(tokenizer: TextTokenizer) -> int:
@@ -132,9 +205,3 @@ def mask_token(tokenizer: TextTokenizer) -> int:
     if found is None:
         raise NoMaskToken(f"The model's tokenizer has none of {', '.join(MASKS)}. Train with the causal objective.")
     return found
-
-
-def _marked(before: Sequence[int], counted: Sequence[int], text: str, pair: bool = False) -> Tokens:
-    ids = np.array([*before, *counted], np.int32)
-    counts = np.arange(len(ids)) >= max(len(before), 1)  # nothing foretells a first token
-    return Tokens(ids, counts, len(text.encode("utf-8", "replace")), pair)

@@ -10,6 +10,8 @@ import { sampleList } from "./samples.js";
 const PHASES = { starting: "Getting ready", training: "Learning", paused: "Paused", stopping: "Stopping", closing: "Keeping it, and trying it", done: "Learned", failed: "It did not finish" };
 const REASONS = { steps: "", patience: " It ended early: it no longer got better.", cancelled: " Stopped; the best so far is kept." };
 
+/** What is done with the texts before the first step; it tells its share. */
+const OWN = { prepare: "Reading your texts", evaluate: "Measuring the model as it is" };
 const ENDED = new Set(["done", "failed"]);
 const PARTS = 4; // of a course; after each it is said aloud how far it is
 
@@ -51,11 +53,12 @@ export class RunningView {
 
   draw() {
     const { now } = this.app.course;
-    const { phase, name, step, of, samples, notices, error, train } = now.value;
+    const { phase, name, progress, step, of, samples, notices, error, train } = now.value;
     this.element.hidden = phase === "idle";
     say(this.title, [PHASES[phase], name].filter(Boolean).join(" \u00b7 "));
     say(this.told, aloud(now.value));
     if (of) this.bar.value = phase === "done" ? 1 : step / of;
+    else if (OWN[progress?.phase]) this.bar.value = progress.progress / 100;
     else this.bar.removeAttribute("value");
     fill(this.facts, factsOf(now.value));
     this.#controls(phase);
@@ -126,7 +129,7 @@ function factsOf({ phase, progress, step, of, tokensPerSecond, etaSeconds, bits,
   const going = phase === "training" || phase === "paused";
   const gain = bits && `Bits per byte of what was held back: ${bits.before.toFixed(2)} before, ${bits.after.toFixed(2)} after (${change(bits)}).`;
   return [
-    phase === "starting" && (progress?.status === "progress" ? `${LOADING[progress.phase] ?? "Loading"} ${partOf(progress)}` : "Trying the model as it is, to compare later"),
+    phase === "starting" && doing(progress),
     of > 0 && `step ${step.toLocaleString("en")} of ${of.toLocaleString("en")}`,
     going && tokensPerSecond > 0 && `${Math.round(tokensPerSecond).toLocaleString("en")} tokens/s`,
     going && tokensPerSecond > 0 && `${span(etaSeconds)} left`,
@@ -135,6 +138,13 @@ function factsOf({ phase, progress, step, of, tokensPerSecond, etaSeconds, bits,
     .filter(Boolean)
     .join(" \u00b7 ")
     .concat(phase === "done" ? (REASONS[reason] ?? "") : "");
+}
+
+/** What is done before the first step. @param {any} progress */
+function doing(progress) {
+  if (progress?.status !== "progress") return "Trying the model as it is, to compare later";
+  const { phase } = progress;
+  return OWN[phase] ? `${OWN[phase]}, ${Math.round(progress.progress)} %` : `${LOADING[phase] ?? "Loading"} ${partOf(progress)}`;
 }
 
 /** ({before: 2, after: 1.5}) → "25 % fewer". */

@@ -99,7 +99,13 @@ const handlers = {
 /** What Python may ask while it trains, on a port of its own. @type {Record<string, import("../../workers/rpc.js").Handler>} */
 const lent = {
   ...Object.fromEntries(["lm.add", "lm.drop", "lm.write", "lm.read", "lm.run", "lm.encode", "lm.source"].map((kind) => [kind, handlers[kind]])),
-  "lm.chat": ({ chat }) => ({ tokens: tokenizeChat(current().tokenizer, current().generation, JSON.parse(chat)) }),
+  /** Texts and chats, many in one message. `counts`: of each one's tokens. */
+  "lm.tokens"({ asked }) {
+    const { tokenizer, generation } = current();
+    const lists = JSON.parse(asked).map((/** @type {any} */ one) => (typeof one === "string" ? tokenizer.encode(one) : tokenizeChat(tokenizer, generation, one)));
+    const [ids, counts] = [Int32Array.from(lists.flat()), Int32Array.from(lists, (/** @type {number[]} */ list) => list.length)];
+    return transferring({ ids, counts }, [ids.buffer, counts.buffer]);
+  },
   "lm.generation": () => JSON.stringify(current().generation), // as text: Python's None is no null
 };
 
