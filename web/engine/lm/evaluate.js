@@ -1,7 +1,7 @@
 /** Logits of given tokens, for tests and evaluation: the same engine and pages, beside whatever else runs. Worker and Node. */
 import { ContextFull } from "../../sdk/errors.js";
+import { checkTokens } from "./prompt.js";
 import { readOptions, rowOf } from "./sampling.js";
-import { checkTokens } from "./scheduler.js";
 
 const GREEDY = readOptions({ temperature: 0, seed: 0 });
 

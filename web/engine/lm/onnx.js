@@ -2,8 +2,9 @@
  * An ONNX decoder on onnxruntime-web behind the scheduler's face: one answer at a time, tokens drawn by the engine's own sampling. Worker. The keys and
  * values of the last answer are kept, so a prompt that begins alike is not computed twice.
  */
-import { ContextFull, FeatureMissing, InvalidOption, ModelInvalid, OutputNotFinite, named } from "../../sdk/errors.js";
+import { FeatureMissing, ModelInvalid, OutputNotFinite, named } from "../../sdk/errors.js";
 import { Turns } from "../turns.js";
+import { checkPrompt, shifted } from "./prompt.js";
 
 /** Rows of a prompt computed at once: a cancel is heard between. */
 const CHUNK = 32;
@@ -66,26 +67,17 @@ export class OnnxDecoder {
     this.#forget();
   }
 
-  /** @param {import("./scheduler.js").Request} request @returns {Promise<import("./scheduler.js").Outcome>} @throws ContextFull, InvalidOption */
+  /** @param {import("./scheduler.js").Request} request @returns {Promise<import("./scheduler.js").Outcome>} @throws ContextFull, EmptyText, InvalidOption */
   async generate(request) {
     const asked = performance.now();
-    this.#check(request);
+    checkPrompt(request.tokens, this, request.options.contextPolicy);
     return this.#turns.take(() => this.#answer(request, asked), { signal: request.signal });
-  }
-
-  /** @param {import("./scheduler.js").Request} request */
-  #check({ tokens, options: { contextPolicy } }) {
-    const wrong = tokens.find((token) => !(Number.isInteger(token) && token >= 0 && token < this.vocabulary));
-    if (wrong !== undefined || !tokens.length) throw new InvalidOption(tokens.length ? `The token ${wrong} is not one of the model's ${this.vocabulary}.` : "The prompt holds no token. Give at least one.", { option: "tokens" });
-    if (tokens.length > this.context && contextPolicy === "stop") {
-      throw new ContextFull(`The prompt has ${tokens.length} tokens, the context holds ${this.context}. Shorten it, or ask for contextPolicy "shift", which forgets its beginning.`, { tokens: tokens.length, context: this.context });
-    }
   }
 
   /** @param {import("./scheduler.js").Request} request @param {number} asked @returns {Promise<import("./scheduler.js").Outcome>} */
   async #answer({ tokens, options, eos, keep = 0, onToken, onPrefill, signal }, asked) {
     const began = performance.now();
-    let sequence = tokens.length > this.context ? this.#shifted(tokens, keep) : [...tokens];
+    let sequence = tokens.length > this.context ? shifted(tokens, keep, this.context) : [...tokens];
     const cached = this.#rewind(sequence);
     let [drawn, first] = [0, 0];
     const outcome = (/** @type {import("./scheduler.js").Reason} */ reason) => {
@@ -104,15 +96,9 @@ export class OnnxDecoder {
       if (drawn >= options.maxTokens) return outcome("length");
       if (sequence.length <= this.context) continue;
       if (options.contextPolicy === "stop") return outcome("context");
-      sequence = this.#shifted(sequence, keep);
+      sequence = shifted(sequence, keep, this.context);
       this.#rewind(sequence);
     }
-  }
-
-  /** Half the context, its first tokens kept. @param {number[]} tokens @param {number} keep */
-  #shifted(tokens, keep) {
-    const kept = Math.min(keep, this.context >> 2);
-    return [...tokens.slice(0, kept), ...tokens.slice(kept - Math.max(1, this.context >> 1))];
   }
 
   /** Goes back to what the cache and `tokens` have in common, the last token left to compute. @param {number[]} tokens @returns {number} how many that is */

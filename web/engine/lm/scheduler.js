@@ -5,8 +5,9 @@
  * A sequence is its tokens: what the cache holds of them can be dropped at any time and computed anew. So one that must give way for lack of
  * pages, or that meets a broken engine, waits and goes on later, with the same tokens.
  */
-import { ContextFull, Disposed, EmptyText, InvalidOption, OutputNotFinite } from "../../sdk/errors.js";
+import { Disposed, OutputNotFinite } from "../../sdk/errors.js";
 import { breather } from "./breath.js";
+import { checkPrompt, shifted } from "./prompt.js";
 import { rowOf } from "./sampling.js";
 
 /**
@@ -58,9 +59,8 @@ class Sequence {
 
   /** Forgets the earliest tokens, so that half the context is free; the rest is computed anew from position 0. @param {number} context */
   shift(context) {
-    const keep = Math.min(this.request.keep ?? 0, context >> 2);
     this.drop();
-    this.tokens = [...this.tokens.slice(0, keep), ...this.tokens.slice(keep - Math.max(1, context >> 1))];
+    this.tokens = shifted(this.tokens, this.request.keep ?? 0, context);
   }
 }
 
@@ -99,12 +99,8 @@ export class Scheduler {
   #check(sequence) {
     const { tokens, request: { options } } = sequence;
     const { vocabulary, capacity: { context } } = this.engine;
-    checkTokens(tokens, vocabulary);
-    if (tokens.length <= context) return;
-    if (options.contextPolicy === "stop") {
-      throw new ContextFull(`The prompt has ${tokens.length} tokens, the context holds ${context}. Shorten it, or ask for contextPolicy "shift", which forgets its beginning.`, { tokens: tokens.length, context });
-    }
-    sequence.shift(context);
+    checkPrompt(tokens, { vocabulary, context }, options.contextPolicy);
+    if (tokens.length > context) sequence.shift(context);
   }
 
   /** Rejects all that run and wait. */
@@ -267,13 +263,6 @@ export class Scheduler {
       timings: { prefillMs: (first || now) - (began || now), firstMs: first ? first - asked : 0, decodeMs: first ? now - first : 0 },
     });
   }
-}
-
-/** What kernels are never asked to judge. @param {number[]} tokens @param {number} vocabulary @throws {EmptyText | InvalidOption} */
-export function checkTokens(tokens, vocabulary) {
-  if (!tokens.length) throw new EmptyText("The prompt is empty. Give it at least a word.", {});
-  const wrong = tokens.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabulary));
-  if (wrong !== undefined) throw new InvalidOption(`The token ${wrong} is not one of the model's ${vocabulary}.`, { option: "tokens" });
 }
 
 /** @typedef {{sequence: Sequence, count: number}} Share */
