@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "pysrc")]
 
 from edgenet.graph import Capacity, Graph, compile  # noqa: E402
+from edgenet.graph.lowering import lower  # noqa: E402
 from edgenet.kernels.lm import layouts, table  # noqa: E402
 from tests.unit.graph_models import FORMS, decoder, encoder, learner  # noqa: E402
 
@@ -58,7 +59,7 @@ def good(program) -> dict:
     weights = [(1 << 20) + 4096 * i for i in range(len(program.weights))]
     addresses = {"constants": 1024, "arena": 65536, "kv": 1 << 19, "state": 3 << 18, "weights": weights}
     codes = [layouts.layout_of(w.type).code for w in program.weights]
-    words = program.lower(addresses, codes)
+    words = lower(program, addresses, codes)
     return {
         "program": program.to_data(),
         "addresses": addresses,

@@ -1,12 +1,14 @@
 /** Kernels of language models in V8: the references' answers in every build, and the same bits on one, two and three threads. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { Worker } from "node:worker_threads";
 
 import { wasmHost } from "../../web/engine/kernels.js";
 import { checkRecord } from "../../web/engine/kernels/health.js";
 import { runRecord } from "../../web/engine/kernels/records.js";
+import { ABORTED, CONTROL, END, MAX_THREADS, STALLED } from "../../web/engine/lm/abi.js";
 import { checkBuild } from "../../web/engine/lm/health.js";
 import { bytes, json } from "./pack-folder.mjs";
 
@@ -18,6 +20,19 @@ for (const build of ["simd", "relaxed"]) {
   const engine = (await wasmHost(await WebAssembly.compile(bytes(`engine.${build}.wasm`)))).records();
   for (const vector of records) test(`${build}, ${vector.kernel}: ${vector.reason}`, () => checkRecord(engine, vector));
 }
+
+test("the host's words, codes and limits are those of the C headers", () => {
+  const [interpreter, lm] = ["interpreter", "lm"].map((name) => readFileSync(new URL(`../../wasm/lm/${name}.h`, import.meta.url), "utf8"));
+  const [body] = /** @type {RegExpExecArray} */ (/typedef struct \{[^}]*\} control;/.exec(interpreter));
+  let end = 0;
+  const words = Object.fromEntries([...body.matchAll(/uint32_t (\w+)(?:\[(\d+)\])?;/g)].map(([, name, count = "1"]) => [name, (end += Number(count)) - Number(count)]));
+  const { bytes: size, ...places } = CONTROL;
+  assert.deepEqual(places, Object.fromEntries(Object.keys(places).map((name) => [name, words[name]])));
+  assert.equal(size, 4 * end);
+  assert.equal(END, Number(/#define END (\w+)u/.exec(interpreter)?.[1]));
+  assert.equal(MAX_THREADS, Number(/#define MAX_THREADS (\d+)/.exec(lm)?.[1]));
+  assert.match(lm, new RegExp(`enum \\{ ABORTED = ${ABORTED}, STALLED = ${STALLED} \\};`));
+});
 
 test("every kernel has vectors", () => {
   const covered = new Set(records.map(({ kernel }) => kernel));
@@ -50,11 +65,11 @@ before(async () => {
   const control = Math.ceil((exports.__heap_base.value + 2 * STACK) / 64) * 64;
   const stack = (number) => control - (2 - number) * STACK;
   workers = [1, 2].map((number) => new Worker(new URL("./lm-thread.mjs", import.meta.url), { workerData: { module, memory, stack: stack(number), control, number } }));
-  shared = { exports, memory, control, base: control + 256, table: table(module), words: new Int32Array(memory.buffer, control, 64) };
+  shared = { exports, memory, control, base: control + CONTROL.bytes, table: table(module), words: new Int32Array(memory.buffer, control, 64) };
   await Promise.all(workers.map((worker) => once(worker, "message")));
 });
 
-const [RUN, ABORT, SLOTS] = [0, 16, 48]; // words of control, wasm/lm/interpreter.h
+const { run: RUN, abort: ABORT, slots: SLOTS } = CONTROL;
 
 after(async () => {
   const left = workers.map((worker) => once(worker, "message"));
@@ -101,7 +116,7 @@ for (const threads of [1, 2, 3]) {
     const numbers = floats(data(), 64).fill(1);
     const copied = ["rows", [data(), data() + 512, control + 4 * ABORT, 64, 1, 1]]; // a kernel of the run sets the word: no race to win
     new Int32Array(engine().memory.buffer, data() + 512, 1)[0] = 3;
-    assert.equal(program(threads, [scaled(data(), 48, 2), copied, scaled(data(), 48, 2), scaled(data(), 48, 2)]), 100);
+    assert.equal(program(threads, [scaled(data(), 48, 2), copied, scaled(data(), 48, 2), scaled(data(), 48, 2)]), ABORTED);
     assert.equal(numbers[3], 2);
     words[ABORT] = 0;
     assert.equal(program(threads, [scaled(data(), 48, 2)]), 0);

@@ -9,7 +9,8 @@ import pytest
 from edgenet.kernels.health import close
 from edgenet.kernels.lm import cases
 from edgenet.kernels.lm.attention import attend
-from edgenet.kernels.lm.record import ALIGN, plan
+from edgenet.kernels.lm.interpreter import ALIGN
+from edgenet.kernels.lm.record import plan
 from edgenet.kernels.lm.table import NEOX, OPS, op
 
 BUILDS = ("simd", "relaxed")

@@ -11,7 +11,7 @@ import pytest
 
 from edgenet.host.wasmtime_engine import Instance, WasmtimeRuntime
 from edgenet.kernels.lm import record, table
-from edgenet.kernels.lm.record import END
+from edgenet.kernels.lm.interpreter import CONTROL_BYTES, END, SLOTS_AT
 from edgenet.kernels.lm.table import CODES, OPS
 from edgenet.kernels.lm.training_table import HYPER, HYPER_NAMES
 
@@ -39,6 +39,14 @@ def test_c_structs_follow_the_table(op):
 )
 def test_limits_are_the_same_in_c(name, value):
     assert re.search(rf"#define {name} (\d+)", SOURCE)[1] == str(value)
+
+
+def test_the_words_of_control_lie_where_the_host_writes_them():
+    body = re.search(r"typedef struct \{([^}]*)\} control;", (LM / "interpreter.h").read_text())[1]
+    sizes = [(name, int(count or 1)) for name, count in re.findall(r"uint32_t (\w+)(?:\[(\d+)\])?;", body)]
+    places = {name: sum(size for _, size in sizes[:i]) for i, (name, _) in enumerate(sizes)}
+    assert (4 * places["slots"], 4 * sum(size for _, size in sizes)) == (SLOTS_AT, CONTROL_BYTES)
+    assert int(re.search(r"#define END (\w+)u", SOURCE)[1], 16) == END
 
 
 def test_names_of_enums_are_the_same_in_c():

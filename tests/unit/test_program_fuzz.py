@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edgenet.errors import InvalidProgram
 from edgenet.graph import Program
+from edgenet.graph.lowering import lower
 from tests.unit.test_program_judge import GOOD, ROOT
 
 NASTY = st.one_of(
@@ -79,7 +80,7 @@ def outcome(text):
 
 def records(program):
     none = [0] * len(program.weights)
-    return program.lower({"arena": 0, "kv": 0, "constants": 0, "state": 0, "weights": none}, none)
+    return lower(program, {"arena": 0, "kv": 0, "constants": 0, "state": 0, "weights": none}, none)
 
 
 def check(text):

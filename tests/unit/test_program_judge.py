@@ -10,6 +10,7 @@ import pytest
 from edgenet.errors import InvalidGraph, InvalidProgram
 from edgenet.graph import Capacity, Graph, Program, compile
 from edgenet.graph.capacity import _LIMITS
+from edgenet.graph.lowering import lower
 from edgenet.kernels.lm import layouts, table
 
 ROOT = Path(__file__).parent.parent.parent
@@ -49,7 +50,7 @@ def test_the_vectors_are_of_the_present_table_of_kernels():
 @pytest.mark.parametrize("row", GOOD.values(), ids=GOOD)
 def test_a_good_program_is_lowered_to_these_records(row):
     program = Program.from_json(json.dumps(row["program"]))
-    words = program.lower(row["addresses"], row["layouts"])
+    words = lower(program, row["addresses"], row["layouts"])
     assert [int.from_bytes(words[i : i + 4], "little") for i in range(0, len(words), 4)] == row["words"]
     assert program.caches() == row["caches"]
 
@@ -70,7 +71,7 @@ def test_records_are_these_words():
     program = compile(g, Capacity(rows=4, wanted=2, sample=False))
     at = {b.name: 4096 + b.offset for b in program.buffers}
     words = (
-        memoryview(program.lower({"arena": 4096, "kv": 0, "constants": 0, "weights": [10, 20, 30]}, [1, 7, 0]))
+        memoryview(lower(program, {"arena": 4096, "kv": 0, "constants": 0, "weights": [10, 20, 30]}, [1, 7, 0]))
         .cast("I")
         .tolist()
     )

@@ -2,7 +2,8 @@
 
 from .capacity import Capacity
 from .compile import compile
-from .graph import Graph, Node, Tensor
+from .data import Node, Tensor
+from .graph import Graph
 from .program import Program
 
 __all__ = ["Capacity", "Graph", "Node", "Program", "Tensor", "compile"]

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from ..errors import InvalidGraph
 from ..kernels.lm.table import KV_NAMES
 
+# The sizes that a run chooses, in the order of their slot numbers -> what each is bounded by.
+SLOTS = {"n": "rows", "m": "wanted", "s": "sequences"}
 _LIMITS = {
     # field: (least, most); the product of any two stays far below 2^53
     "rows": (1, 4096),
@@ -68,8 +70,8 @@ class Capacity:
 
     @property
     def slots(self) -> dict[str, int]:
-        """The sizes that a run chooses, in the order of their slot numbers, and the largest each may be."""
-        return {"n": self.rows, "m": self.wanted, "s": self.sequences}
+        """The largest that each size of SLOTS may be."""
+        return {name: getattr(self, bound) for name, bound in SLOTS.items()}
 
     @property
     def max_pages(self) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .graph import Graph, Node, Tensor
+from .data import Node, Tensor
+from .graph import Graph
 
 CHEAP_TO_KEEP = ("token_stats", "cross_entropy")  # a few numbers per row, made of all logits
 

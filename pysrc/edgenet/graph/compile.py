@@ -10,12 +10,13 @@ from typing import Any
 from ..errors import InvalidGraph
 from ..formats.types import row_bytes
 from ..kernels.lm import table
+from ..kernels.lm.interpreter import align
 from .capacity import Capacity
+from .data import Node, Tensor
 from .fusion import add_quantize, choose_kernels, fuse, judge_kernels, share_angles, spare_inputs
-from .graph import Graph, Node, Tensor
+from .graph import Graph
 from .plan import STORES, Plan, stride
 from .program import Buffer, Instruction, Program, Weight
-from .schedule import align
 from .states import States
 
 Locate = Callable[[str], tuple[str, int]]

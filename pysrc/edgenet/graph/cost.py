@@ -10,7 +10,7 @@ from math import prod
 from typing import NamedTuple
 
 from ..formats.types import row_bytes
-from .graph import Graph, Node, Tensor
+from .data import GraphData, Node, Tensor
 from .ops import OPS
 from .sizes import Known, evaluate, match
 
@@ -23,7 +23,7 @@ class Cost(NamedTuple):
     moved: int
 
 
-def cost(graph: Graph, sizes: Mapping[str, int], context: int = 0) -> list[tuple[Node, Cost]]:
+def cost(graph: GraphData, sizes: Mapping[str, int], context: int = 0) -> list[tuple[Node, Cost]]:
     """(node, its cost) for each op that the outputs need, in order. `sizes`: n, m, s of the run; `context`: tokens that a row attends to.
 
     Raises InvalidGraph for a cycle, KeyError for a size that is not given.
@@ -36,7 +36,7 @@ def total(costs: list[tuple[Node, Cost]]) -> Cost:
     return Cost(*(sum(column) for column in zip(*(c for _, c in costs), strict=True)))
 
 
-def _cost(node: Node, graph: Graph, sizes: Mapping[str, int], context: int) -> Cost:
+def _cost(node: Node, graph: GraphData, sizes: Mapping[str, int], context: int) -> Cost:
     op = OPS[node.op]
     known: Known = {k: v for k, v in node.attributes.items() if isinstance(v, int)} | {"context": context}
     given = [(port, node.inputs[port.name]) for port in op.ports if node.inputs[port.name] is not None]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..errors import InvalidGraph
 from ..kernels.lm.layouts import BLOCK, layout_of
 from ..kernels.lm.table import MAX_HEAD_DIM
-from .graph import Leaf, Node, Tensor
+from .data import Leaf, Node, Tensor
 
 Parts = dict[str, Node]
 # The ports that take a weight in a layout.

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from ..errors import InvalidGraph
 from .checkpointing import Backward
-from .graph import Graph, Node, Tensor
+from .data import Node, Tensor
+from .graph import Graph
 
 
 class Loss(NamedTuple):

@@ -15,15 +15,13 @@ from ..errors import InvalidGraph, InvalidProgram, OpsetUnsupported, ProgramTooL
 from ..fields import BOOL, COUNT, OBJECT, POSITIVE, TEXT, Check, Field, brief, check_fields, matching
 from ..formats.types import TYPES as FILE_TYPES
 from ..kernels.lm import layouts, table
-from .capacity import Capacity
-from .schedule import IN_PLACE
+from .capacity import SLOTS, Capacity
+from .schedule import IN_PLACE, MAX_PENDING
 
 MAX_MEMORY = 1 << 32  # bytes of wasm32's address space
 MAX_ELEMENTS = 1 << 40  # of a weight: beyond it sizes are no longer worth being exact about
 MAX_INSTRUCTIONS, MAX_WEIGHTS, MAX_BUFFERS = 1 << 16, 1 << 14, 256
-MAX_PENDING = 256  # accesses between two barriers; far beyond any real program
 INT_LIMIT, F32_LIMIT = 1 << 31, 3.4028234663852886e38
-SLOTS = ("n", "m", "s")
 REGIONS = ("arena", "kv", "constants", "state")  # a Program without state may leave the last one out
 
 _STRING = Check("a string", lambda v: isinstance(v, str))

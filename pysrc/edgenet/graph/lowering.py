@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..kernels.lm import table
-
-if TYPE_CHECKING:
-    from .program import Instruction, Program
-
-END = 0xFFFFFFFF
+from ..kernels.lm.interpreter import END
+from .program import Instruction, Program
 
 
 def lower(program: Program, addresses: dict[str, Any], layouts: Sequence[int]) -> bytes:

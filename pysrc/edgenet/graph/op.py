@@ -33,12 +33,11 @@ class Port(NamedTuple):
 
 
 class Attribute(NamedTuple):
-    """One constant of an op: what it must be, as a test and in words; `default` None: it must be given."""
+    """One constant of an op: what it must be, in words and as a test. What may be left out, the methods of `Graph` say."""
 
     name: str
     expected: str
     test: Callable[[Any], bool]
-    default: Any = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,10 @@ def one_of(*names: str) -> tuple[str, Callable[[Any], bool]]:
     return f"one of {', '.join(names)}", lambda v: v in names
 
 
+def flag(name: str) -> Attribute:
+    return Attribute(name, "true or false", lambda v: isinstance(v, bool))
+
+
 def counts(*names: str) -> tuple[Attribute, ...]:
     return tuple(Attribute(n, "an integer from 1", integer(1)) for n in names)
 
@@ -88,10 +91,11 @@ ACTIVATIONS = ("silu", "gelu", "gelu_erf", "relu")
 ACT = Attribute("act", *one_of(*ACTIVATIONS))
 EPS = Attribute("eps", "a positive number", positive)
 CAP = Attribute("cap", "a positive number", positive)
-HEADS = Attribute("heads", "an integer from 1", integer(1), 1)
+HEADS = Attribute("heads", "an integer from 1", integer(1))
+FACTOR = Attribute("factor", "a finite number", number)
 SCALE = Attribute("scale", "a finite number", number)
-WINDOW = Attribute("window", "an integer from 0 (0: none)", integer(0), 0)
-SOFTCAP = Attribute("softcap", "a number from 0 (0: none)", lambda v: number(v) and v >= 0, 0.0)
+WINDOW = Attribute("window", "an integer from 0 (0: none)", integer(0))
+SOFTCAP = Attribute("softcap", "a number from 0 (0: none)", lambda v: number(v) and v >= 0)
 X = Port("x", "rows", "r d")
 DY = Port("dy", "rows", "r d")
 NORM_WEIGHT = Port("weight", "vector", "d/heads", True)

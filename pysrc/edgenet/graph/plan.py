@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
+from ..kernels.lm.interpreter import align
 from ..kernels.lm.layouts import quantized_bytes
 from ..kernels.lm.table import MAX_THREADS, op
 from .capacity import Capacity
+from .data import Node, Tensor
 from .fusion import INOUT
-from .graph import Node, Tensor
-from .schedule import IN_PLACE, Access, Life, align, phases, place
+from .schedule import IN_PLACE, Access, Life, phases, place
 from .states import States
 
 STORES = ("kv_store", "rope_kv")

@@ -6,7 +6,6 @@ A Program names no address and no layout: it is lowered by the engine that will 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +14,10 @@ from ..fields import load_object, to_base64
 from ..kernels.lm import table
 from ..kernels.lm.layouts import layout_of
 from .capacity import Capacity
+from .judge import judge, sizes
+from .sizes import Shape
 
 FORMAT, VERSION = "edgenet-program", 1
-Shape = tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,6 @@ class Program:
 
     def validate(self) -> None:
         """Judge everything as hostile input. Raises InvalidProgram or one of its kinds."""
-        from .judge import judge
-
         judge(self.to_data())
 
     def to_data(self) -> dict:
@@ -136,8 +134,6 @@ class Program:
     @staticmethod
     def from_json(data: bytes | str | dict) -> Program:
         """The Program of a document that anyone may have written. Raises InvalidProgram or one of its kinds."""
-        from .judge import judge, sizes
-
         doc = load_object(data, "program", InvalidProgram, InvalidProgram)
         constants = judge(doc)
         fields = Capacity.__dataclass_fields__
@@ -151,12 +147,6 @@ class Program:
             tuple(Buffer(*(_frozen(b[f]) for f in Buffer.__dataclass_fields__)) for b in doc["buffers"]),
             tuple(Instruction(op, tuple(map(_frozen, args)), bool(sync)) for op, args, sync in doc["code"]),
         )
-
-    def lower(self, addresses: dict[str, Any], layouts: Sequence[int]) -> bytes:
-        """Records for `run`: see `lowering.lower`."""
-        from .lowering import lower
-
-        return lower(self, addresses, layouts)
 
 
 def _frozen(value: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-ALIGN = 64  # a cache line: threads never write into one line from two buffers
+from ..kernels.lm.interpreter import align
 
 # A kernel may write its result over these inputs, each thread over just the elements it has read.
 IN_PLACE = {
@@ -35,14 +35,8 @@ IN_PLACE = {
     "token_stats": ("before",),
     "cross_entropy_grad": ("logits",),
 }
-MOST_PENDING = (
-    192  # accesses of one phase; the judge compares each with all others of its phase, and takes no more than 256
-)
-
-
-def align(size: int) -> int:
-    """The next multiple of 64."""
-    return -(-size // ALIGN) * ALIGN
+MAX_PENDING = 256  # arrays touched between two barriers that the judge, who compares each with all others, takes
+MOST_PENDING = MAX_PENDING * 3 // 4  # accesses after which the compiler sets a barrier, before one more instruction
 
 
 class Access(NamedTuple):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from .graph import Leaf, Tensor
-from .schedule import align
+from ..kernels.lm.interpreter import align
+from .data import Leaf, Tensor
 
 
 class States:

@@ -5,6 +5,7 @@ from .op import (
     CAP,
     DY,
     EPS,
+    FACTOR,
     GROUPED,
     GROUPS,
     HEADS,
@@ -18,15 +19,14 @@ from .op import (
     Port,
     X,
     counts,
+    flag,
     integer,
     number,
 )
 
 _MODULE = "training_references"
-_FACTOR = Attribute("factor", "a finite number", number, 1.0)
 _FIRST = Attribute("first", "an integer from 0", integer(0))
-_CAUSAL = Attribute("causal", "true or false", lambda v: isinstance(v, bool), True)
-_MASKED = (*GROUPED, SCALE, _CAUSAL, WINDOW, SOFTCAP)
+_MASKED = (*GROUPED, SCALE, flag("causal"), WINDOW, SOFTCAP)
 _IN, _OUT = Port("x", "rows", "r in"), Port("x", "rows", "r out")
 _PLAIN = Port("w", "plain", "out in")
 _LOGITS, _STATS = Port("logits", "rows", "r v"), Port("stats", "rows", "r 4")
@@ -66,13 +66,13 @@ TRAINING_OPS: tuple[Op, ...] = (
         module=_MODULE,
     ),
     # matrices in plain f32, and the products of gradients
-    Op("dense", (_IN, _PLAIN), "r out", (_FACTOR,), flops="2*r*out*in", module=_MODULE),
-    Op("dense_t", (_OUT, _PLAIN), "r in", (_FACTOR,), flops="2*r*out*in", module=_MODULE),
+    Op("dense", (_IN, _PLAIN), "r out", (FACTOR,), flops="2*r*out*in", module=_MODULE),
+    Op("dense_t", (_OUT, _PLAIN), "r in", (FACTOR,), flops="2*r*out*in", module=_MODULE),
     Op(
         "outer",
         (Port("x", "rows", "r a"), Port("y", "rows", "r b")),
         "a b",
-        (_FACTOR,),
+        (FACTOR,),
         flops="2*r*a*b",
         module=_MODULE,
     ),

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from ..errors import InvalidGraph
+from .data import GraphData, Node, Tensor
 from .op import KINDS, Op, Port
 from .ops import OPS
 from .sizes import Known, Shape, match, resolve, shown
-
-if TYPE_CHECKING:
-    from .graph import Graph, Tensor
-
 
 STATES = ("state", "part")  # kinds of leaves that ops may change
 
@@ -21,7 +18,7 @@ def _refuse(where: str, op: str, what: str) -> NoReturn:
     raise InvalidGraph(f"{where}: {op}: {what}", op=op, where=where)
 
 
-def judge_node(op: str, ports: dict, attributes: dict[str, Any], graph: Graph, where: str) -> Shape:
+def judge_node(op: str, ports: dict, attributes: dict[str, Any], graph: GraphData, where: str) -> Shape:
     """The shape of the result. Raises InvalidGraph naming the place, what was wanted and what came."""
     row = OPS[op]
     known = sizes_of(row, attributes, where)
@@ -35,13 +32,13 @@ def judge_node(op: str, ports: dict, attributes: dict[str, Any], graph: Graph, w
 
 def sizes_of(row: Op, attributes: dict[str, Any], where: str) -> Known:
     """The attributes that are sizes. Raises InvalidGraph for a missing or unfit attribute."""
-    for name, expected, test, _default in row.attributes:
+    for name, expected, test in row.attributes:
         if name not in attributes or not test(attributes[name]):
             _refuse(where, row.name, f"{name} must be {expected}, found {attributes.get(name)!r}.")
     return {k: v for k, v in attributes.items() if isinstance(v, int) and not isinstance(v, bool)}
 
 
-def _judge_port(row: Op, port: Port, tensor: Tensor | None, graph: Graph, known: Known, where: str) -> None:
+def _judge_port(row: Op, port: Port, tensor: Tensor | None, graph: GraphData, known: Known, where: str) -> None:
     if tensor is None:
         if port.optional:
             return
@@ -65,7 +62,7 @@ def _judge_port(row: Op, port: Port, tensor: Tensor | None, graph: Graph, known:
 _MISSING = {"cache": ": no kv_store of this layer came before; store K and V first."}
 
 
-def judge_graph(graph: Graph) -> None:
+def judge_graph(graph: GraphData) -> None:
     """Every node again, then the whole: it has an output, no name is made twice, one store per layer, no cycle."""
     made: set[str] = set(graph.leaves)
     layers: set[int] = set()
@@ -92,7 +89,7 @@ def judge_graph(graph: Graph) -> None:
     graph.order()
 
 
-def _judge_cache(graph: Graph, node) -> None:
+def _judge_cache(graph: GraphData, node: Node) -> None:
     """The cache an attention reads was stored with the same layer, heads and width."""
     store = next(n for n in graph.nodes if n.output is node.inputs["cache"])
     for name in ("layer", "kv_heads", "head_dim"):

@@ -9,7 +9,7 @@ from ..errors import EdgeNetError, ModelTooLarge
 from ..graph import Program
 from ..graph.program import Weight
 from ..kernels.lm import layouts
-from ..kernels.lm.record import CONTROL_BYTES, align
+from ..kernels.lm.interpreter import CONTROL_BYTES, align
 from ..run.beside import state_bytes
 from ..run.heap import Heap
 

@@ -31,7 +31,8 @@ from ..kernels import descriptor
 from ..kernels.args import plan
 from ..kernels.codes import OK, raise_for_code
 from ..kernels.ext import ExtCall
-from ..kernels.lm.record import CONTROL_BYTES, plan_vector
+from ..kernels.lm.interpreter import CONTROL_BYTES
+from ..kernels.lm.record import plan_vector
 from ..kernels.ops import DTYPES, Outcome, kernel
 
 PAGE = 65536

@@ -12,10 +12,12 @@ import numpy as np
 from ..errors import KernelTrap, ModelInvalid, WrongLength
 from ..formats.types import TYPES as FILE_TYPES
 from ..graph import Program
+from ..graph.lowering import lower
 from ..graph.program import Buffer, Weight
 from ..kernels.codes import code_name
 from ..kernels.lm import layouts
-from ..kernels.lm.record import CONTROL_BYTES, Plan, plan, view
+from ..kernels.lm.interpreter import CONTROL_BYTES, SLOTS_AT
+from ..kernels.lm.record import Plan, plan, view
 from ..kernels.lm.table import op
 from ..run.beside import Slice, judge_beside, state_bytes
 from ..run.face import Weights
@@ -23,8 +25,6 @@ from ..run.heap import Heap
 from ..run.hosted import DTYPES, Held, Hosted
 from .lm_memory import LIMIT, STAGING, Added, place_beside, plan_memory
 from .wasmtime_engine import PAGE, Instance, WasmtimeRuntime, _Revived
-
-SLOTS_AT = 192  # byte of the slots in the control words
 
 
 class LmKernels:
@@ -138,7 +138,7 @@ class WasmtimeLm(Hosted):
         it, at = self._instance, self.places
         it.write(held.at.regions["constants"], held.program.constants)
         addresses = {**held.at.regions, "weights": [at.weights[w.index] + w.offset for w in weights]}
-        records = held.program.lower(addresses, [at.layouts[w.index].code for w in weights])
+        records = lower(held.program, addresses, [at.layouts[w.index].code for w in weights])
         it.write(held.at.code, struct.pack("<I", at.control) + records)
 
     def _free(self, held: _Held) -> None:

@@ -1,6 +1,6 @@
 """Memory in blocks that come and go: a new one lies at the lowest place where it fits. Pure; runs anywhere."""
 
-from ..graph.schedule import align
+from ..kernels.lm.interpreter import align
 
 
 class Heap:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import Disposed, InvalidOption, InvalidProgram, NoModel, WrongLength
+from ..graph.sizes import Shape
 
 DTYPES = {"f32": np.dtype("<f4"), "i32": np.dtype("<i4"), "u32": np.dtype("<u4"), "f64": np.dtype("<f8")}
-Shape = tuple[int | str, ...]
 
 
 @dataclass

@@ -3,8 +3,9 @@
  * Twin of `plan_vector` in `pysrc/edgenet/kernels/lm/record.py`.
  */
 import { fromBase64 } from "../../trust/bytes.js";
+import { CONTROL, END } from "../lm/abi.js";
 
-const [PAGE, ALIGN, CONTROL_BYTES, END] = [65536, 64, 256, 0xffffffff];
+const [PAGE, ALIGN] = [65536, 64];
 const align = (/** @type {number} */ n) => Math.ceil(n / ALIGN) * ALIGN;
 
 /**
@@ -41,7 +42,7 @@ function placed({ table, base }, control, { kernel, words, arrays }) {
   const op = table.ops.findIndex(([name]) => name === kernel);
   const args = /** @type {number[]} */ ([]);
   const places = /** @type {Record<string, number>} */ ({});
-  const start = align(base) + CONTROL_BYTES;
+  const start = align(base) + CONTROL.bytes;
   let end = start + 4 * ALIGN;
   for (const [name] of table.ops[op][1]) {
     const array = arrays[name];

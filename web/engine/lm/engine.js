@@ -4,20 +4,19 @@
  */
 import { KernelTrap, OutputNotFinite, WorkerDied } from "../../sdk/errors.js";
 import { CODES, INVALID_INPUT, trapError } from "../kernels/traps.js";
+import { ABORTED, CONTROL, END, STALLED, TRAPPED } from "./abi.js";
 import { breather } from "./breath.js";
 import { checkFace } from "./face.js";
 import { jobsOf, pour } from "./load.js";
 import { fasterThreads } from "./measure.js";
-import { CONTROL, codeBytes, growTo, planMemory, sharedMemory } from "./memory.js";
+import { codeBytes, growTo, planMemory, sharedMemory } from "./memory.js";
 import { instantiate, tableOf } from "./module.js";
 import { SLOTS, cacheParts, validate } from "./program.js";
 import { Programs } from "./programs.js";
 import { HISTORY, WORDS } from "./sampling.js";
-import { TRAPPED } from "./threads.js";
 
 /** @typedef {import("./threads.js").Threads} Threads */
 
-const [ABORTED, STALLED] = [100, 101];
 /** Looks at a barrier before a thread sleeps. Measured with a 0.5 B and a 7 M model on two busy cores: 200 beats 0 and 2000 a little, 20000 by far. */
 const SPIN = 200;
 
@@ -281,6 +280,6 @@ export class LanguageEngine {
 /** The first two layers or so of a Program: up to its twelfth barrier. @param {Uint32Array} records */
 function beginning(records) {
   let at = 0;
-  for (let barriers = 0; records[at] !== 0xffffffff && barriers < 12; at += 3 + (records[at] >>> 16)) barriers += records[at + 1];
-  return Uint32Array.from([...records.subarray(0, at), 0xffffffff]);
+  for (let barriers = 0; records[at] !== END && barriers < 12; at += 3 + (records[at] >>> 16)) barriers += records[at + 1];
+  return Uint32Array.from([...records.subarray(0, at), END]);
 }

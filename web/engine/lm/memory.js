@@ -3,6 +3,7 @@
  * blocks of a heap, for which memory grows. Pure but for `sharedMemory` and `growTo`; runs in a worker and in Node.
  */
 import { ModelTooLarge } from "../../sdk/errors.js";
+import { CONTROL } from "./abi.js";
 
 /** What 32-bit WebAssembly can address, less one page: engines refuse the last. */
 export const LIMIT = 2 ** 32 - 65536;
@@ -11,9 +12,6 @@ const STACK = 131072;
 /** Bytes read and repacked at once; each thread has two such buffers. */
 const STAGING = 1 << 20;
 const align = (/** @type {number} */ n) => Math.ceil(n / 64) * 64;
-
-/** `control` of wasm/lm/interpreter.h: 64 words; the numbers of those that a host touches. */
-export const CONTROL = { bytes: 256, run: 0, ready: 2, spin: 3, abort: 16, arrived: 32, passed: 33, code: 34, outcome: 35, slots: 48 };
 
 /**
  * @typedef {object} Placed a weight

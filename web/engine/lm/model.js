@@ -5,6 +5,7 @@
 import { HealthCheckFailed, KernelError, ModelInvalid, NotCached, OutputNotFinite, WorkerDied } from "../../sdk/errors.js";
 import { holdUse } from "../../loader/locks.js";
 import { modelKey, openArtifact, readKey } from "../../loader/store.js";
+import { MAX_THREADS } from "./abi.js";
 import { Adapters } from "./adapters.js";
 import { breather } from "./breath.js";
 import { engineBuilds } from "./builds.js";
@@ -14,8 +15,6 @@ import { Scheduler } from "./scheduler.js";
 import { Threads } from "./threads.js";
 
 const DESCRIBED = /** @type {const} */ (["program", "tokenizer", "generation"]);
-/** Of wasm/lm/lm.h. */
-const MOST_THREADS = 8;
 /** What another build may do better; everything else is the model's or the caller's. */
 const OF_THE_BUILD = [HealthCheckFailed, KernelError, OutputNotFinite, WorkerDied];
 
@@ -120,7 +119,7 @@ export class Model {
     const { files: { program, sources }, urls, threads, emit, signal, meanwhile } = this.setting;
     emit({ status: "notice", code: "engine_build", reason: `The engine build ${offer.name} is started.`, build: offer.name });
     const cores = globalThis.navigator?.hardwareConcurrency ?? 1;
-    const most = Math.min(threads ?? cores, MOST_THREADS);
+    const most = Math.min(threads ?? cores, MAX_THREADS);
     const team = offer.shared && most > 1 ? new Threads(urls.thread ?? new URL("lm-thread.js", globalThis.location?.href), most - 1) : null;
     const engine = await LanguageEngine.open({ program, sources, build: await offer.open().catch((error) => { team?.close(); throw error; }), team, fixed: threads !== undefined, emit, signal, meanwhile });
     this.#explain(offer, engine, cores);

@@ -4,6 +4,7 @@
  */
 import { InvalidProgram } from "../../sdk/errors.js";
 import { loadObject } from "../../trust/fields.js";
+import { END } from "./abi.js";
 import { SLOTS, pageBytes, rowsOf, validate } from "./judge.js";
 
 export { SLOTS, validate };
@@ -43,7 +44,6 @@ export function changesState({ code }, table) {
   });
 }
 
-const END = 0xffffffff;
 const bits = new DataView(new ArrayBuffer(4));
 const f32 = (/** @type {number} */ value) => (bits.setFloat32(0, value + 0), bits.getUint32(0));
 

@@ -4,10 +4,9 @@
  */
 import { serve } from "../../workers/rpc.js";
 import { trapError } from "../kernels/traps.js";
+import { CONTROL, TRAPPED } from "./abi.js";
 import { pour } from "./load.js";
-import { CONTROL } from "./memory.js";
 import { instantiate } from "./module.js";
-import { TRAPPED } from "./threads.js";
 
 /** @type {{exports: any, memory: WebAssembly.Memory, staging: number, stagingBytes: number}} */ let engine;
 let number = 0;

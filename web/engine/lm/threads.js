@@ -1,13 +1,10 @@
 /** The engine's extra threads, as its own worker sees them. Worker only: they live where memory is shared. */
 import { connect } from "../../workers/rpc.js";
-import { CONTROL } from "./memory.js";
+import { CONTROL } from "./abi.js";
 
 /** How long a load waits for threads to arrive, ms: a machine that is busy beyond that is better served by fewer. */
 const PATIENCE = 5000;
 const LOOK = 2;
-
-/** What a run answers when a thread trapped; beside the codes of wasm/lm/lm.h. */
-export const TRAPPED = 102;
 
 export class Threads {
   /** Why one of them ended. @type {Error | null} */ death = null;

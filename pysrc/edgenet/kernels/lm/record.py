@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import InvalidParameters, ShapeMismatch
+from .interpreter import ALIGN, CONTROL_BYTES, END, align
 from .table import CODES, OPS, Arg, Op, extent
 
-ALIGN = 64  # also the least gap between two arrays: what is written beside one is found there
-CONTROL_BYTES = 256  # the words that steer a run; see wasm/lm/interpreter.h
-END = 0xFFFFFFFF
 DTYPES = {"f32": np.dtype("<f4"), "u32": np.dtype("<u4"), "i32": np.dtype("<i4")}
 
 
@@ -54,13 +52,11 @@ class Plan:
         return next(a for a in self.arrays if a.arg.name == name)
 
 
-def align(offset: int) -> int:
-    """The next multiple of 64."""
-    return -(-offset // ALIGN) * ALIGN
-
-
 def plan(op: Op, values: Mapping[str, Any], base: int) -> Plan:
-    """Lay the call out above `base`. Raises InvalidParameters (no value) and ShapeMismatch (an array of the wrong size)."""
+    """Lay the call out above `base`, with a line between two arrays: what is written beside one is found there.
+
+    Raises InvalidParameters (no value) and ShapeMismatch (an array of the wrong size).
+    """
     at, words, arrays = _first(op, base), [], []
     for arg in op.args:
         if arg.kind == "value":
