@@ -35,6 +35,7 @@ def read_document(name: str, data: bytes) -> Document:
     if b"\0" in data[:_LOOK]:
         raise NotText(f"{name} is not a text: it holds zero bytes.", file=name)
     text = data.decode("utf-8-sig", errors="replace")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")  # as the page reads files
     replaced = text.count("\ufffd") - data.count("\ufffd".encode())
     if replaced > _BROKEN_SHARE * len(text):
         raise NotText(

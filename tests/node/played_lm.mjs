@@ -1,5 +1,5 @@
 /** Played loader, Python and language workers: the protocol of docs/engine.md without a model. A language worker answers with the prompt's words, one at a time. */
-import { AdapterMismatch, AdapterNotFound, ProgramTooLarge, toData } from "../../web/sdk/errors.js";
+import { AdapterMismatch, AdapterNotFound, AdapterPoolFull, ProgramTooLarge, toData } from "../../web/sdk/errors.js";
 import { ModelLoader } from "../../web/sdk/loader.js";
 import { connect, serve } from "../../web/workers/rpc.js";
 import { PlayedIndexedDB } from "./played_idb.mjs";
@@ -203,6 +203,7 @@ class LanguageWorker extends Played {
   async "lm.adapters.load"({ id, bytes, pinned, document }) {
     if (this.stage.dying-- > 0) return this.die();
     const { name, base_sha256: baseSha256 = "" } = JSON.parse((await bytes.text()).slice(8)).__metadata__;
+    if ((id ?? name) === this.stage.crowded) throw new AdapterPoolFull("all are pinned");
     if (name === this.stage.refused) throw new AdapterMismatch("made for another model");
     this.adapters.set(id ?? name, { pinned, document });
     return { id: id ?? name, name, pinned, baseSha256 };
@@ -212,7 +213,7 @@ class LanguageWorker extends Played {
     if (!this.adapters.delete(id)) throw new AdapterNotFound(id);
   }
 
-  "lm.adapters.list" = () => ({ adapters: [...this.adapters.keys()].map((id) => ({ id })) });
+  "lm.adapters.list" = () => ({ adapters: [...this.adapters.keys()].map((id) => (id === this.stage.evicted ? { id, slot: -1 } : { id })) });
   "lm.adapters.base" = () => ({ base: this.stage.base });
   "lm.source" = ({ ranges = [] }) => ({ sizes: { model: 9 }, capacity: { rows: 32 }, parts: ranges.map(([, , length]) => new Uint8Array(length)) });
   "lm.encode" = ({ text }) => ({ tokens: [...text].map((c) => c.charCodeAt(0)) });

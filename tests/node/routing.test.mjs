@@ -56,3 +56,5 @@ const QUESTIONS = [
   ["nothing", " \n", ""],
 ];
 for (const [why, asked, question] of QUESTIONS) test(`compared is ${why}`, () => assert.equal(questionOf(asked), question));
+
+for (const { why, text, examples } of read("lines")) test(`routing: the lines of a file: ${why}`, () => assert.deepEqual(sampleOf([{ name: "x.jsonl", text }]), examples));

@@ -54,6 +54,18 @@ test("into base: progress is told phase by phase, and the file goes when it is d
   assert.deepEqual([disk.files.size, held.size], [0, 0]);
 });
 
+test("into base: a file can be discarded after its session is gone, and goes with its loader", async (t) => {
+  const { session, stage } = await opened(t);
+  const [one, two] = [await session.adapters.mergeIntoBase("a"), await session.adapters.mergeIntoBase("a")];
+  await session.dispose();
+  await one.discard();
+  assert.deepEqual([disk.files.size, held.size], [1, 1]);
+  stage.loader.dispose();
+  await two.discard();
+  await new Promise((resolve) => { setTimeout(resolve); });
+  assert.deepEqual([disk.files.size, held.size], [0, 0]);
+});
+
 test("into base: the losses are those of the base, of base and adapter, and of the new model, which is closed again", async (t) => {
   const { session, stage } = await opened(t);
   const { evaluation } = await session.adapters.mergeIntoBase("a", { evaluate: ["some text"] });

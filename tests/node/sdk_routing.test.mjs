@@ -117,6 +117,23 @@ test("routing: without anything described the base answers, and one that is remo
   assert.deepEqual(used(worker), ["tools*1"]);
 });
 
+for (const [what, profiles, id] of /** @type {[string, any, string | null][]} */ ([["the next that is like it", { coding: WORDS.code, tools: [0.3, 1, 0] }, "tools"], ["the base", { coding: WORDS.code, cooking: WORDS.cook }, null]])) {
+  test(`routing: where the likest has no room beside pinned ones, ${what} answers, and a notice says so`, async (t) => {
+    const { session, stage, worker } = await opened(t, { profiles });
+    const said = [];
+    stage.loader.addEventListener("notice", ({ detail }) => said.push(detail));
+    stage.crowded = "coding";
+    assert.equal((await session.complete({ prompt: "code" }, { adapters: "auto" })).routed?.id ?? null, id);
+    stage.crowded = stage.evicted = undefined;
+    assert.equal((await session.complete({ prompt: "code" }, { adapters: "auto" })).routed.id, "coding");
+    [stage.crowded, stage.evicted] = ["coding", "coding"]; // known to the engine, out of its pool
+    await session.complete({ prompt: "code" }, { adapters: "auto" });
+    assert.deepEqual(used(worker), [id ? `${id}*1` : "", "coding*1", id ? `${id}*1` : ""]);
+    assert.deepEqual(said.map(({ code }) => code), ["adapter_passed_over", "adapter_passed_over"]);
+    assert.match(said[0].reason, id ? /what tools knows/ : /the model answers without/);
+  });
+}
+
 test("routing: who answers the embedder is asked when it is needed, once, and again after a failure", async (t) => {
   const { session, embedder } = await opened(t);
   let asked = 0;

@@ -316,6 +316,11 @@ def test_of_a_training_that_diverged_what_was_good_last_is_there_also_after_a_re
     assert learned(other) == good, "what two steps give"
 
 
+def test_nothing_is_left_of_an_evaluation(page):
+    page.call("train.evaluate", data=["some text"])
+    assert not browser_train.EVALUATING
+
+
 def test_data_without_a_character_is_refused_and_nothing_is_kept(page):
     with pytest.raises(TooLittleData):
         start(page, data=["  "])

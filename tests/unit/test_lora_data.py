@@ -1,5 +1,8 @@
 """What is trained on: examples become tokens, sequences, rows and batches, and the seed alone says which come when."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -88,10 +91,12 @@ def test_examples_of_files():
     assert read_examples("x.md", lines) == [lines]
 
 
-@pytest.mark.parametrize("inside", ["\u2028", "\u2029", "\u0085"])
-def test_only_line_ends_end_a_line_of_a_file(inside):
-    """JSON lets these stand in a text as they are, though Python's `splitlines` breaks there; line ends of every system do."""
-    assert read_examples("x.jsonl", f'"a{inside}b"\r\n"c"\r"d"') == [f"a{inside}b", "c", "d"]
+LINES = json.loads((Path(__file__).parents[1] / "vectors" / "lines.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("row", LINES, ids=lambda row: row["why"])
+def test_a_file_of_lines_is_cut_as_json_lines_has_it(row):
+    assert read_examples("x.jsonl", row["text"]) == row["examples"]
 
 
 NO_EXAMPLE = ["{", "3", '{"input": "a"}', '{"input": 1, "output": "b"}', "null", '{"text": ' + "[" * 100_000]

@@ -233,6 +233,10 @@ def test_a_rank_beyond_the_matrix_is_filled_with_zeros():
     assert off(found, (dense(ONE) + dense(TWO)) / 2) < 1e-6
 
 
+def test_dare_alone_is_short_for_dare_linear_in_every_language():
+    assert MergeOptions("dare") == MergeOptions.from_data({"strategy": "dare"}) == MergeOptions("dare_linear")
+
+
 def test_dare_draws_the_same_for_the_same_seed_and_keeps_its_share():
     first, again, other = (merged(ONE, TWO, strategy="dare_linear", seed=seed)[0] for seed in (1, 1, 2))
     assert np.array_equal(first, again) and not np.allclose(first, other)

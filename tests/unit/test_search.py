@@ -217,9 +217,9 @@ def test_broken_utf8_is_replaced_and_counted():
     assert document.replaced == 1 and "broken \ufffd byte" in document.text
 
 
-@pytest.mark.parametrize("data", [b"\xef\xbb\xbfwith a mark", "emoji 👩‍👩‍👧 and 漢字".encode(), b"dos\r\nlines\r\n"])
+@pytest.mark.parametrize("data", [b"\xef\xbb\xbfwith a mark", "emoji 👩‍👩‍👧 and 漢字".encode(), b"dos\r\nlines\r"])
 def test_texts_of_every_kind_are_read(data):
-    assert read_document("a.txt", data).text == data.decode("utf-8-sig")
+    assert read_document("a.txt", data).text == data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def test_html_gives_text_with_the_files_line_numbers():

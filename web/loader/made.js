@@ -64,6 +64,11 @@ export class MadeFiles {
     this.#held.get(name)?.();
     this.#held.delete(name);
   }
+
+  /** Discards all of them; who closes waits for none. */
+  close() {
+    for (const name of this.#held.keys()) this.discard(name);
+  }
 }
 
 /** @param {string} name */

@@ -3,7 +3,7 @@
  */
 import { AUTO, keptRouter, profileOf, readRouter, routed } from "./adapter-router.js";
 import { openUrl } from "./download.js";
-import { AdapterNotFound, InvalidOption } from "./errors.js";
+import { AdapterNotFound, AdapterPoolFull, InvalidOption } from "./errors.js";
 import { mergeIntoBase, phasesTo, readParts } from "./into-base.js";
 import { byPath } from "./local-model.js";
 import { progressTo } from "./progress.js";
@@ -34,7 +34,7 @@ import { readExamples } from "./trainer.js";
  * @property {string} [name] @property {any} [metrics] else those of the training @property {AbortSignal} [signal]
  * @property {Embedder | null} [embedder] describes what a trainer made by what it learned from; the router's, where it is left out; null: it is not described
  * @property {import("./routing.js").AdapterProfile | null} [profile] of one that was there before
- * @typedef {{strategy?: "average" | "weighted" | "task_arithmetic" | "slerp" | "ties" | "dare_linear" | "dare_ties", interpolation?: number, density?: number, scaling?: number,
+ * @typedef {{strategy?: "average" | "weighted" | "task_arithmetic" | "slerp" | "ties" | "dare" | "dare_linear" | "dare_ties", interpolation?: number, density?: number, scaling?: number,
  *   majoritySignMethod?: "total" | "frequency", rank?: number, seed?: number, name?: string, signal?: AbortSignal, onProgress?: (event: import("./options.js").Progress) => void}} MergeHow see docs/merging.md
  * @typedef {{slots: number, bytes: number, free: number, adapters: AdapterInfo[]}} AdapterList of the pool, in bytes; the adapter used last first
  */
@@ -137,7 +137,7 @@ export class SessionAdapters {
   async pin(id, pinned = true) {
     if (typeof pinned !== "boolean") throw new InvalidOption("An adapter is pinned (true) or not (false).", { option: "pinned" });
     const saved = await this.#library("pin", { id: id ?? null, pinned });
-    if (await this.#isLoaded(id)) await this.load({ saved: id });
+    if (await this.#loaded(id)) await this.load({ saved: id });
     return saved;
   }
 
@@ -193,7 +193,7 @@ export class SessionAdapters {
   }
 
   /**
-   * Not for callers: what a request runs with. Of "auto" it is loaded where it was not; one that somebody removed meanwhile is passed over.
+   * Not for callers: what a request runs with. Of "auto" it is loaded where it was not; one that somebody removed meanwhile, or that has no room, is passed over.
    * @param {{id: string, scale: number}[] | "auto"} choice @param {() => Promise<string | import("./generate-options.js").Message[]>} asked @param {AbortSignal} [signal]
    * @returns {Promise<{adapters: {id: string, scale: number}[], routed?: Routed | null}>} `routed`: of "auto" alone
    */
@@ -201,26 +201,37 @@ export class SessionAdapters {
     if (choice !== AUTO) return { adapters: choice };
     const router = this.#routerOf();
     const question = questionOf(await asked());
+    /** @type {Routed[]} */ const crowded = [];
     for (const one of question ? await this.route(question, { ...router, signal }) : []) {
       try {
         await this.#present(one.id, signal);
+        this.#passedOver(crowded, one);
         return { adapters: [{ id: one.id, scale: 1 }], routed: one };
       } catch (error) {
-        if (!(error instanceof AdapterNotFound)) throw error;
+        if (error instanceof AdapterPoolFull) crowded.push(one);
+        else if (!(error instanceof AdapterNotFound)) throw error;
       }
     }
+    this.#passedOver(crowded, null);
     return { adapters: [], routed: null };
+  }
+
+  /** @param {Routed[]} crowded liker ones that had no room @param {Routed | null} taken */
+  #passedOver([likest], taken) {
+    if (!likest) return;
+    const answers = taken ? `"${taken.name}", the next one that is like it, answers` : "the model answers without";
+    this.#session.notice("adapter_passed_over", `The adapter "${likest.name}" is most like the request and has no room beside those that are pinned or in use; ${answers}. Unpin or unload one.`);
   }
 
   /** @param {string} id @param {AbortSignal} [signal] */
   async #present(id, signal) {
-    if (!(await this.#isLoaded(id))) await this.load({ saved: id }, { signal });
+    const found = await this.#loaded(id);
+    if (!found || found.slot < 0) await this.load({ saved: id }, { signal });
   }
 
-  /** @param {string} id */
-  async #isLoaded(id) {
-    const { adapters } = await this.list();
-    return adapters.some((one) => one.id === id);
+  /** @param {string} id @returns {Promise<any>} what the engine knows of it */
+  async #loaded(id) {
+    return (await this.list()).adapters.find((one) => one.id === id);
   }
 
   /** The router, or another one for a call. @param {Embedder} [embedder] @param {number} [threshold] */

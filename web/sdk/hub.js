@@ -82,6 +82,7 @@ export class Hub {
     this.#workers.clear();
     this.kernels.close();
     this.languages.end();
+    this.made.close();
     this.#listeners.clear();
   }
 

@@ -23,7 +23,7 @@ import { LoraTrainer, readExamples } from "./trainer.js";
  * @property {IntoBaseReport} report @property {any} merge how the adapters became one, as `metrics.merge` of a merged one
  * @property {{before: EvaluationResult, adapter: EvaluationResult, after: EvaluationResult | null} | null} evaluation `before`: the model as it was; `adapter`: with the adapter
  *   beside it; `after`: the new model, null where it could not be loaded beside this one (a notice says why)
- * @property {() => Promise<void>} discard removes the file
+ * @property {() => Promise<void>} discard removes the file; with the loader's `dispose` it goes by itself
  */
 
 /** Progress that begins anew with each phase. @param {string} name the model's id @param {((event: import("./options.js").Progress) => void) | undefined} onProgress @returns {(event: any) => void} */
@@ -47,7 +47,7 @@ export async function mergeIntoBase(session, adapters, how = {}) {
   const onEvent = phasesTo(session.id, onProgress);
   const data = evaluate === undefined ? undefined : await readExamples(evaluate);
   const answer = await session.askWorker("lm.library.into", { ...readParts(adapters, options), type, name, data }, { signal, onEvent });
-  const discard = () => session.askAny("hub.discard", { made: answer.made });
+  const discard = () => session.giveBack(answer.made);
   try {
     const evaluation = data ? await evaluated(session, answer, data, { signal, onProgress }) : null;
     return { file: answer.file, report: answer.into, merge: answer.merge, evaluation, discard };

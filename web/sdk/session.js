@@ -145,6 +145,11 @@ export class InferenceSession {
     return this.#loader.ask(kind, args, options);
   }
 
+  /** Removes a file that was made here, also after `dispose`; with its loader it is gone already. @param {string} made */
+  async giveBack(made) {
+    await this.#loader.ask("hub.discard", { made }).catch((error) => { if (!(error instanceof Disposed)) throw error; });
+  }
+
   /**
    * Another model, open for one piece of work. @template T @param {LocalSource} source @param {(session: any) => Promise<T>} work
    * @param {import("./loader.js").LoadOptions} [options] @returns {Promise<T>}

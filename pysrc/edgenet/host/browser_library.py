@@ -19,7 +19,7 @@ from ..lora.merge import merge as merged
 from ..lora.pool import Entry, Pool
 from ..lora.reading import read_adapter
 from ..lora.routing import Profile
-from ..lora.signature import signed
+from ..lora.signature import claim
 from ..lora.strategies import MergeOptions
 from .browser_lm import PageModel, open_model
 from .browser_page import Page
@@ -66,8 +66,8 @@ async def _signed_by(page: Page, adapter: Adapter) -> str | None:
 
     Raises SignatureInvalid, KeyRevoked, KeyIncapable, KeyExpired or KeyNotYetValid.
     """
-    vouched = signed(adapter)
-    return (await page.asked("trust.signed", **vouched))["keyId"] or None if vouched else None
+    claimed = claim(adapter)
+    return (await page.asked("trust.signed", **claimed))["keyId"] or None if claimed else None
 
 
 # --- kinds: page, what the page tells of the model, and arguments

@@ -7,10 +7,10 @@ that is killed loses at most `checkpoint_every` steps.
 from __future__ import annotations
 
 from asyncio import Lock
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from weakref import WeakValueDictionary
 
 from ..errors import Disposed, EdgeNetError, InvalidOption, NotFound, TrainingUnderWay
 from ..fields import time_text
@@ -25,7 +25,9 @@ from .browser_lm import BrowserLm, PageModel, mask_token, open_model, tokenized
 from .browser_page import Page
 from .browser_runs import Run, Runs, RunStore, configured
 
-EVALUATING: defaultdict[str, Lock] = defaultdict(Lock)  # by line: an engine has room for one's Program
+EVALUATING: WeakValueDictionary[str, Lock] = (
+    WeakValueDictionary()
+)  # by line, while it is held: an engine has room for one's Program
 PATIENCE = 3  # engines that may break with no checkpoint between
 LIVE: dict[str, Course] = {}  # by run
 STARTED: dict[str, str] = {}  # run by line: an engine has room for the Programs of one
@@ -258,7 +260,7 @@ async def evaluated(page: Page, model: PageModel, tokens: list, adapters: list[A
     """How well the model foretells tokens, with each of these; all have the sites of the last one."""
     show = partial(page.progress, "evaluate")
     evaluator = Evaluator(BrowserLm(page), model.header, like=adapters[-1], values=model.values)
-    async with EVALUATING[page.line], evaluator:
+    async with EVALUATING.setdefault(page.line, Lock()), evaluator:
         return [(await evaluator.evaluate(tokens, used, show)).to_data() for used in adapters]
 
 

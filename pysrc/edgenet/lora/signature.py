@@ -19,7 +19,7 @@ def payload(adapter: Adapter, timestamp: str) -> bytes:
     return canonicalize({**adapter.statement, "base_sha256": adapter.base_sha256, "timestamp": timestamp})
 
 
-def signed(adapter: Adapter) -> dict | None:
+def claim(adapter: Adapter) -> dict | None:
     """What its signature is judged by, where somebody else judges: {payload: bytes, signature}. None where it has none."""
     if adapter.signature is None:
         return None
@@ -42,6 +42,6 @@ async def verify(adapter: Adapter, trust: Trust, revocations: Revocations, now: 
     if adapter.signature is None:
         raise SignatureMissing(f"the adapter {adapter.name!r} is not signed; ask its maker for a signed one")
     key = await check_signature(
-        **signed(adapter), trust=trust, revocations=revocations, capability=SIGN_ADAPTER, now=now, verify=check
+        **claim(adapter), trust=trust, revocations=revocations, capability=SIGN_ADAPTER, now=now, verify=check
     )
     return key.key_id

@@ -113,6 +113,7 @@ STRATEGIES = {
     "dare_linear": Strategy(_dare_linear, ("weights", "density", "seed"), None),
     "dare_ties": Strategy(_dare_ties, ("weights", "density", "scaling", "majority_sign_method", "seed"), None),
 }
+SHORT = {"dare": "dare_linear"}  # what else one is called
 
 
 def _merged(m: _Module) -> Refit:
@@ -167,6 +168,7 @@ class MergeOptions:
     seed: int = 42
 
     def __post_init__(self):
+        object.__setattr__(self, "strategy", SHORT.get(str(self.strategy), self.strategy))
         check_options(self, _CHECKS)
         uses = STRATEGIES[self.strategy].uses
         for f in fields(self):

@@ -147,7 +147,7 @@ async def export(
     as_json: Json = False,
 ):
     """Write a kept adapter for others: PEFT's folder, one JSON document, or a GGUF adapter for llama.cpp."""
-    from ...lora.signature import sign as signed
+    from ...lora import signature
     from ..adapter_files import write_files
     from ..adapter_pool import base_header, opened
 
@@ -158,7 +158,7 @@ async def export(
     pool = await opened(shell)
     entry, found = pool.find(adapter), await pool.get(adapter)
     if sign:
-        found = await signed(found, shell.signer(key), shell.host)
+        found = await signature.sign(found, shell.signer(key), shell.host)
     files = _written(found, entry, kind, header)
     write_files(shell, {path / name: content for name, content in files.items()})
     data = {

@@ -25,7 +25,6 @@ Strategy = Annotated[
         help="average, weighted, task_arithmetic, slerp, ties, dare_linear (or dare) or dare_ties.",
     ),
 ]
-SHORT = {"dare": "dare_linear"}
 Method = Annotated[
     Words, typer.Option(help="ties, dare_ties: signs go by mass, total (so else), or by number, frequency.")
 ]
@@ -73,7 +72,7 @@ async def merge(
     """Merge adapters of one base model into one adapter, or into the model itself, and say how much of them was left out."""
     _require_into(into, kind, evaluate)
     options = _options(
-        strategy=SHORT.get(strategy, strategy), weights=_numbers(weights), interpolation=interpolation, density=density, scaling=scaling,
+        strategy=strategy, weights=_numbers(weights), interpolation=interpolation, density=density, scaling=scaling,
         majority_sign_method=majority_sign_method, rank=rank, seed=seed,
     )  # fmt: skip
     base = _base(into, Path(output))
