@@ -3,7 +3,7 @@
 `table.json`: what an engine module says of itself. `good.json`: Programs with addresses and the records they are lowered to (one of them
 is written out by hand in tests/unit/test_program_judge.py). `hostile.json`: changes to good ones, each with the code it must be refused by,
 said here by a person and not by the code under test. `beside.json`: a model with its weights, Programs that teach it, what these read, and
-the losses of two steps in NumPy, for engines that hold several Programs.
+the losses of two steps in NumPy, for engines that hold several Programs. `rules.json`: the judge's tables.
 """
 
 import base64
@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "pysrc")]
 from edgenet.graph import Capacity, Graph, compile  # noqa: E402
 from edgenet.graph.lowering import lower  # noqa: E402
 from edgenet.kernels.lm import layouts, table  # noqa: E402
-from tests.unit.graph_models import FORMS, decoder, encoder, learner  # noqa: E402
+from tests.unit.graph_models import FORMS, decoder, encoder, learner, rules  # noqa: E402
 
 FOLDER = ROOT / "tests" / "vectors" / "program"
 CAPACITY = {"rows": 8, "wanted": 2, "sequences": 2, "context": 32, "page": 4}
@@ -325,6 +325,7 @@ def write(name: str, value) -> None:
 if __name__ == "__main__":
     programs = models()
     write("table.json", table.describe())
+    write("rules.json", rules())
     write("good.json", [{"name": name, **good(p)} for name, p in programs.items()])
     write("beside.json", beside())
     rows = [resolved(programs[row[1]].to_data(), row) for row in HOSTILE]

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { RULES } from "../../web/engine/lm/judge.js";
 import { cacheParts, lower, parseProgram, validate } from "../../web/engine/lm/program.js";
 import { InvalidProgram } from "../../web/sdk/errors.js";
 
@@ -20,6 +21,8 @@ function textOf({ text, base, path, value, times, ...row }) {
   else delete at[path.at(-1)];
   return JSON.stringify(document);
 }
+
+test("the judge's tables are those of Python", () => assert.deepEqual(RULES, load("rules")));
 
 for (const { name, program, addresses, layouts, words, caches } of good) {
   test(`program ${name}: is good and lowered to the records of Python`, () => {

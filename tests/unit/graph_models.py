@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgenet.formats.blocks import quantize
-from edgenet.graph import Graph
+from edgenet.graph import Graph, capacity, judge, schedule
 from edgenet.graph.gradients import grad
+from edgenet.kernels.lm import table
 
 
 @dataclass(frozen=True)
@@ -273,3 +274,19 @@ async def ask(engine, output, **rows):
         await engine.write(name, np.asarray(values, np.int32))
     await engine.run(**sizes)
     return await engine.read(output)
+
+
+def rules() -> dict:
+    """The tables by which Programs are judged; their twins are in web/engine/lm/judge.js."""
+    names = ("memory", "elements", "instructions", "weights", "buffers", "pending")
+    return {
+        "slots": [*capacity.SLOTS],
+        "bounds": [*capacity.SLOTS.values()],
+        "regions": [*judge.REGIONS],
+        "kv": [*table.KV_NAMES],
+        "dots": [*capacity.DOTS],
+        "most": {name: getattr(judge, f"MAX_{name.upper()}") for name in names},
+        "capacity": {name: most for name, (_, most) in capacity.LIMITS.items()},
+        "adapters": {name: most for name, (_, most) in capacity.ADAPTER_LIMITS.items()},
+        "inPlace": {op: [*ports] for op, ports in schedule.IN_PLACE.items()},
+    }

@@ -9,9 +9,10 @@ import pytest
 
 from edgenet.errors import InvalidGraph, InvalidProgram
 from edgenet.graph import Capacity, Graph, Program, compile
-from edgenet.graph.capacity import _LIMITS
+from edgenet.graph.capacity import LIMITS
 from edgenet.graph.lowering import lower
 from edgenet.kernels.lm import layouts, table
+from tests.unit.graph_models import rules
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "tests" / "vectors" / "program"
@@ -45,6 +46,10 @@ def text_of(row):
 
 def test_the_vectors_are_of_the_present_table_of_kernels():
     assert load("table") == json.loads(json.dumps(table.describe()))
+
+
+def test_the_vectors_are_of_the_present_rules():
+    assert load("rules") == rules()
 
 
 @pytest.mark.parametrize("row", GOOD.values(), ids=GOOD)
@@ -91,7 +96,7 @@ def test_records_are_these_words():
 
 
 def test_limits_of_capacity_are_judged_at_both_ends():
-    for name, (least, most) in _LIMITS.items():
+    for name, (least, most) in LIMITS.items():
         for value in (least - 1, most + 1):
             document = copy.deepcopy(GOOD["llama"]["program"])
             document["capacity"][name] = value

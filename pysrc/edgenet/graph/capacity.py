@@ -8,7 +8,7 @@ from ..kernels.lm.table import KV_NAMES
 
 # The sizes that a run chooses, in the order of their slot numbers -> what each is bounded by.
 SLOTS = {"n": "rows", "m": "wanted", "s": "sequences"}
-_LIMITS = {
+LIMITS = {
     # field: (least, most); the product of any two stays far below 2^53
     "rows": (1, 4096),
     "wanted": (1, 4096),
@@ -17,7 +17,7 @@ _LIMITS = {
     "page": (1, 1024),
     "pages": (1, 1 << 24),
 }
-_ADAPTER_LIMITS = {"slots": (1, 256), "values": (1, 1 << 30)}
+ADAPTER_LIMITS = {"slots": (1, 256), "values": (1, 1 << 30)}
 DOTS = ("int8", "f32")
 _DEFAULTS = {"dots": DOTS[0], "adapters": None}  # not written: Programs without training have no word of them
 
@@ -53,7 +53,7 @@ class Capacity:
     def __post_init__(self):
         if self.pages == 0 and isinstance(self.context, int) and isinstance(self.page, int) and self.page > 0:
             object.__setattr__(self, "pages", self.sequences * -(-self.context // self.page))
-        for name, limits in _LIMITS.items():
+        for name, limits in LIMITS.items():
             _judge(name, getattr(self, name), *limits)
         for name, known in (("kv", KV_NAMES), ("dots", DOTS)):
             if getattr(self, name) not in known:
@@ -64,9 +64,9 @@ class Capacity:
             raise InvalidGraph(f"Capacity: context {self.context} must be a multiple of page {self.page}.")
         if self.adapters is not None:
             given = self.adapters._asdict() if isinstance(self.adapters, Adapters) else self.adapters
-            for name, limits in _ADAPTER_LIMITS.items():
+            for name, limits in ADAPTER_LIMITS.items():
                 _judge(f"adapters.{name}", given.get(name), *limits)
-            object.__setattr__(self, "adapters", Adapters(*(given[name] for name in _ADAPTER_LIMITS)))
+            object.__setattr__(self, "adapters", Adapters(*(given[name] for name in ADAPTER_LIMITS)))
 
     @property
     def slots(self) -> dict[str, int]:

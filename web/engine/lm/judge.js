@@ -16,9 +16,8 @@ import { BOOL, COUNT, OBJECT, POSITIVE, TEXT, brief, checkFields, matching } fro
  */
 /** @typedef {{region: string, start: number, end: number, writes: boolean, key: string, arg: string}} Range */
 
-const MAX_MEMORY = 2 ** 32;
-const MAX_ELEMENTS = 2 ** 40;
-const [MAX_INSTRUCTIONS, MAX_WEIGHTS, MAX_BUFFERS, MAX_PENDING] = [65536, 16384, 256, 256];
+/** The most that a Program may have; `elements`: of one weight; `pending`: arrays touched between two barriers. */
+const MOST = { memory: 2 ** 32, elements: 2 ** 40, instructions: 65536, weights: 16384, buffers: 256, pending: 256 };
 const [INT_LIMIT, F32_LIMIT] = [2 ** 31, 3.4028234663852886e38];
 /** Names of the slots, in the order of their numbers, and the capacity each is bounded by. */
 export const SLOTS = Object.freeze(["n", "m", "s"]);
@@ -37,6 +36,9 @@ const IN_PLACE = {
   matmul_f32: ["residual"], matmul_t: ["residual"], matmul_t_int8: ["residual"], matmul_int8: ["residual"], dense_t: ["residual"], head_norm: ["x"], rms_norm_grad: ["x", "dy"],
   layer_norm_grad: ["x", "dy"], activation_grad: ["x", "dy"], softcap_grad: ["x", "dy"], dropout: ["x"], token_stats: ["before"], cross_entropy_grad: ["logits"],
 };
+
+/** What Python's judge says too: a vector compares them. */
+export const RULES = { slots: SLOTS, bounds: BOUNDS, regions: REGIONS, kv: KV, dots: DOTS, most: MOST, capacity: CAPACITY_LIMITS, adapters: ADAPTER_LIMITS, inPlace: IN_PLACE };
 
 const check = (/** @type {string} */ expected, /** @type {(v: any) => boolean} */ test) => ({ expected, test });
 const oneOf = (/** @type {string[]} */ ...names) => check(names.join(", "), (v) => names.includes(v));
@@ -93,9 +95,9 @@ export function validate(program, table) {
   judgeRegions(program);
   const regions = regionSizes(program);
   const needed = Object.values(regions).reduce((sum, size) => sum + size, judgeWeights(program.weights, table));
-  if (needed >= MAX_MEMORY) refuse("", `regions and weights need ${needed} bytes, more than the 4 GiB an engine can have`, ProgramTooLarge);
+  if (needed >= MOST.memory) refuse("", `regions and weights need ${needed} bytes, more than the 4 GiB an engine can have`, ProgramTooLarge);
   judgeBuffers(program.buffers, most, regions);
-  limit("code", program.code, MAX_INSTRUCTIONS);
+  limit("code", program.code, MOST.instructions);
   /** @type {Range[]} */ let pending = [];
   program.code.forEach((/** @type {any} */ item, /** @type {number} */ i) => {
     const call = new Call(`code[${i}]`, item, most, { regions, weights: program.weights }, table);
@@ -139,7 +141,7 @@ function judgeRegions(program) {
   const { regions, constants } = program;
   checkFields(regions, REGIONS.map((name) => [name, COUNT, name !== "state"]), "program regions", InvalidProgram);
   for (const [name, size] of Object.entries(regionSizes(program))) {
-    if (size >= MAX_MEMORY) refuse(`regions.${name}`, `${size} bytes do not fit in 4 GiB`, ProgramTooLarge);
+    if (size >= MOST.memory) refuse(`regions.${name}`, `${size} bytes do not fit in 4 GiB`, ProgramTooLarge);
   }
   const bytes = (constants.length / 4) * 3 - (constants.length - constants.replace(/=+$/, "").length);
   if (bytes !== regions.constants) refuse("constants", `${bytes} bytes, but regions.constants is ${regions.constants}`);
@@ -147,13 +149,13 @@ function judgeRegions(program) {
 
 /** Bytes of all weights as the engine keeps them: a matrix in its layout, a vector as f32. @param {any[]} items @param {Table} table */
 function judgeWeights(items, { layouts }) {
-  limit("weights", items, MAX_WEIGHTS);
+  limit("weights", items, MOST.weights);
   return items.reduce((total, weight, i) => {
     const where = `weights[${i}]`;
     checkFields(weight, WEIGHT, `program ${where}`, InvalidProgram);
     const { shape, type, bytes } = weight;
     if (!Object.hasOwn(layouts.types, type)) refuse(where, `no kernel reads weights of type ${brief(type)}; known: ${Object.keys(layouts.types).join(", ")}`);
-    if (product(shape) >= MAX_ELEMENTS) refuse(where, `${brief(shape)} is more than any engine can hold`, ProgramTooLarge);
+    if (product(shape) >= MOST.elements) refuse(where, `${brief(shape)} is more than any engine can hold`, ProgramTooLarge);
     const kind = layouts.types[type];
     const size = Math.floor(product(shape) / kind.elements) * kind.bytes;
     if (shape.at(-1) % kind.elements || size !== bytes) {
@@ -166,7 +168,7 @@ function judgeWeights(items, { layouts }) {
 
 /** @param {any[]} items @param {Record<string, number>} most @param {Record<string, number>} regions */
 function judgeBuffers(items, most, regions) {
-  limit("buffers", items, MAX_BUFFERS);
+  limit("buffers", items, MOST.buffers);
   const names = new Set();
   items.forEach((buffer, i) => {
     const where = `buffers[${i}]`;
@@ -319,6 +321,6 @@ function meet({ where, row, ranges }, pending, sync) {
     }
   });
   const now = sync ? [] : [...pending, ...ranges];
-  if (now.length > MAX_PENDING) refuse(where, `more than ${MAX_PENDING} arrays without a barrier (sync)`, ProgramTooLarge);
+  if (now.length > MOST.pending) refuse(where, `more than ${MOST.pending} arrays without a barrier (sync)`, ProgramTooLarge);
   return now;
 }
