@@ -1,6 +1,6 @@
 """What a GGUF header tells a person before anything is loaded: sizes, mix of types, tokenizer, memory. Imports no NumPy; runs anywhere.
 
-Twin of `web/formats/gguf.js`, which tells the same of a dropped file; both are tested against `tests/vectors/gguf/info.json`. Fields
+Twin of `web/formats/gguf-info.js`, which tells the same of a dropped file; both are tested against `tests/vectors/gguf/info.json`. Fields
 that a file lacks are None: only what it says with a wrong type is an error.
 """
 
@@ -51,6 +51,11 @@ _COUNTS = {
     "kvHeads": "attention.head_count_kv",
     "headSize": "attention.key_length",
 }
+
+
+def is_encoder(architecture: str) -> bool:
+    """Whether models of this architecture embed texts: all others generate."""
+    return architecture.endswith("bert")
 
 
 def _count(header: Header, architecture: str | None, key: str) -> int | None:
@@ -110,4 +115,4 @@ def _kept(tensor: TensorInfo) -> int:
         return 4 * prod(tensor.shape)
     if tensor.type not in layouts.TYPES:
         return tensor.bytes
-    return layouts.bytes(layouts.layout_of(tensor.type).name, *tensor.shape)
+    return layouts.kept_bytes(tensor.type, tensor.shape)

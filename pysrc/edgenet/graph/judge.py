@@ -164,7 +164,7 @@ def _weights(items: list) -> int:
             _refuse(
                 where, f"{shape} {name} takes {size} bytes in whole blocks of {kind.elements}, found {weight['bytes']}"
             )
-        total += 4 * shape[0] if len(shape) == 1 else layouts.bytes(layouts.layout_of(name).name, *shape)
+        total += layouts.kept_bytes(name, shape)
     return total
 
 

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..errors import EdgeNetError, ModelTooLarge
+from ..formats.gguf_info import MEMORY_LIMIT as LIMIT
 from ..graph import Program
-from ..graph.program import Weight
 from ..kernels.lm import layouts
 from ..kernels.lm.interpreter import CONTROL_BYTES, align
 from ..run.beside import state_bytes
 from ..run.heap import Heap
 
-LIMIT = (1 << 32) - (1 << 16)  # what 32-bit WebAssembly addresses, less the page that engines refuse
 STAGING = 1 << 20  # bytes of a weight repacked at once
 
 
@@ -30,11 +29,6 @@ class Places:
     end: int
 
 
-def kept_layout(weight: Weight) -> layouts.Layout:
-    """How the engine keeps a weight; one of a single axis is f32."""
-    return layouts.LAYOUTS["f32"] if len(weight.shape) == 1 else layouts.layout_of(weight.type)
-
-
 def code_bytes(program: Program) -> int:
     """Bytes of its records and their header, at most."""
     return 4 * (2 + sum(3 + 2 * len(i.arguments) for i in program.code))
@@ -49,11 +43,10 @@ def plan_memory(program: Program, base: int) -> Places:
         at, end = end, align(end + size)
         return at
 
-    forms = tuple(kept_layout(w) for w in program.weights)
+    forms = tuple(layouts.kept(w.type, w.shape) for w in program.weights)
     control, code = place(CONTROL_BYTES), place(code_bytes(program))
     constants = place(program.regions["constants"])
-    pairs = zip(program.weights, forms, strict=True)
-    weights = tuple(place(layouts.bytes(f.name, *(1, *w.shape)[-2:])) for w, f in pairs)
+    weights = tuple(place(layouts.kept_bytes(w.type, w.shape)) for w in program.weights)
     staging = end
     regions = {"constants": constants}
     regions |= {name: place(program.regions.get(name, 0)) for name in ("arena", "kv", "state")}

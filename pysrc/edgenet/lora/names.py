@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import MetadataContradicts, UnknownArchitecture
+from ..graph.ranges import ranged
 from ..models import config as sizes_of
 
 # A module's path below its layer → the parts of the model that its rows are, in order.
@@ -85,7 +86,7 @@ class Place:
     @property
     def site(self) -> str:
         """The name of these weights in a Program, less `.weight`."""
-        return self.tensor if self.last - self.first == self.rows else f"{self.tensor}[{self.first}:{self.last}]"
+        return ranged(self.tensor, self.first, self.last, self.rows)
 
     def to_file(self, values: np.ndarray) -> np.ndarray:
         """These rows of the module's f32 (out, r), in the file's order."""

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from ..errors import MissingTensor, WrongTensorShape
 from ..graph import Graph, Tensor
+from ..graph.ranges import ranged
 from . import rope_scaling
 from .config import Config
 from .metadata import Metadata
@@ -82,8 +83,7 @@ def weight(b: Build, name: str, *shape: int, first: int = 0, of: int = 0) -> Ten
         raise WrongTensorShape(
             f"{name} has the shape {tuple(found.shape)}; the file's metadata asks for {wanted}.", tensor=name
         )
-    part = f"[{first}:{first + shape[0]}]" if of > shape[0] else ""
-    return b.graph.weight(name + part, shape, found.type)
+    return b.graph.weight(ranged(name, first, first + shape[0], wanted[0]), shape, found.type)
 
 
 def linear(b: Build, x: Tensor, name: str, out: int, width: int, first: int = 0, of: int = 0) -> Tensor:

@@ -3,14 +3,16 @@
 Beside the header only the numbers of a few short tensors are needed (`values_needed`, `read_values`); no weight is read.
 """
 
-import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
 from ..errors import InvalidOption, NotSupported, WrongTensorShape
+from ..formats.gguf_info import CONTEXT, PAGE, is_encoder
 from ..graph import Capacity, Program, compile
+from ..graph.fusion import HEAD_STEP
+from ..graph.ranges import range_of
 from ..kernels.lm import layouts
 from ..kernels.lm.table import KV_NAMES, MAX_HEAD_DIM
 from ..text.generation import generation_json
@@ -18,10 +20,8 @@ from ..text.gguf_tokenizer import tokenizer_json
 from . import config
 from .table import build, values_needed
 
-CONTEXT, PAGE = 2048, 16
 MOST_VALUES = 4 * MAX_HEAD_DIM // 2  # bytes: a factor for each pair of a head's values
 ENCODER_ROWS, ENCODER_TEXTS = 512, 32
-_PART = re.compile(r"(.+)\[(\d+):(\d+)\]")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def default_capacity(header, context: int = 0, kv: str = "f32") -> Capacity:
     made = config.read(header)
     _judge_context(made, context)
     length = (context or min(CONTEXT, made.context)) // PAGE * PAGE or PAGE
-    if made.architecture.endswith("bert"):
+    if is_encoder(made.architecture):
         rows = min(ENCODER_ROWS, length)
         return Capacity(
             rows=rows, wanted=1, sequences=min(ENCODER_TEXTS, rows), context=length, page=PAGE, sample=False
@@ -79,7 +79,7 @@ def _judge_context(made: config.Config, asked: int) -> None:
 
 
 def _judge_head(width: int, kv: str) -> None:
-    step = 4 if kv == "f32" else 16  # what one SIMD step of the attention kernels takes
+    step = HEAD_STEP[kv]
     if width % step or width > MAX_HEAD_DIM:
         raise NotSupported(
             f"The model's attention heads are {width} values wide; with keys and values in {kv} the engine takes multiples of {step}"
@@ -92,9 +92,8 @@ def locate(header, name: str) -> tuple[str, int]:
 
     The files of a split model are the artifacts "model", "model-2", "model-3" …
     """
-    part = _PART.fullmatch(name)
-    tensor = header.tensors[part[1] if part else name]
-    first = int(part[2]) if part else 0
+    whole, first, _ = range_of(name) or (name, 0, 0)
+    tensor = header.tensors[whole]
     return artifact(tensor.part), tensor.offset + first * (tensor.bytes // tensor.shape[0])
 
 
@@ -110,15 +109,9 @@ def part_of(artifact: str) -> int:
 
 def memory(program: Program) -> dict[str, int]:
     """Bytes an engine needs to hold: {"weights", "kv", "arena", "constants", "total"}, weights in the engine's layouts."""
-    weights = sum(_kept(w) for w in program.weights)
+    weights = sum(layouts.kept_bytes(w.type, w.shape) for w in program.weights)
     parts = {"weights": weights, **{k: program.regions[k] for k in ("kv", "arena", "constants")}}
     return parts | {"total": sum(parts.values())}
-
-
-def _kept(weight) -> int:
-    if len(weight.shape) == 1:
-        return 4 * weight.shape[0]
-    return layouts.bytes(layouts.layout_of(weight.type).name, *weight.shape)
 
 
 def read_values(header, read) -> dict[str, list[float]]:

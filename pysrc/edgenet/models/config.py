@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ..errors import MetadataContradicts, MissingTensor, NotSupported
+from ..formats.gguf_info import is_encoder
 from .metadata import Metadata
 
 POOLINGS = {1: "mean", 2: "cls", 3: "last"}  # {arch}.pooling_type; 0 is none, 4 a classifier
@@ -109,7 +110,7 @@ def _epsilon(m: Metadata) -> float:
 def _pooling(m: Metadata) -> str:
     """Absent, it is the mean: what sentence-transformers does when a model does not say."""
     kind = m.integer("{arch}.pooling_type", 0, 1 << 16, 1)
-    if kind not in POOLINGS and m.architecture.endswith("bert"):
+    if kind not in POOLINGS and is_encoder(m.architecture):
         raise NotSupported(
             f"Pooling type {kind} gives no embedding; the engine knows {POOLINGS} of {m.key('{arch}.pooling_type')}."
         )

@@ -10,6 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ..errors import NotSupported
+from ..formats.gguf_info import is_encoder
 from ..graph import Capacity, Graph, Program, Tensor, compile
 from ..graph.gradients import grad
 from ..kernels.lm.layouts import BLOCK
@@ -124,7 +125,7 @@ def training_graphs(
     chunk: int = 1 << 14,
 ) -> dict[str, Graph]:
     """What `training_programs` compiles: the Graphs train, update, evaluate."""
-    if header.architecture.endswith("bert"):
+    if is_encoder(header.architecture):
         raise NotSupported(f"Training is for models that generate text; {header.architecture} is an encoder.")
     context = default_capacity(header).context
     rate = lora.lora_dropout if dropout is None else dropout

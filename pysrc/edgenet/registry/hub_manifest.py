@@ -22,7 +22,7 @@ def manifest(place: Place, hub: Hub, remotes: list[Remote], header: Header, file
         "id": model_id(place),
         "name": told["name"] or PurePosixPath(place.file).stem,
         "version": _slug(place.revision, 64),
-        "type": "embedding" if (told["architecture"] or "").endswith("bert") else "text-generation",
+        "type": "embedding" if gguf_info.is_encoder(told["architecture"] or "") else "text-generation",
         "family": told["architecture"] or "unknown",
         "artifacts": {f"model-{i}" if i > 1 else "model": artifact for i, artifact in enumerate(files, 1)},
         "sources": [{"type": "cdn", "priority": 1, "baseUrl": hub.folder(place)}],

@@ -4,15 +4,13 @@ share one state. Judged before anything of theirs is placed. Runs anywhere; impo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from ..errors import InvalidOption, ProgramMismatch
 from ..graph.program import Buffer, Program, Weight
+from ..graph.ranges import range_of
 from ..kernels.lm import layouts
-
-_RANGE = re.compile(r"(.+)\[(\d{1,15}):(\d{1,15})\]", re.ASCII | re.DOTALL)
 
 
 class Slice(NamedTuple):
@@ -88,7 +86,5 @@ def _slice(name: str, weight: Weight, loaded: Iterable[Weight]) -> Slice:
 
 def _rows(weight: Weight) -> tuple[str, int, int]:
     """(tensor, first row, row behind the last); the name of a range says them."""
-    found = _RANGE.fullmatch(weight.name)
-    if found and int(found[3]) - int(found[2]) == weight.shape[0]:
-        return found[1], int(found[2]), int(found[3])
-    return weight.name, 0, weight.shape[0]
+    found = range_of(weight.name)
+    return found if found and found[2] - found[1] == weight.shape[0] else (weight.name, 0, weight.shape[0])

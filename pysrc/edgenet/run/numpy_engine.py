@@ -133,5 +133,4 @@ def _part(kept: Any, weight: Weight, offset: int) -> Any:
     """The rows of a loaded weight that an added Program reads, from a byte of it on."""
     if len(weight.shape) == 1:
         return kept[offset // 4 :][: weight.shape[0]]
-    size = layouts.bytes(layouts.layout_of(weight.type).name, *weight.shape)
-    return replace(kept, data=kept.data[offset : offset + size])
+    return replace(kept, data=kept.data[offset : offset + layouts.kept_bytes(weight.type, weight.shape)])

@@ -7,6 +7,7 @@ of 32 columns, four f16 scales (and minima) and the packed integers of the four 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import UnsupportedFeature
@@ -70,6 +71,16 @@ def bytes(layout: str, rows: int, columns: int) -> int:  # noqa: A001 - called a
     """Bytes of a matrix of `rows` outputs and `columns` inputs (a multiple of the block); rows are filled up to whole groups."""
     form = LAYOUTS[layout]
     return -(-rows // form.rows) * (columns // form.columns) * form.unit
+
+
+def kept(dtype: str, shape: Sequence[int]) -> Layout:
+    """How the engine keeps a weight of a file: a matrix in the layout of its type, what has one axis as f32. Raises as `layout_of`."""
+    return LAYOUTS["f32"] if len(shape) == 1 else layout_of(dtype)
+
+
+def kept_bytes(dtype: str, shape: Sequence[int]) -> int:
+    """Bytes of a weight (out, in) or (width,) as the engine keeps it. Raises as `layout_of`."""
+    return bytes(kept(dtype, shape).name, *(1, *shape)[-2:])
 
 
 def quantized_bytes(n: int, d: int) -> int:
