@@ -4,16 +4,15 @@ Both sides run in workers of one page of one Chromium with a profile on disk, fe
 """
 
 import tempfile
-import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from bench.common import browser_path, claim, interleave, result
+from bench.browser import page_at, profile, served
+from bench.common import claim, interleave, result
 from tools.node import esbuild
 from tools.paths import DIST, ROOT
-from tools.serve import server
 
 MODEL = "minilm-l6-v2-q8"
 PAGE = '<!doctype html><meta charset="utf-8"><script type="module" src="bench/cache.js"></script>'
@@ -22,13 +21,13 @@ BUNDLES = {
     "bench/pages/cache.js": "bench/cache.js",
     "bench/pages/cache-worker.js": "bench/cache-worker.js",
 }
-ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
 
 def run(quick=False):
     """Claims cache.download and cache.load: throughput in MB/s, samples interleaved."""
     rounds = 9 if quick else 21
-    with tempfile.TemporaryDirectory() as work, served(Path(work)) as url, page(url, Path(work) / "profile") as tab:
+    with laid_out() as site, served(site) as base, sync_playwright() as playwright, profile(playwright) as context:
+        tab = page_at(context, f"{base}bench.html")
         files = tab.evaluate("(id) => bench.start(id)", MODEL)
         total, largest = sum(f["size"] for f in files), max(files, key=lambda f: f["size"])
         download = measured(rounds, total, lambda: tab.evaluate("bench.pull()"), lambda: tab.evaluate("bench.plainPull()"))
@@ -57,10 +56,15 @@ def measured(rounds, size, ours, plain):
 
 
 @contextmanager
-def served(work):
-    """The built site with the bench's page laid over it."""
-    site = work / "site"
-    (site / "bench").mkdir(parents=True)
+def laid_out():
+    """A folder of the built site with the bench's page laid over it."""
+    with tempfile.TemporaryDirectory() as folder:
+        lay_out(Path(folder))
+        yield folder
+
+
+def lay_out(site):
+    (site / "bench").mkdir()
     for entry in DIST.iterdir():
         if entry.name != "workers":
             (site / entry.name).symlink_to(entry)
@@ -68,22 +72,3 @@ def served(work):
     options = ["--bundle", "--minify", "--format=esm", "--log-level=warning"]
     for source, target in BUNDLES.items():
         esbuild(ROOT / source, *options, f"--outfile={site / target}")
-    http = server(site)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    try:
-        yield f"http://localhost:{http.server_address[1]}/bench.html"
-    finally:
-        http.shutdown()
-        http.server_close()
-
-
-@contextmanager
-def page(url, profile):
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(profile, executable_path=browser_path(), args=ARGS)
-        tab = context.new_page()
-        tab.set_default_timeout(120_000)
-        tab.goto(url)
-        tab.wait_for_function("window.bench !== undefined")
-        yield tab
-        context.close()

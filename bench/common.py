@@ -1,8 +1,7 @@
 """What every bench shares: claims, interleaved samples, the table for people and the one JSON line for machines.
 
-A bench module has `run(quick: bool) -> dict`, made by `result`. `value` says how many times better ours is than
-the peer's, by medians: throughput
-over throughput, the peer's time or bytes over ours. A peer that was not run has no samples and is printed as "not measured".
+A bench module has `run(quick: bool) -> dict`, made by `result`. `value` says how many times better ours is than the peer's, by medians:
+throughput over throughput, the peer's time or bytes over ours. A peer that was not run has no samples and is printed as "not measured".
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -73,16 +71,6 @@ def claim(
 ) -> dict:
     """One claim as plain data, `value` worked out."""
     return Claim(name, unit, better, ours, Peer(peer, version, config, theirs), target).to_data()
-
-
-def browser_path() -> str:
-    """Chromium's path (CHROMIUM overrides). Raises FileNotFoundError that says what to install."""
-    found = os.environ.get("CHROMIUM") or next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if not found:
-        raise FileNotFoundError("No Chromium was found. Install chromium, or set CHROMIUM to its path.")
-    return found
 
 
 def interleave(sides: dict[str, Callable[[], float]], samples: int = LEAST_SAMPLES) -> dict[str, list[float]]:

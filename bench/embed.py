@@ -8,7 +8,6 @@ import asyncio
 import json
 import random
 import tempfile
-import threading
 from contextlib import contextmanager
 from functools import partial
 from itertools import product
@@ -18,15 +17,14 @@ from statistics import median
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from bench.common import browser_path, claim, interleave, result
+from bench.browser import profile, served
+from bench.common import claim, interleave, result
 from bench.peers.embed.prepare import FILES, prepare
 from edgenet.host.onnx import OnnxModel
 from edgenet.session import InferenceSession
 from tools.paths import DIST, OUT, ROOT
-from tools.serve import server
 
 MODEL = "minilm-l6-v2-q8"
-ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 PEER = "@huggingface/transformers"
 SENTENCES = (ROOT / "tests/data/sentences.txt").read_text("utf-8").splitlines()
 
@@ -36,7 +34,7 @@ def run(quick: bool = False) -> dict:
     repeats = 5 if quick else 9
     judged = random.Random(1).sample(SENTENCES, 60) if quick else SENTENCES
     exact = float32_vectors(judged)
-    with tempfile.TemporaryDirectory() as root, served(root) as base, sync_playwright() as playwright:
+    with site_and_peer() as base, sync_playwright() as playwright:
         bench = Bench(playwright, base)
         peers, accuracy = bench.rivals(judged, exact)
         print("worst cosine over", len(judged), "sentences:", ", ".join(f"{k} {v:.5f}" for k, v in accuracy.items()))
@@ -55,17 +53,13 @@ def float32_vectors(texts):
 
 
 @contextmanager
-def served(root):
-    """One origin: `site/` is the built site, `peer/` the peer and both pages."""
-    (Path(root) / "site").symlink_to(DIST)
-    (Path(root) / "peer").symlink_to(prepare())
-    http = server(Path(root))
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    try:
-        yield f"http://localhost:{http.server_address[1]}/"
-    finally:
-        http.shutdown()
-        http.server_close()
+def site_and_peer():
+    """The address of one origin: `site/` is the built site, `peer/` the peer and both pages."""
+    with tempfile.TemporaryDirectory() as root:
+        (Path(root) / "site").symlink_to(DIST)
+        (Path(root) / "peer").symlink_to(prepare())
+        with served(root) as base:
+            yield base
 
 
 class Bench:
@@ -73,16 +67,6 @@ class Bench:
 
     def __init__(self, playwright, base):
         self.playwright, self.base = playwright, base
-
-    @contextmanager
-    def browser(self):
-        """A fresh profile: nothing cached."""
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-            context = self.playwright.chromium.launch_persistent_context(profile, executable_path=browser_path(), args=ARGS)
-            try:
-                yield context
-            finally:
-                context.close()
 
     def open(self, context, side, threads):
         """(page, ms from navigation to the first vector)."""
@@ -96,7 +80,7 @@ class Bench:
         """(dtypes that are at least as exact as ours, worst cosine of every side)."""
         worst = {}
         for side in ("ours", *FILES):
-            with self.browser() as context:
+            with profile(self.playwright) as context:
                 page, _ = self.open(context, side, 1)
                 found = np.array(page.evaluate("t => window.bench.vectors(t)", judged))
                 worst[side] = float((found * exact).sum(1).min())
@@ -105,7 +89,7 @@ class Bench:
     def speed(self, peers, threads, repeats):
         """Sentences per second, one to a call and 32 to a call, every side once in each round."""
         texts = random.Random(32).sample(SENTENCES, 32)
-        with self.browser() as context:
+        with profile(self.playwright) as context:
             pages = {side: self.open(context, side, threads)[0] for side in ("ours", *peers)}
             sides = {key: partial(self.sentences_per_second, pages[key[0]], texts, key[1]) for key in product(pages, (1, 32))}
             interleave(sides, 1)    # warm up
@@ -123,7 +107,7 @@ class Bench:
         found = {(kind, side): [] for kind in ("cold", "cached") for side in ("ours", *peers)}
         for _ in range(repeats):
             for side in ("ours", *peers):
-                with self.browser() as context:
+                with profile(self.playwright) as context:
                     context.new_page().goto("about:blank")    # the browser itself has started
                     for kind in ("cold", "cached"):
                         page, ms = self.open(context, side, 1)

@@ -6,14 +6,14 @@ Float32 of the peer is the measure; its q8 is faster and much less exact, and is
 import json
 import random
 import shutil
-import tempfile
 from functools import partial
 
 import numpy as np
 from playwright.sync_api import sync_playwright
 
+from bench.browser import profile
 from bench.common import claim, interleave, result
-from bench.embed import PEER, SENTENCES, Bench, float32_vectors, served
+from bench.embed import PEER, SENTENCES, Bench, float32_vectors, site_and_peer
 from bench.peers.embed.prepare import HOME
 from tools.paths import OUT, ROOT
 
@@ -28,7 +28,7 @@ def run(quick: bool = False) -> dict:
     repeats = 5 if quick else 9
     judged = random.Random(1).sample(SENTENCES, 60) if quick else SENTENCES
     exact = float32_vectors(judged)
-    with tempfile.TemporaryDirectory() as root, served(root) as base, sync_playwright() as playwright:
+    with site_and_peer() as base, sync_playwright() as playwright:
         prepare()
         bench = EncoderBench(playwright, base)
         worst = {side: bench.worst(side, judged, exact) for side in ("engine", "fp32", "q8")}
@@ -66,14 +66,14 @@ class EncoderBench(Bench):
         return page, page.evaluate("([o, t]) => window.bench.first(o, t)", [options, SENTENCES[0]])
 
     def worst(self, side, judged, exact):
-        with self.browser() as context:
+        with profile(self.playwright) as context:
             page, _ = self.open(context, side, 1)
             return float((np.array(page.evaluate("t => window.bench.vectors(t)", judged)) * exact).sum(1).min())
 
     def speeds(self, threads, repeats):
         """Sentences per second, 32 of mixed length to a call."""
         texts = random.Random(32).sample(SENTENCES, BATCH)
-        with self.browser() as context:
+        with profile(self.playwright) as context:
             pages = {side: self.open(context, side, threads)[0] for side in ("engine", "fp32", "q8")}
             sides = {side: partial(self.sentences_per_second, page, texts, BATCH) for side, page in pages.items()}
             interleave(sides, 1)

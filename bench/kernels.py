@@ -7,8 +7,9 @@ weights than caches hold. CPython only.
 
 from __future__ import annotations
 
-from bench.common import LEAST_SAMPLES, browser_path, claim, result
-from bench.microlora import FLAGS, served
+from bench.browser import launched
+from bench.common import LEAST_SAMPLES, claim, result
+from bench.microlora import served
 from bench.peers.kernels.prepare import prepare
 from bench.peers.native.install import VERSION
 
@@ -53,7 +54,7 @@ def measure(quick: bool) -> dict:
 
     arguments = {"cases": cases(), "samples": LEAST_SAMPLES if quick else 9, "ms": 10 if quick else 30}
     with served({"/": prepare()}) as address, sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=browser_path(), headless=True, args=FLAGS)
+        browser = launched(play)
         page = browser.new_page()
         page.set_default_timeout(1_200_000)
         page.goto(f"{address}/page.html")

@@ -6,25 +6,20 @@ prompt tokens, then decodes greedily. Claims are against native llama.cpp unless
 
 import json
 import subprocess
-import tempfile
-import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from itertools import count
-from pathlib import Path
 from statistics import median
 
-import psutil
 from playwright.sync_api import sync_playwright
 
-from bench.common import LEAST_SAMPLES, browser_path, claim, interleave, result
+from bench.browser import launched, on_page, page_at, profile, resident, served
+from bench.common import LEAST_SAMPLES, claim, interleave, result
 from bench.peers.llm.prepare import GGUF, HOME, MODEL, ONNX, VARIANTS, prepare, publish
 from bench.peers.llm.shapes import QWEN05
 from bench.peers.native import install
 from tools.paths import ROOT
-from tools.serve import server
 
-ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 DECODE, PROMPTS = 32, (128, 512)
 OURS = {"site": "site/", "id": MODEL}  # what pages of our SDK are told
 SEEDS = count(1)  # of prompts: no two are alike, or a prefix would be found in the cache
@@ -42,7 +37,9 @@ def run(quick: bool = False) -> dict:
     """llm.decode_*, llm.prefill*_*, llm.first_token, llm.batch4, llm.load; each against its peers."""
     repeats = 5 if quick else 7
     claims, about = [], {}
-    with served() as base, sync_playwright() as playwright:
+    home = prepare()
+    publish(home / "site")
+    with served(home) as base, sync_playwright() as playwright:
         for threads in (1, 2):
             with ExitStack() as stack:
                 sides = open_sides(stack, playwright, base, threads, about)
@@ -63,20 +60,6 @@ def shown(rows):
     for row in rows:
         print(f"  {row['name']}: {row['value'] and round(row['value'], 2)}x", flush=True)
         yield row
-
-
-@contextmanager
-def served():
-    """The bench's folder with the built site in it."""
-    home = prepare()
-    publish(home / "site")
-    http = server(home)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    try:
-        yield f"http://localhost:{http.server_address[1]}/"
-    finally:
-        http.shutdown()
-        http.server_close()
 
 
 def open_sides(stack, playwright, base, threads, about):
@@ -103,12 +86,9 @@ def open_sides(stack, playwright, base, threads, about):
 
 def page(stack, playwright, base, name, options):
     """A page of its own browser, opened on its model."""
-    browser = playwright.chromium.launch(executable_path=browser_path(), args=ARGS)
+    browser = launched(playwright)
     stack.callback(browser.close)
-    tab = browser.new_page()
-    tab.set_default_timeout(600_000)
-    tab.goto(f"{base}{name}.html")
-    tab.wait_for_function("window.bench")
+    tab = page_at(browser, f"{base}{name}.html")
     about = tab.evaluate("(o) => bench.open(o)", options)
     more = {"kvHeads": QWEN05.kv_heads, "headDim": QWEN05.head_dim} if name == "ort" else {}
     return (lambda **args: tab.evaluate("(o) => bench.run(o)", {**more, **args})), about
@@ -261,29 +241,6 @@ def first_cached(ask):
     )
 
 
-@contextmanager
-def profile(playwright):
-    """A Chromium with a profile on disk."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        context = playwright.chromium.launch_persistent_context(folder, executable_path=browser_path(), args=ARGS)
-        try:
-            yield context
-        finally:
-            context.close()
-
-
-def on_page(context, base, name, work):
-    """What `work` answers on a fresh page of one side, which is closed then."""
-    page = context.new_page()
-    try:
-        page.set_default_timeout(600_000)
-        page.goto(f"{base}{name}.html")
-        page.wait_for_function("window.bench")
-        return work(page)
-    finally:
-        page.close()
-
-
 def memory(playwright, base):
     """Bytes of WASM memory without KV over those of the file; the renderer's peak of resident memory less an empty page's."""
     with profile(playwright) as context:
@@ -302,17 +259,3 @@ def memory(playwright, base):
         "resident_over_file": round((full - empty) / file, 4),
         **wasm,
     }
-
-
-def resident(context):
-    """The largest peak (VmHWM) among this Chromium's renderers, in bytes; the page's model is a Blob of its own beside it."""
-    parents = {p.pid for p in psutil.process_iter() if "chromium" in p.name()}
-    peaks = [0]
-    for pid in parents:
-        try:
-            if b"--type=renderer" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                text = Path(f"/proc/{pid}/status").read_text()
-                peaks.append(1024 * int(text.partition("VmHWM:")[2].split()[0]))
-        except OSError:
-            pass
-    return max(peaks)

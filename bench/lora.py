@@ -7,20 +7,19 @@ quantises activations and gradients too. Both sides use two threads.
 
 import json
 import subprocess
-import threading
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from statistics import median
 
 from playwright.sync_api import sync_playwright
 
+from bench.browser import on_page, profile, resident, served
 from bench.common import LEAST_SAMPLES, claim, interleave, result
-from bench.llm import on_page, profile, resident, shown
+from bench.llm import shown
 from bench.peers.lora.prepare import DOTS, MODELS, RANK, ROWS, file_of, prepare, shape_json
 from bench.peers.torch import install
 from tools.codemodel import corpus, personal
 from tools.paths import ROOT
-from tools.serve import server
 
 THREADS = 2
 # (model, dots) → the least ratio promised
@@ -35,23 +34,11 @@ def run(quick: bool = False) -> dict:
     """lora.step_* and lora.memory_0.5b."""
     repeats = LEAST_SAMPLES if quick else 7
     claims, about = [], {}
-    with served() as base, sync_playwright() as playwright:
+    with served(prepare()) as base, sync_playwright() as playwright:
         for name in MODELS:
             claims += shown(stepping(playwright, base, name, repeats, about))
         claims += shown(learning(playwright, base, about))
     return result(claims, **about)
-
-
-@contextmanager
-def served():
-    """The bench's folder with the built site in it."""
-    http = server(prepare())
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    try:
-        yield f"http://localhost:{http.server_address[1]}/"
-    finally:
-        http.shutdown()
-        http.server_close()
 
 
 @contextmanager

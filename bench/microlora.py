@@ -14,7 +14,8 @@ import tempfile
 import threading
 from pathlib import Path
 
-from bench.common import LEAST_SAMPLES, browser_path, claim, result
+from bench.browser import launched
+from bench.common import LEAST_SAMPLES, claim, result
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "bench" / "peers" / "microlora"
@@ -23,13 +24,6 @@ TARGETS = {"forward": 3.0, "adapt": 3.0, "forward_zero_copy": 1.0, "scoped_forwa
 DIMS = (256, 384)
 PEER_DIM = 256  # it computes no more, and answers no more
 PEER_CUT = f"; the peer computes {PEER_DIM} of them"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".html": "text/html"}
 ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}  # a 5 us clock
 
@@ -95,7 +89,7 @@ def measure(peer: Path, quick: bool) -> dict:
             "/": PAGE,
         }
         with served(folders) as address:
-            browser = play.chromium.launch(executable_path=browser_path(), headless=True, args=FLAGS)
+            browser = launched(play)
             page = browser.new_page()
             page.goto(f"{address}/page.html?module=engine.relaxed.wasm")
             page.wait_for_function("window.ready", timeout=60_000)

@@ -11,10 +11,9 @@ from collections import defaultdict
 
 from playwright.sync_api import sync_playwright
 
+from bench.browser import on_page, profile, served
 from bench.common import claim, result
-from bench.llm import on_page, profile
-from bench.lora import served
-from bench.peers.lora.prepare import DOTS, HOME, MODELS, ROWS
+from bench.peers.lora.prepare import DOTS, HOME, MODELS, ROWS, prepare
 from edgenet.kernels.lm import table
 
 # What an instruction multiplies, in the names of its arguments: multiply-adds beside rows
@@ -24,7 +23,7 @@ PRODUCTS = {name: ("in", "out") for name in ("matmul", "matmul_f32", "matmul_int
 def run(quick: bool = False) -> dict:
     """steps.<model>_<dots>.<instruction> and the sum of all; `machine` has G multiply-adds a second of the products."""
     claims, speeds = [], {}
-    with served() as base, sync_playwright() as playwright, profile(playwright) as context:
+    with served(prepare()) as base, sync_playwright() as playwright, profile(playwright) as context:
         for name, (shape, _) in MODELS.items():
             for dots in DOTS:
                 times = fastest(context, base, name, dots, shape.vocab, 3 if quick else 12)

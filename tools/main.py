@@ -5,7 +5,9 @@ import importlib
 import shutil
 import sys
 
-from tools.paths import DIST, NODE_MODULES, ROOT, WORK
+from tools.paths import DIST, NODE_MODULES, WORK
+
+BENCHES = ("cache", "embed", "encoder", "kernels", "llm", "lora", "microlora", "steps")  # modules of bench/
 
 
 def add_key(parser):
@@ -60,10 +62,6 @@ def bench(args):
 
     make(None)
     PEERS.make()
-    if args.name not in (
-        names := sorted(p.stem for p in (ROOT / "bench").glob("*.py") if p.stem not in ("__init__", "common"))
-    ):
-        sys.exit(f"There is no bench {args.name!r}; there are: {', '.join(names)}")
     from bench.common import report
 
     report(importlib.import_module(f"bench.{args.name}").run(quick=args.quick), args.json)
@@ -125,7 +123,7 @@ def test_flags(parser):
 
 
 def bench_flags(parser):
-    parser.add_argument("name", help="cache, embed, encoder, kernels, llm, lora, microlora, steps")
+    parser.add_argument("name", choices=BENCHES, metavar="name", help=", ".join(BENCHES))
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     parser.add_argument("--quick", action="store_true", help="fewer samples: a look, not a claim")
 
