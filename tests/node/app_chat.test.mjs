@@ -154,6 +154,29 @@ test("showing another conversation stops the answer, which is kept in its own", 
   assert.deepEqual([said(it.chat), it.conversations.get("c1").messages[1].content], [[], "half"]);
 });
 
+test("while a question is saved its answer is under way: another waits, a stop counts, and another conversation has none of it", async () => {
+  const it = await played();
+  await exchange(it, "one", "1");
+  await it.chat.show(null);
+  const both = [it.chat.send("two"), it.chat.send("three")];
+  assert.ok(it.chat.now.value.answering);
+  const shown = it.chat.show("c1");
+  await Promise.all([...both, shown]);
+  await settled();
+  assert.deepEqual([said(it.chat), it.conversations.get("c2").messages.map(({ content }) => content), it.asked.length], [["u: one", "a: 1"], ["two"], 1]);
+});
+
+test("a question that is changed as another conversation is opened changes nothing in that one", async () => {
+  const it = await played();
+  await exchange(it, "one", "1");
+  await it.chat.show(null);
+  await exchange(it, "two", "2");
+  const shown = it.chat.show("c1");
+  assert.equal(await it.chat.edit(0, "zwei"), undefined);
+  await shown;
+  assert.deepEqual(["c1", "c2"].map((id) => it.conversations.get(id).messages[0].content), ["one", "two"]);
+});
+
 test("conversations come back after a reload, newest first, and a deleted one can come back", async () => {
   const it = await played();
   await exchange(it, "one", "1");

@@ -120,6 +120,17 @@ test("choosing another model frees the one before, also one that is still loadin
   assert.deepEqual([language.chosen.value.key, language.phase.value.name], ["code", "idle"]);
 });
 
+test("of two models that are chosen quickly the later stays, here and after a reload", async () => {
+  const { language, loads, db } = played();
+  await language.open();
+  const work = language.ready();
+  loads[0].finish();
+  await work;
+  await Promise.all([language.choose("talk"), language.choose("code")]);
+  assert.equal(language.chosen.value.key, "code");
+  assert.equal((await db.read("settings", "language")).key, "code");
+});
+
 test("a given file is described, chosen and unsigned; after a reload it is asked for again", async () => {
   const { language, db } = played();
   await language.open();

@@ -207,6 +207,30 @@ test("stopping while the trainer gets ready leaves nothing of a new course, and 
   }
 });
 
+test("a stop is heard by who is about to keep what an earlier visit left, and leaves it", async () => {
+  const { session, course, shelf } = await desk();
+  const left = { id: "left", name: "n", state: "stopped", step: 5, steps: 9, metrics: {} };
+  session.runs.set("left", left);
+  const whole = course.keep(left);
+  await course.stop();
+  await whole;
+  assert.deepEqual([course.now.value.phase, shelf.saved.value.length, [...session.runs.keys()]], ["idle", 0, ["left"]]);
+});
+
+test("a pause that was asked for before a stop is told after it and hides it from nobody", async () => {
+  const { course, material, started } = await desk();
+  const whole = course.start(configOf("personal", "quick"), material, { name: "n" });
+  const trainer = await started();
+  trainer.step(2);
+  const stopped = new Promise((resolve) => { trainer.cancel = resolve; });
+  course.stop();
+  await stopped;
+  trainer.emit({ kind: "paused" });
+  assert.equal(course.now.value.phase, "stopping");
+  trainer.finish("cancelled");
+  await whole;
+});
+
 test("a course whose tab was closed is found and goes on with its curve, its prompts and what it was before", async () => {
   const first = await desk();
   first.course.start(configOf("personal", "quick"), first.material, { name: "mine" });

@@ -100,6 +100,16 @@ test("hub: a load that is given up leaves no session in the engine, even when th
   assert.equal(PlayedWorker.made.at(-1)?.open.size, 1);
 });
 
+test("hub: once it is closed, work that was under way starts no worker", async (t) => {
+  const hub = hubFor(t);
+  const { python } = hub.languages; // as desks ask that go on after an answer
+  await hub.call("hub.open", { id: "m" });
+  hub.close();
+  const made = PlayedWorker.made.length;
+  await assert.rejects(python("train.line", {}), { code: "disposed" });
+  assert.equal(PlayedWorker.made.length, made);
+});
+
 test("hub: a model that cannot be loaded again after the engine died takes no other model with it", async (t) => {
   const hub = hubFor(t);
   const said = [];

@@ -100,3 +100,16 @@ test("made: a browser without a file store is told by name", async () => {
   disk.refuse = new DOMException("blocked", "SecurityError");
   await assert.rejects(made(new MadeFiles()), { code: "storage_unavailable" });
 });
+
+test("made: one that was given up goes when its writer, at its last bytes, has closed it", async () => {
+  /** @type {any} */ let file;
+  const giving = new MadeFiles().make(async (name) => {
+    file = await writeMade(name, 6, new AbortController().signal); // the cancel is still on its way to the writer
+    throw new RangeError("enough");
+  });
+  await assert.rejects(giving, { message: "enough" });
+  assert.deepEqual([disk.files.size, disk.open.size], [1, 1]);
+  file.end();
+  while (held.size) await new Promise(setImmediate);
+  assert.equal(disk.files.size, 0);
+});

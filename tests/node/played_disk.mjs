@@ -41,6 +41,7 @@ const locks = {
   query: async () => ({}),
   async request(name, { ifAvailable = false }, work) {
     if (held.has(name) && ifAvailable) return work(null);
+    while (held.has(name)) await new Promise(setImmediate);
     held.add(name);
     try {
       return await work({ name });

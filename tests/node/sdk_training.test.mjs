@@ -141,6 +141,21 @@ test("training: what is refused leaves the state that storage has, and a discard
   assert.equal(trainer.state, "new");
 });
 
+test("training: one that is under way is not discarded, and one that begins as it is discarded can be steered", async (t) => {
+  const { session, stage } = await opened(t);
+  heeding(stage);
+  const trainer = session.createTrainer();
+  const training = trainer.train("x");
+  await assert.rejects(trainer.discard(), { code: "training_under_way" });
+  await trainer.cancel();
+  await training;
+  const [discarded, again] = [trainer.discard(), trainer.train("x")];
+  await discarded;
+  assert.equal(trainer.state, "training");
+  await trainer.cancel();
+  assert.equal((await again).reason, "cancelled");
+});
+
 test("training: one that is paused hears that its session is disposed", async (t) => {
   const { session, stage } = await opened(t);
   stage.course = async (python, { emit }) => {

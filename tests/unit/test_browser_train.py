@@ -167,9 +167,10 @@ def test_a_second_training_is_refused_while_the_first_is_made_ready(page):
     assert start(page)["reason"] == "steps" and start(page, "two")["reason"] == "steps"
 
 
-def test_a_wish_to_cancel_is_heard_from_the_first_event_on(page):
-    page.on_event = lambda e: e.get("kind") == "started" and run(page.calling("train.cancel", id="one"))
-    assert start(page)["reason"] == "cancelled" and page.of("step") == []
+def test_a_wish_to_cancel_is_heard_from_the_first_event_on_and_a_pause_after_it_is_not(page):
+    wishes = ("train.cancel", "train.pause")
+    page.on_event = lambda e: e.get("kind") == "started" and [run(page.calling(kind, id="one")) for kind in wishes]
+    assert start(page)["reason"] == "cancelled" and page.of("step") == page.of("paused") == []
 
 
 def test_full_storage_is_said_and_training_goes_on(page):

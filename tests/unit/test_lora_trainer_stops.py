@@ -87,6 +87,20 @@ def test_a_cancel_is_heard_while_it_validates_and_the_end_is_the_same(at, goes_o
     assert validations == {e["step"]: e["loss"] for e in whole[0] if e["kind"] == "validation"}
 
 
+def test_a_pause_after_a_cancel_holds_nothing_up_and_training_goes_on_when_asked(whole):
+    async def cancelled():
+        made = make(await loaded(NAME))
+        async for event in made:
+            if event["kind"] == "step" and event["step"] == 1:
+                made.cancel()
+                made.pause()
+        assert event["reason"] == "cancelled"
+        await trained(made)
+        return made.adapter()
+
+    assert same(run(cancelled()), whole[1])
+
+
 @pytest.mark.skipif(sys.platform == "emscripten", reason="a page's Python cannot start an event loop")
 def test_nothing_runs_while_training_is_paused(whole):
     async def paused():

@@ -1,7 +1,7 @@
 /**
  * Files that are made here for the user, too large for memory: in the origin's file store while a page that made one is open. Page, frame and worker.
  *
- *   OPFS edgenet-made-v1/<name>    a file, of which whoever hands it out holds the lock edgenet-made:<name>
+ *   OPFS edgenet-made-v1/<name>    a file, of which whoever hands it out holds the lock edgenet-made:<name>, and who writes it edgenet-made-open:<name>
  *
  * What nobody holds is of a page that was closed or killed, and goes when the next one starts.
  */
@@ -10,6 +10,7 @@ import { withLock } from "./locks.js";
 
 const FOLDER = "edgenet-made-v1";
 const lockOf = (/** @type {string} */ name) => `edgenet-made:${name}`;
+const openLockOf = (/** @type {string} */ name) => `edgenet-made-open:${name}`;
 
 /** @param {boolean} [create] @returns {Promise<FileSystemDirectoryHandle>} */
 const folder = async (create = false) => (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create });
@@ -42,7 +43,7 @@ export class MadeFiles {
   async make(work) {
     const name = crypto.randomUUID();
     await sweep().catch(() => {}); // they may take the room that is needed; where there is no file store, writing tells
-    this.#held.set(name, await hold(name));
+    this.#held.set(name, await hold(lockOf(name)));
     try {
       return await work(name);
     } catch (error) {
@@ -60,7 +61,7 @@ export class MadeFiles {
   /** @param {string} name @returns {Promise<void>} */
   async discard(name) {
     if (!this.#held.has(name)) return;
-    await remove(name).catch(() => {}); // one that a worker still has open is its own to remove
+    await remove(name).catch((error) => { if (error.name === OPEN) removeClosed(name); });
     this.#held.get(name)?.();
     this.#held.delete(name);
   }
@@ -74,10 +75,15 @@ export class MadeFiles {
 /** @param {string} name */
 const remove = async (name) => (await folder()).removeEntry(name);
 
-/** Takes a file's lock until the returned function is called, or the page is gone. @param {string} name @returns {Promise<() => void>} */
-function hold(name) {
+/** A writer that was told to stop may be at its last bytes, and have closed the file before it hears of it. @param {string} name */
+const removeClosed = (name) => { withLock(openLockOf(name), {}, () => remove(name)).catch(() => {}); };
+/** How a browser refuses to remove such a file. */
+const OPEN = "NoModificationAllowedError";
+
+/** Takes a lock until the returned function is called, or who called is gone. @param {string} lock @returns {Promise<() => void>} */
+function hold(lock) {
   return new Promise((resolve, reject) => {
-    withLock(lockOf(name), {}, () => new Promise((release) => { resolve(() => release(undefined)); })).catch(reject);
+    withLock(lock, {}, () => new Promise((release) => { resolve(() => release(undefined)); })).catch(reject);
   });
 }
 
@@ -96,8 +102,9 @@ export async function writeMade(name, bytes, signal) {
   try {
     await requireRoom(bytes);
     const file = await (await folder(true)).getFileHandle(name, { create: true });
-    const handle = await /** @type {any} */ (file).createSyncAccessHandle();
-    const made = writer(handle, { name, bytes, signal });
+    const release = await hold(openLockOf(name));
+    const handle = await /** @type {any} */ (file).createSyncAccessHandle().catch((/** @type {any} */ error) => { release(); throw error; });
+    const made = writer(handle, { name, bytes, signal, release });
     try {
       handle.truncate(bytes); // all the room at once: what a browser tells of it is a guess
     } catch (error) {
@@ -110,12 +117,13 @@ export async function writeMade(name, bytes, signal) {
   }
 }
 
-/** @param {any} handle @param {{name: string, bytes: number, signal: AbortSignal}} file */
-function writer(handle, { name, bytes, signal }) {
+/** @param {any} handle @param {{name: string, bytes: number, signal: AbortSignal, release: () => void}} file */
+function writer(handle, { name, bytes, signal, release }) {
   let [at, open] = [0, true];
   const close = () => {
     if (open) handle.close();
     open = false;
+    release();
   };
   const drop = async () => {
     close();

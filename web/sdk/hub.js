@@ -113,6 +113,7 @@ export class Hub {
 
   /** The worker of this name, ready; a dead one is replaced. @param {string} name @returns {Promise<Connection>} */
   async #worker(name) {
+    if (this.#closed) throw new Disposed("The ModelLoader was disposed."); // who goes on after an answer that came before
     const known = this.#workers.get(name);
     if (known && !known.connection.closed) return known.ready;
     if (known?.patience.over) for (const session of this.#sessions.values()) session.without = [...(session.without ?? []), session.build]; // as with languages

@@ -97,7 +97,7 @@ export class LoraTrainer {
     checkCall(options);
     const { onEvent = () => {}, signal, onProgress } = options;
     if (data === undefined && this.#state === "new") throw new InvalidOption("A new training needs data: texts, {input, output} pairs, or files.", { option: "data" });
-    if (this.#state === "training" || this.#state === "paused") throw new TrainingUnderWay("This training is under way. Cancel it first; it can go on later.", { id: this.id });
+    this.#requireRest();
     const before = this.#state;
     this.#state = "training"; // at once: nobody else begins while files are read
     let begin = () => {};
@@ -148,10 +148,16 @@ export class LoraTrainer {
     return this.#ask("evaluate", { data: await readExamples(texts), adapter: adapter === undefined ? { run: this.id } : adapter && { saved: adapter } }, { signal, onEvent });
   }
 
-  /** Forgets the training and what it was trained on; what was kept of it stays. @returns {Promise<void>} */
+  /** Forgets the training and what it was trained on; what was kept of it stays. @returns {Promise<void>} @throws TrainingUnderWay */
   async discard() {
+    this.#requireRest();
+    const before = this.#state;
     await this.#ask("discard");
-    this.#state = "new";
+    if (this.#state === before) this.#state = "new"; // else it was begun anew meanwhile
+  }
+
+  #requireRest() {
+    if (this.#state === "training" || this.#state === "paused") throw new TrainingUnderWay("This training is under way. Cancel it first; it can go on later.", { id: this.id });
   }
 
   /** What it learns from, and passages by which its adapter can be found again. @param {any} given */

@@ -119,6 +119,8 @@ class Course:
 
     # --- what whoever watches may do
     def pause(self) -> None:
+        if self.cancelled:
+            return
         self.trainer.pause()
         self.page.say({"kind": "paused"})
 

@@ -75,8 +75,9 @@ class Trainer:
 
     # --- what whoever watches may do
     def pause(self) -> None:
-        """Stop after the run under way, until `resume` or `cancel`."""
-        self._going.clear()
+        """Stop after the run under way, until `resume` or `cancel`; after a `cancel` there is nothing to pause."""
+        if not self._cancelled:
+            self._going.clear()
 
     def resume(self) -> None:
         """Go on after `pause`."""

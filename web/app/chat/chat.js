@@ -42,28 +42,34 @@ export class Chat {
     const { id } = this.now.value;
     const conversation = id ? this.conversations.get(id) : this.conversations.begin(question);
     this.now.patch({ id: conversation.id }); // before it is saved, so that the list can show which one it is
-    await this.conversations.change(conversation, id ? [...conversation.messages, question] : [question]);
-    await this.answer();
+    await this.#saved(this.conversations.change(conversation, id ? [...conversation.messages, question] : [question]));
+    await this.done;
   }
 
-  /** Answers what stands last; an answer that stands there already is replaced. @returns {Promise<() => Promise<void>>} the way back */
+  /** The answer begins with the saving: whoever asks again, stops or leaves meanwhile finds it under way. @param {Promise<any>} saving */
+  async #saved(saving) {
+    this.done = this.#answer(saving);
+    await saving;
+  }
+
+  /** Answers what stands last; an answer that stands there already is replaced. @returns {Promise<(() => Promise<void>) | undefined>} the way back; nothing is changed once another conversation was opened */
   regenerate() {
     const last = this.messages.at(-1);
     return this.#replace(last?.role === "assistant" ? this.messages.slice(0, -1) : this.messages);
   }
 
-  /** An earlier question in other words; what followed it is cut. @param {number} index @param {string} text @returns {Promise<() => Promise<void>>} the way back */
+  /** An earlier question in other words; what followed it is cut. @param {number} index @param {string} text @returns {Promise<(() => Promise<void>) | undefined>} as of `regenerate` */
   edit(index, text) {
     return this.#replace([...this.messages.slice(0, index), { ...this.messages[index], content: text.trim(), at: this.conversations.now() }]);
   }
 
   /** Begins the answer and does not wait for it. */
   async #replace(messages) {
-    await this.stop();
     const { id } = this.now.value;
+    await this.stop();
+    if (this.now.value.id !== id) return; // another was opened first
     const before = this.conversations.get(id);
-    await this.conversations.change(before, messages);
-    this.answer();
+    await this.#saved(this.conversations.change(before, messages));
     return async () => {
       await this.stop();
       await this.conversations.change(this.conversations.get(id), before.messages);
@@ -82,13 +88,16 @@ export class Chat {
     return (this.done = this.#answer());
   }
 
-  async #answer() {
+  /** @param {Promise<any>} [saving] of what stands last */
+  async #answer(saving) {
     const { id } = this.now.value;
     const { signal } = (this.#controller = new AbortController());
     const mine = { id, text: "", loading: !this.language.session };
     this.now.patch({ answering: mine, error: null });
     let error = null;
     try {
+      await saving;
+      signal.throwIfAborted();
       await this.#stream(mine, signal);
     } catch (found) {
       if (!stopped(found)) error = inWords(found);

@@ -120,11 +120,13 @@ export class LanguageModels {
   }
 
   async #take(choice) {
-    await this.unload();
+    const freed = this.unload();
     this.missing = null;
     this.known = true;
-    this.chosen.set(choice);
-    await this.db.write([{ put: "settings", key: CHOSEN, value: { key: choice.key, name: choice.name } }]);
+    this.chosen.set(choice); // at once: of two that are chosen quickly the later stays
+    await freed;
+    const { key, name } = this.chosen.value;
+    await this.db.write([{ put: "settings", key: CHOSEN, value: { key, name } }]);
   }
 
   /** The session of the chosen model; loads it if need be. Concurrent callers share one load. @throws what the loader throws; NoModel when none is chosen */

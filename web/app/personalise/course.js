@@ -36,11 +36,14 @@ const EVENTS = {
   started: ({ notices }, { steps, step, notices: more }) => ({ phase: "training", progress: null, of: steps, step, notices: [...notices, ...more] }),
   step: ({ train }, { step, loss, tokensPerSecond, etaSeconds }) => ({ step, tokensPerSecond, etaSeconds, train: reached(train, step, loss) }),
   validation: ({ validation }, { step, loss }) => ({ validation: reached(validation, step, loss) }),
-  paused: () => ({ phase: "paused" }),
-  resumed: () => ({ phase: "training" }),
+  paused: (now) => steered(now, "paused"),
+  resumed: (now) => steered(now, "training"),
   notice: ({ notices }, { message }) => ({ notices: [...notices, message] }),
   done: (_now, { reason, step }) => ({ reason, step }),
 };
+
+/** What was asked for before a stop is told after it. */
+const steered = ({ phase: now }, phase) => ({ phase: now === "stopping" ? now : phase });
 
 /** A curve with one more point; a course that went back to a checkpoint draws over what came after it. */
 const reached = (points, step, loss) => [...points.filter(([at]) => at < step), [step, loss]];
@@ -132,6 +135,7 @@ export class Course {
       const { trainer, data, about, over } = await open(session);
       this.now.patch({ id: trainer.id, samples: about.samples });
       await this.#measure(session, trainer, about, { signal, onProgress });
+      if (over) signal.throwIfAborted(); // a trainer hears of it itself
       this.#trainer = trainer;
       if (!over) await trainer.train(data, { signal, onProgress, onEvent: (event) => this.#heard(event) });
       await (over || this.now.value.step ? this.#end(session, trainer, about) : this.#leave(trainer));

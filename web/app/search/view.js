@@ -253,7 +253,7 @@ export class SearchView {
 
   async mark(relevant) {
     const one = this.found[this.#selected];
-    const { query } = this.app.searcher.outcome.value;
+    const { query } = this.#drawn; // while more is typed, it is what stands there that is marked
     if (!one) return;
     this.list.children[this.#selected].classList.add("learning");
     try {
