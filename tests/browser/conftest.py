@@ -14,6 +14,7 @@ from playwright.sync_api import sync_playwright
 from tests.browser.fakemodel import FakeSite
 from tests.browser.faultserver import FaultServer, running
 from tests.browser.lmworker import decoder, encoder, exact, lm_folder, lm_site, lm_worker  # noqa: F401 fixtures
+from tests.browser.waiting import SLOW
 from tools.node import esbuild
 from tools.paths import DIST, ROOT
 from tools.serve import server as static_server
@@ -70,7 +71,7 @@ def chromium(playwright):
 @pytest.fixture
 def context(chromium):
     context = chromium.new_context()
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(SLOW)
     yield context
     context.close()
 
@@ -94,7 +95,7 @@ def persistent_context(playwright, tmp_path):
         context = playwright.chromium.launch_persistent_context(
             tmp_path / profile, executable_path=chromium_path(), args=[*launch_args(), *args]
         )
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(SLOW)
         opened.append(context)
         return context
 
@@ -120,6 +121,7 @@ def killable(playwright, tmp_path):
         address = next(line.split()[-1] for line in process.stderr if "DevTools listening on" in line)
         threading.Thread(target=process.stderr.read, daemon=True).start()
         browser = playwright.chromium.connect_over_cdp(address)
+        browser.contexts[0].set_default_timeout(SLOW)
         return browser.contexts[0].new_page(), lambda: kill(process)
 
     yield launch

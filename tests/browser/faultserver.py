@@ -177,7 +177,7 @@ class FaultServer(ThreadingHTTPServer):
         gate = self.gates.get(path)
         if gate and self.sent.get(path, 0) >= gate.after:
             gate.reached.set()
-            gate.opened.wait(60)
+            gate.opened.wait(600)
 
     def count(self, path, length):
         with self.lock:

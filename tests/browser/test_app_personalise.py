@@ -5,8 +5,10 @@ import re
 import zipfile
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.apppage import SLOW, App
+from tests.browser.waiting import eventually
 
 pytestmark = pytest.mark.browser
 
@@ -17,6 +19,22 @@ TEXT = "".join(
     for place in PLACES
     for unit in UNITS
 )
+
+
+# In the page, at the first drawing that tells of such a step: nothing can outrun it.
+PAUSE_PAST = """(step) => new Promise((paused) => {
+  const course = document.querySelector('.underway');
+  const look = () => {
+    const at = /step ([\\d,]+) of/.exec(course.querySelector('.facts').textContent)?.[1].replace(',', '') ?? 0;
+    const pause = [...course.querySelectorAll('button')].find((button) => button.textContent === 'Pause');
+    if (at <= step || !pause) return;
+    watch.disconnect();
+    pause.click();
+    paused();
+  };
+  const watch = new MutationObserver(look);
+  watch.observe(course, { subtree: true, childList: true, characterData: true });
+})"""
 
 
 class Tab(App):
@@ -58,6 +76,11 @@ class Tab(App):
     def until(self, words):
         self.course.locator("h2", has_text=words).wait_for(timeout=SLOW)
         return self
+
+    def pause_past(self, step):
+        """Pauses the course as soon as it is past a step."""
+        self.page.evaluate(PAUSE_PAST, step)
+        return self.until("Paused")
 
     def again(self):
         self.page.get_by_role("button", name="Teach again").click()
@@ -106,6 +129,7 @@ def test_files_are_listed_removed_with_a_way_back_and_refused_with_a_reason(page
     page.locator(".given .document").wait_for(state="detached")
     tab.toast("will not be learned").get_by_role("button", name="Undo").click()
     page.locator(".given .document").wait_for()
+    eventually(page, lambda: tab.kept("personalise.material"))
     tab.reload()
     assert page.locator(".given .name").all_inner_texts() == ["mine.txt"], "what was given is kept"
 
@@ -137,7 +161,9 @@ def test_what_was_learned_is_chosen_in_complete_and_stays_chosen(learned):
     picker = page.locator("#complete .worn select")
     assert picker.evaluate("(e) => e.selectedOptions[0].text") == "mine"
     page.locator("#complete .worn input").fill("0.5")
-    learned.reload().loaded()
+    learned.go("personalise")
+    expect(learned.card("mine").get_by_label("How much of mine")).to_have_value("0.5", timeout=SLOW)  # and is kept
+    learned.go("complete").reload().loaded()
     page.locator("#complete .worn").wait_for(timeout=SLOW)
     assert picker.evaluate("(e) => e.selectedOptions[0].text") == "mine"
     assert page.locator("#complete .worn output").inner_text() == "0.5"
@@ -167,15 +193,13 @@ def test_a_course_is_paused_goes_on_and_is_stopped_with_what_it_has(tab):
 
 def test_a_course_whose_tab_was_reloaded_is_found_and_goes_on(tab):
     page = tab.page
-    tab.set(maxSteps=60, maxEpochs=0).start()
-    page.locator(".underway .facts", has_text=re.compile(r"step (2[6-9]|[345]\d) of 60")).wait_for(timeout=SLOW)
-    tab.reload()
+    tab.set(maxSteps=80, maxEpochs=0).start().pause_past(25).reload()
     banner = page.locator(".left", has_text="Unfinished training found")
     banner.wait_for(timeout=SLOW)
-    assert re.search(r"Step \d+ of 60", banner.inner_text())
+    assert re.search(r"Step \d+ of 80", banner.inner_text())
     page.get_by_role("button", name="Go on").click()
     tab.until("Learned")
-    assert "step 60 of 60" in tab.course.inner_text() and "before" in tab.card("mine").inner_text()
+    assert "step 80 of 80" in tab.course.inner_text() and "before" in tab.card("mine").inner_text()
     page.get_by_text("As a table").click()
     assert page.locator(".numbers tbody tr").first.inner_text().startswith("0"), "the curve has its beginning"
     page.locator(".left:empty").wait_for(state="attached")
@@ -219,7 +243,7 @@ def test_a_deleted_adapter_comes_back_as_it_was_and_another_name_stays(learned):
     page.keyboard.type("Areas")
     page.keyboard.press("Enter")
     card = learned.card("Areas")
-    card.get_by_label("Use it in Complete and Chat").check()
+    card.get_by_label("Use it in Complete and Chat").click()
     page.locator(".adapter.on").wait_for()
     card.get_by_role("button", name="Keep Areas loaded").click()
     card.locator("button[aria-pressed=true]").wait_for()
@@ -238,6 +262,7 @@ def test_a_deleted_adapter_comes_back_as_it_was_and_another_name_stays(learned):
 def test_two_are_merged_and_the_error_of_the_refit_is_told(learned):
     page = learned.page
     learned.again().set(maxSteps=6).start("other").until("Learned")
+    learned.card("other").get_by_text("Automatic knows it").wait_for(timeout=SLOW)
     page.get_by_role("button", name="Merge").click()
     dialog = page.locator("dialog")
     dialog.get_by_label("How").select_option("ties")
@@ -247,7 +272,7 @@ def test_two_are_merged_and_the_error_of_the_refit_is_told(learned):
     made = learned.cards.filter(has_text="Merged (ties)")
     (error,) = numbers(made.inner_text(), r"leaves out ([\d.]+) %")
     assert 0 < error < 100
-    made.get_by_label("Use it in Complete and Chat").check()
+    made.get_by_label("Use it in Complete and Chat").click()
     page.locator(".adapter.on", has_text="Merged").wait_for()
 
 

@@ -6,9 +6,11 @@ import pytest
 
 from tests.browser.apppage import SLOW
 from tests.browser.test_app_personalise import Tab, tab  # noqa: F401 a fixture
+from tests.browser.waiting import eventually
 
 pytestmark = pytest.mark.browser
 PAST_A_CHECKPOINT = re.compile(r"step (2[6-9]|[3-9]\d|\d[\d,]{2,}) of")  # one is written every 25 steps
+UNDER_WAY = re.compile("Getting ready|Learning|Keeping|Learned")
 FIVE_STEPS = re.compile(r"step ([5-9]|\d[\d,]+) of")
 
 
@@ -61,7 +63,7 @@ def test_who_uses_the_keyboard_is_led_on_where_a_control_goes(tab):  # noqa: F81
         page.locator(".given .tools button").first.press("Enter")
         page.locator(f"[aria-label='{left}']:focus").wait_for()
     page.get_by_role("button", name="Start").press("Enter")
-    page.locator("h2:focus", has_text="Getting ready").wait_for()
+    page.locator("h2:focus", has_text=UNDER_WAY).wait_for()
     tab.until("Learned")
     page.get_by_role("button", name="Teach again").press("Enter")
     page.locator("h2:focus", has_text="What it learns from").wait_for()
@@ -84,7 +86,7 @@ def test_all_files_go_at_once_and_come_back(page, site):
 
 def test_while_it_learns_nothing_jumps_and_what_was_marked_stays_marked(tab):  # noqa: F811
     page = tab.page
-    tab.set(maxSteps=2000, maxEpochs=0).start().until("Getting ready")
+    tab.set(maxSteps=2000, maxEpochs=0).start()
     page.locator(".samples .before pre").nth(2).wait_for(timeout=SLOW)
     places = "['.loss svg', '.samples'].map((s) => document.querySelector(s).getBoundingClientRect().top)"
     before = page.evaluate(places)
@@ -111,5 +113,4 @@ def test_a_forgotten_course_comes_back_as_long_as_its_message_stands(tab):  # no
     page.get_by_role("button", name="Forget it").click()
     tab.toast("is forgotten").get_by_role("button", name="Close").click()
     tab.toast("is forgotten").wait_for(state="detached")
-    while any(key.startswith("runs/") for key in page.evaluate(KEPT)):
-        pass  # each look is a message to the browser
+    eventually(page, lambda: page.evaluate(KEPT), lambda keys: not any(key.startswith("runs/") for key in keys))

@@ -38,7 +38,7 @@ def test_what_was_taught_here_is_chosen_by_what_is_asked_and_told_and_is_so_afte
     learned.go("personalise")
     box = learned.card("areas").get_by_label("Use it in Complete and Chat")
     assert not box.is_checked()
-    box.check()
+    box.click()
     learned.go("complete")
     page.locator("#complete .worn select option:checked", has_text="areas").wait_for(state="attached")
 
@@ -62,8 +62,9 @@ def test_an_adapter_from_elsewhere_is_not_chosen_and_the_list_says_why(learned, 
 
 def test_without_a_network_what_was_taught_is_kept_all_the_same(page, site):
     tab = Tab(page, site()).load().given(areas__py=TEXT.encode())
-    tab.set(maxSteps=40, maxLength=64, maxEpochs=0).start("areas").until("Learning")
+    tab.set(maxSteps=2000, maxLength=64, maxEpochs=0).start("areas").until("Learning")
     page.context.set_offline(True)  # all but the embedding model is here by now
+    page.get_by_role("button", name="Stop").click()
     tab.until("Learned")
     assert tab.card("areas").count() == 1 and "Automatic" not in tab.card("areas").inner_text()
     tab.go("complete")

@@ -8,6 +8,11 @@ from tests.browser.apppage import PYTHON, SLOW, App
 
 pytestmark = pytest.mark.usefixtures("dist")
 QUERY = "the old dragon"
+HEAR_TASKS = """() => {
+  window.tasks = [];
+  const hear = () => document.querySelectorAll('.task').forEach((task) => tasks.push(task.textContent));
+  new MutationObserver(hear).observe(document.body, { childList: true, subtree: true });
+}"""
 
 
 @pytest.fixture
@@ -30,11 +35,12 @@ def everything(app, query):
 def test_python_is_not_asked_for_before_the_first_mark_and_its_start_is_shown(app):
     before = everything(app, QUERY)
     assert not app.asked(PYTHON)
-    app.page.locator(".card").last.locator(".thumb.good").click()
-    app.page.locator(".task", has_text="Starting the teacher").wait_for(timeout=SLOW)
-    app.page.locator(".changed").wait_for(timeout=SLOW)
+    app.page.evaluate(HEAR_TASKS)
+    after = app.mark(before[-1])
+    assert app.page.evaluate("tasks.some((words) => words.includes('Starting the teacher'))")
     assert app.asked(PYTHON)
-    assert app.names().index(before[-1]) < len(before) - 1
+    assert after.index(before[-1]) < len(before) - 1
+    app.page.locator(".changed").wait_for(timeout=SLOW)
 
 
 def test_at_most_three_marks_bring_the_last_document_to_the_top(app):
@@ -85,3 +91,17 @@ def test_what_was_taught_can_be_exported_forgotten_and_imported(app, tmp_path):
     page.locator("dialog").get_by_role("button", name="Replace").click()
     page.locator(".toast.bad", has_text="This backup cannot be used").wait_for(timeout=SLOW)
     assert page.locator(".lesson").count() == 1, "a bad file changes nothing"
+
+
+def test_a_mark_made_while_more_is_typed_is_of_what_stood_there(app):
+    app.search(QUERY)
+    app.page.evaluate("""() => {
+      const box = document.querySelector('#query');
+      box.value = 'something else';
+      box.dispatchEvent(new InputEvent('input'));
+      document.querySelector('.card .thumb.good').click();
+    }""")
+    app.go("teaching")
+    lesson = app.page.locator(".lesson")
+    lesson.wait_for(timeout=SLOW)
+    assert QUERY in lesson.inner_text()

@@ -21,7 +21,7 @@ SETUP = """async () => {
 BAD = """async (name) => {
   const call = { params: new Uint8Array(), a: new Float32Array(4), b: new Float32Array(0), out: new Float32Array(4), scratch: 0 };
   const bytes = new Uint8Array(await (await fetch(`/pack/bad/${name}.wasm`)).arrayBuffer());
-  await pack.runner.load(name, bytes, { ticks: 30 });
+  await pack.runner.load(name, bytes, name === "runaway" ? { ticks: 30 } : {}); // the others end by themselves, on a busy machine later
   const code = await pack.runner.run(name, call).catch((error) => error.code);
   const params = new Uint8Array(new Uint32Array([0, 2, 1]).buffer);
   const good = { params, a: Float32Array.of(3, 4), b: Float32Array.of(1, 1), out: new Float32Array(2), scratch: 0 };

@@ -103,7 +103,7 @@ def test_a_cancelled_pull_stops_and_the_next_one_fetches_only_the_rest(loader, f
     gate = fake.server.gate(path, SIZE // 2)
     page = loader(download={"parallel": 1})
     page.begin("pull", id="fake")
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(90)
     page.page.wait_for_function("harness.events.some((e) => e.loaded > 500000)")
     page.do("cancel")
     assert page.finished()["error"]["name"] == "AbortError"

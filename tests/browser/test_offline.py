@@ -7,6 +7,7 @@ import pytest
 from tests.browser.conftest import Loader
 from tests.browser.test_loader import pulled
 from tests.browser.test_serviceworker import opened
+from tests.browser.waiting import SLOW
 from tools.serve import server as static_server
 
 pytestmark = pytest.mark.browser
@@ -40,6 +41,7 @@ def test_without_any_store_in_the_way_a_private_window_still_works_online(page, 
 
 def test_the_built_site_on_a_plain_host_is_isolated_and_starts_with_its_server_gone(chromium, dist):
     page = chromium.new_context(bypass_csp=True).new_page()  # the site's CSP forbids what wait_for_function does
+    page.set_default_timeout(SLOW)
     server = static_server(dist, isolated=False)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     page.goto(f"http://localhost:{server.server_address[1]}/")

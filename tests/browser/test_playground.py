@@ -7,7 +7,9 @@ import sys
 import threading
 
 import pytest
+from playwright.sync_api import expect
 
+from tests.browser.waiting import SLOW, eventually
 from tools.paths import ROOT
 from tools.serve import server as static_server
 
@@ -27,7 +29,7 @@ class Play:
 
     def __init__(self, page, url, hash=""):
         self.page, self.violations = page, []
-        page.set_default_timeout(90_000)
+        page.set_default_timeout(SLOW)
         page.on(
             "console",
             lambda message: "Content Security Policy" in message.text and self.violations.append(message.text),
@@ -111,8 +113,7 @@ def test_a_training_draws_its_loss_live_in_one_chart_and_stop_ends_it(shared_pag
     drawn = "document.querySelector('.chart path[fill=none]')?.getAttribute('d').length"
     shared_page.page.wait_for_selector(".chart path[fill=none]")
     first = shared_page.page.evaluate(drawn)
-    while shared_page.page.evaluate(drawn) <= first:
-        pass  # each look is a message to the browser
+    eventually(shared_page.page, lambda: shared_page.page.evaluate(drawn), lambda now: now > first)
     assert shared_page.page.locator(".chart").count() == 1
     shared_page.page.click(".stop")
     assert shared_page.ended()[0] == "Stopped"
@@ -201,6 +202,7 @@ def test_code_is_there_after_a_reload_and_a_reset_can_be_taken_back(page, site):
 def test_an_error_stays_with_the_tab_whose_code_ran(shared_page):
     page = shared_page.page
     page.click("[data-id=search]")
+    expect(page.locator(".code")).to_have_value(EXAMPLES["search"], timeout=SLOW)
     shared_page.start("import asyncio\nawait asyncio.sleep(0.2)\n1 / 0")
     page.click("[data-id=generate]")
     assert shared_page.ended()[0] == "It ended with an error"

@@ -27,7 +27,9 @@ PRELUDE = """async () => {
   };
   window.open_ = async (options, load = {}) => (window.session = await make(options).load("MODEL", load));
   window.caught = async (work) => { try { return { result: await work() }; } catch (e) { return { name: e.name, code: e.code, message: e.message, details: e.details }; } };
-  window.until = async (met) => { while (!met()) await new Promise((resolve) => setTimeout(resolve, 10)); };
+  window.until = async (met) => {
+    for (const end = performance.now() + 90_000; !(await met()); await new Promise((resolve) => setTimeout(resolve, 10))) if (performance.now() > end) throw new Error(`never came: ${met}`);
+  };
 }""".replace("MODEL", MODEL)
 
 

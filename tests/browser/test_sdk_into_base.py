@@ -175,7 +175,7 @@ def test_a_stop_between_two_pieces_leaves_nothing_and_the_next_one_is_whole(mode
       const id = await kept(0, "mine"), stop = new AbortController();
       const onProgress = ({ phase, loaded }) => { if (phase === "write" && loaded > 1e6) stop.abort(new RangeError("enough")); };
       const error = await caught(() => session.adapters.mergeIntoBase(id, { signal: stop.signal, onProgress }));
-      while ((await onDisk()).length) await new Promise((resolve) => setTimeout(resolve, 10));
+      await until(async () => !(await onDisk()).length);
       const { file, discard } = await session.adapters.mergeIntoBase(id);
       const during = await onDisk();
       const hash = await digest(file);
@@ -207,7 +207,7 @@ def test_a_file_of_a_tab_that_was_closed_goes_when_the_next_one_starts(model, co
     assert len(other.evaluate("onDisk()")) == 1, "its page is open"
     model.close()
     other.evaluate("""async () => {
-      while ((await onDisk()).length) { await make().listModels(); loader.dispose(); }
+      await until(async () => { await make().listModels(); loader.dispose(); return !(await onDisk()).length; });
     }""")
 
 
@@ -283,7 +283,7 @@ def test_firefox_writes_the_same_file_and_stops_as_well(firefox, site):  # noqa:
       const id = await kept(0, "mine"), stop = new AbortController();
       const onProgress = ({{ phase, loaded }}) => {{ if (phase === "write" && loaded > 1e6) stop.abort(new RangeError("enough")); }};
       const {{ message }} = await caught(() => session.adapters.mergeIntoBase(id, {{ signal: stop.signal, onProgress }}));
-      while ((await onDisk()).length) await new Promise((resolve) => setTimeout(resolve, 10));
+      await until(async () => !(await onDisk()).length);
       const {{ file, discard }} = await session.adapters.mergeIntoBase(id);
       const answer = {{ message, hash: await digest(file), during: (await onDisk()).length }};
       const other = await loader.load({{ file }});

@@ -13,6 +13,7 @@ from tests.browser import lmmodel
 from tests.browser.hosting import blank, hosted
 from tests.browser.test_embed import ADD, PAGE
 from tests.browser.test_sdk import PRELUDE
+from tests.browser.waiting import eventually
 from tools.gguf_file import file_pieces
 from tools.oracles.small_models import MODELS, vocabulary
 
@@ -255,11 +256,9 @@ def test_loading_and_disposing_over_and_over_leaves_neither_memory_nor_threads(p
           await session.dispose();
           workers.length = 0;
         }}""")
-        for _ in range(100):  # a thread that waits in WebAssembly is ended by force, after two seconds
-            if renderers()[1] <= idle:
-                break
-            page.wait_for_timeout(100)
-        assert renderers()[1] == idle
+        eventually(
+            page, lambda: renderers()[1] <= idle
+        )  # a thread that waits in WebAssembly is ended by force, after two seconds
         page.context.new_cdp_session(page).send("HeapProfiler.collectGarbage")
         after.append(renderers()[0])
     assert max(after[1:]) < after[0] + 20, "one model takes about 50 MiB"

@@ -91,7 +91,7 @@ def test_an_update_during_a_download_does_not_disturb_it(page, small, context):
     gate = small.server.gate(path, SIZE // 2)
     loader = Loader(page, small.server.url + "/", download={"parallel": 1})
     loader.begin("pull", id="fake")
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(90)
     other = opened(context.new_page(), small)
     small.deploy("two")
     other.evaluate("app.checkForUpdate()")

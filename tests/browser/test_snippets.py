@@ -89,7 +89,7 @@ def test_a_snippet_of_another_library_runs_after_changing_the_import(page, site,
     page.route("**/far.gguf", lambda route: answer_ranges(route, data))
     page.route("**/snippet.js", lambda route: route.fulfill(body=code, content_type="text/javascript"))
     prepared(page, site(), data)
-    with page.expect_console_message(lambda message: message.text == "finished"):
+    with page.expect_console_message(lambda message: message.text == "finished", timeout=SLOW):
         page.evaluate(
             "() => { document.body.append(Object.assign(document.createElement('script'), { type: 'module', src: './snippet.js' })); }"
         )

@@ -54,8 +54,8 @@ def full(page, context, site):
 
 def test_checkpoints_without_room_are_said_and_training_ends_with_the_same_adapter(full):
     found = full.page.evaluate("""async () => {
-      const whole = await taught({ maxSteps: 6 });
-      const trainer = made({ maxSteps: 6 }), notices = [];
+      const whole = await taught(long);
+      const trainer = made(long), notices = [];
       let filled;
       const onEvent = (event) => {
         if (event.kind === "step" && event.step === 1) trainer.pause();

@@ -73,7 +73,10 @@ export class LibraryView {
       {
         onsubmit: async (event) => {
           event.preventDefault();
-          if (await this.app.adding.paste(name.value, text.value)) form.reset();
+          const given = [name.value, text.value];
+          form.reset(); // at once: what is written while this is taken is the next one's
+          if ((await this.app.adding.paste(...given)) || name.value || text.value) return;
+          [name.value, text.value] = given;
         },
       },
       name,

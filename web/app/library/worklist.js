@@ -33,6 +33,7 @@ export class Worklist {
     this.state.set({ state: "running", progress: null });
     try {
       await this.engine.ready();
+      this.state.set({ state: "running", progress: { done: 0, of: this.library.waiting.length, share: 0 } }); // there is no moment in which nothing is told
       await navigator.locks.request(LOCK, { signal }, () =>
         indexWaiting(this.library, this.engine, { signal, onProgress: (progress) => this.state.set({ state: "running", progress }) }),
       );

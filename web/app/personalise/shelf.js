@@ -38,7 +38,7 @@ export class AdapterShelf {
       adapters.router = { embedder: this.embedder };
       await this.#list(adapters);
       const wanted = (await this.#kept())[this.language.chosen.value?.key] ?? [];
-      await this.#turn(adapters, wanted === AUTO ? AUTO : wanted.filter(({ id }) => this.get(id)));
+      await this.#turn(adapters, wanted === AUTO ? AUTO : wanted.filter(({ id }) => this.get(id)), false);
     });
   }
 
@@ -62,7 +62,6 @@ export class AdapterShelf {
     return this.#next(async ({ adapters }) => {
       const others = this.used.value.filter((one) => one.id !== id);
       await this.#turn(adapters, scale === null ? others : [...others, { id, scale }]);
-      await this.#remember();
     });
   }
 
@@ -70,7 +69,6 @@ export class AdapterShelf {
   only(id) {
     return this.#next(async ({ adapters }) => {
       await this.#turn(adapters, id === AUTO ? AUTO : id ? [{ id, scale: this.scaleOf(id) ?? 1 }] : []);
-      await this.#remember();
     });
   }
 
@@ -122,7 +120,6 @@ export class AdapterShelf {
       const [{ name, metrics, profile, pinned }, scale, file] = [this.get(id), this.scaleOf(id), await adapters.export(id, "json")];
       if (scale !== null) await this.#turn(adapters, this.used.value.filter((one) => one.id !== id));
       await adapters.remove(id);
-      await this.#remember();
       await this.#list(adapters);
       return () => this.#restore(file, { name: this.#free(name), metrics, profile }, scale, pinned);
     });
@@ -186,23 +183,19 @@ export class AdapterShelf {
     this.saved.set(await adapters.saved());
   }
 
-  /** What requests use from now on; each is loaded first, of AUTO when it is chosen. */
-  async #turn(adapters, wanted) {
+  /** What requests use from now on; each is loaded first, of AUTO when it is chosen. It is told once it is kept, if it is to be: what is seen is so after a reload. */
+  async #turn(adapters, wanted, keep = true) {
     const before = new Set(this.used.value.map(({ id }) => id));
     const named = wanted === AUTO ? [] : wanted;
     for (const { id } of named) if (!before.has(id)) await adapters.load({ saved: id });
     adapters.use(wanted);
+    if (keep) await this.db.write([{ put: "settings", key: USED, value: { ...(await this.#kept()), [this.language.chosen.value.key]: wanted } }]);
     this.automatic.set(wanted === AUTO);
     this.used.set(named);
   }
 
   async #kept() {
     return (await this.db.read("settings", USED)) ?? {};
-  }
-
-  async #remember() {
-    const value = { ...(await this.#kept()), [this.language.chosen.value.key]: this.automatic.value ? AUTO : this.used.value };
-    await this.db.write([{ put: "settings", key: USED, value }]);
   }
 
   /** The name, or the next that nobody has: "mine", "mine 2". @param {string} name @param {string} [own] whose name it may be already */
