@@ -241,18 +241,18 @@ def test_a_stopped_pull_goes_on_where_it_was(cli, server, sign, code):
             self.end_headers()
             self.wfile.write(data[: 3 * MIB + 17])
             first.set()
-            go_on.wait(30)
+            go_on.wait(300)
             return self._hang_up()
         plain(self, data, wanted)
 
     handler._body = body
     running = process(cli, "pull", "tiny")
-    assert first.wait(30)
+    assert first.wait(90)
     records = cli.cache / "files"
     while sum(json.loads(p.read_text() or "{}").get("have", "").count("7") for p in records.glob("*.json")) < 1:
         assert running.poll() is None
     running.send_signal(sign)
-    running.communicate(timeout=30)
+    running.communicate(timeout=90)
     go_on.set()
     assert running.returncode == code
     ran = cli("pull", "tiny", "--json")
