@@ -13,6 +13,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.browser.fakemodel import FakeSite
 from tests.browser.faultserver import FaultServer, running
+from tests.browser.firefox import Firefox, firefox_path
 from tests.browser.lmworker import decoder, encoder, exact, lm_folder, lm_site, lm_worker  # noqa: F401 fixtures
 from tests.browser.waiting import SLOW
 from tools.node import esbuild
@@ -83,6 +84,19 @@ def page(context):
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
+    assert not errors, errors
+
+
+@pytest.fixture
+def firefox(tmp_path):
+    """A Firefox with a profile of its own. Errors that nobody caught fail the test."""
+    executable = firefox_path()
+    if not executable:
+        pytest.fail("No Firefox found. Install one (Debian: apt-get install firefox-esr) and run again.", pytrace=False)
+    browser = Firefox(executable, tmp_path / "profile")
+    yield browser
+    errors = browser.uncaught()
+    browser.close()
     assert not errors, errors
 
 

@@ -2,21 +2,7 @@
 
 import json
 
-import pytest
-
-from tests.browser.firefox import Firefox, firefox_path
-
 READY = "!document.querySelector('.task') && document.querySelector('.status .item.ready')?.textContent"
-
-
-@pytest.fixture
-def firefox(tmp_path):
-    executable = firefox_path()
-    if not executable:
-        pytest.fail("No Firefox found. Install one (Debian: apt-get install firefox-esr) and run again.", pytrace=False)
-    browser = Firefox(executable, tmp_path / "profile")
-    yield browser
-    browser.close()
 
 
 def add(browser, title, text):
@@ -45,7 +31,9 @@ def best(browser, query):
 
 def test_firefox_loads_indexes_searches_and_remembers(firefox, site):
     firefox.open(site())
-    firefox.until("document.querySelector('.welcome h1')?.textContent")
+    firefox.until("document.querySelector('.welcome h1')?.textContent && document.querySelector('.status .item')")
+    states = "(state) => { const item = document.querySelector('.status .item'); item.className = `item ${state}`; return item.offsetWidth; }"
+    assert len(set(firefox.evaluate(f"['idle', 'loading', 'ready'].map({states})"))) == 1, "the line stays together"
     add(firefox, "Ferry", "The boat to the island leaves at noon from the old harbour.")
     add(firefox, "Oven", "Bread needs forty minutes at two hundred and twenty degrees.")
     firefox.until(
@@ -54,6 +42,6 @@ def test_firefox_loads_indexes_searches_and_remembers(firefox, site):
     assert best(firefox, "when does the ship sail") == "Ferry"
     assert best(firefox, "baking a loaf") == "Oven"
     assert firefox.evaluate("crossOriginIsolated") is True
-    firefox.command("browsingContext.reload", context=firefox.tab, wait="complete")
+    firefox.reload()
     firefox.until(READY)
     assert best(firefox, "when does the ship sail") == "Ferry"

@@ -17,7 +17,6 @@ from tests.browser import lmmodel
 from tests.browser.conftest import chromium_path, launch_args
 from tests.browser.hosting import hosted
 from tests.browser.test_embed import ADD, PAGE
-from tests.browser.test_firefox import firefox  # noqa: F401 a fixture
 from tests.browser.test_sdk import PRELUDE
 from tests.browser.test_sdk_adapters import TOKENS, cosine, shipped
 from tests.browser.test_sdk_language import HELP, MODEL, prepared
@@ -272,7 +271,7 @@ def test_a_page_of_another_origin_gets_the_file_too(page, dist, tmp_path):
     assert found == {"hash": expected(shipped(), ("a", "mine"))[0], "drawn": 4}
 
 
-def test_firefox_writes_the_same_file_and_stops_as_well(firefox, site):  # noqa: F811
+def test_firefox_writes_the_same_file_and_stops_as_well(firefox, site):
     url = site()
     firefox.open(f"{url}licenses.txt")
     given = folder(random_adapter(header_of(shipped()), "a"))

@@ -153,7 +153,8 @@ test("a course asks the model before and after, draws both curves and keeps what
   assert.deepEqual([phase, reason, train, validation, bits], ["done", "steps", [[1, 2.9], [2, 2.5]], [[0, 3], [2, 2.4]], { before: 2, after: 1.5 }]);
   assert.deepEqual(samples.map(({ prompt, before, after }) => [before, after]), samples.map(({ prompt }) => [`${prompt}|`, `${prompt}|id-mine`]));
   assert.deepEqual([adapter.name, adapter.metrics.bits, shelf.saved.value.length, session.runs.size], ["mine", bits, 1, 0]);
-  assert.equal((await course.estimate(configOf("coder", "usual"), material)).seconds, (200 * 128) / 512, "the next one is estimated by this one's pace");
+  const next = await course.estimate(configOf("coder", "usual"), material);
+  assert.deepEqual([next.seconds, next.tokens], [(200 * 128) / 512, trainer.data.join("\n").length], "the next one is estimated by this one's pace, without what is held back");
   assert.deepEqual(shelf.used.value, [], "it is not on before somebody turns it on");
 });
 

@@ -74,8 +74,9 @@ export class Course {
     const { parameters, threads, isolated } = session.info;
     const more = isolated ? Math.max(1, this.cores / threads) : 1; // a step uses all threads, reading as many as were fastest for a single token
     const trained = (await this.db.read("settings", PACE))?.[this.#paceOf(config)];
-    const sizes = { bytes: material.bytes, model: modelBytes + kvCacheBytes + arenaBytes, parameters, threads: more, trained };
-    return estimate(await paceOf(session, textOf(learn)), complete(config), sizes);
+    const text = textOf(learn);
+    const sizes = { bytes: new TextEncoder().encode(text).length, model: modelBytes + kvCacheBytes + arenaBytes, parameters, threads: more, trained };
+    return estimate(await paceOf(session, text), complete(config), sizes);
   }
 
   /** What a pace was measured for. @param {{dots: string}} config */

@@ -13,7 +13,7 @@ export function keepFocus(list, draw, otherwise) {
   const now = [...list.children];
   const same = now.find((row) => named(row) === named(rows[at]));
   const choices = controls(same ?? now[at] ?? now.at(-1));
-  (choices[same ? control : 0] ?? choices[0] ?? otherwise())?.focus();
+  (choices[same ? control : 0] ?? choices[0] ?? otherwise())?.focus({ preventScroll: Boolean(same) }); // who has scrolled on meanwhile is not fetched back
 }
 
 /** Makes a change; a heading takes the focus that the change took away, and comes into sight. @param {() => void} change @param {() => HTMLElement} heading */

@@ -120,9 +120,9 @@ const again = (app) => h("button.primary", { type: "button", onclick: () => app.
 
 /** What was learned, from now on. */
 async function use(app) {
-  const { id, name } = app.course.now.value.adapter;
+  const { id } = app.course.now.value.adapter;
   await app.adapters.use(id, 1);
-  app.toasts.say(`\u201c${name}\u201d is on, in Complete and Chat.`, { label: "Try it", run: () => app.go(app.language.session?.info.chat ? "chat" : "complete") });
+  app.toasts.say(`\u201c${app.adapters.get(id)?.name}\u201d is on, in Complete and Chat.`, { label: "Try it", run: () => app.go(app.language.session?.info.chat ? "chat" : "complete") });
 }
 
 function factsOf({ phase, progress, step, of, tokensPerSecond, etaSeconds, bits, reason }) {
