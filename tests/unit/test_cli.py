@@ -116,6 +116,19 @@ def test_what_a_file_says_cannot_steer_the_terminal(capsys):
     assert told.err == told.out + f"error: {told.out[:-1]} [model_not_found]\n"
 
 
+@pytest.mark.parametrize("words", sorted({row[:-1] for row in commands()}), ids=lambda row: " ".join(row) or "top")
+def test_what_a_command_is_for_fits_its_line_in_the_list_of_commands(cli, words):
+    listed = cli(*words, "--help").out.split("Commands:")[1]
+    assert not re.findall(r".*\.\.\.$", listed, re.M)
+
+
+@pytest.mark.parametrize("option", ["-q", "--quiet", "--site=x", "--config=x"])
+def test_an_option_of_the_program_after_the_command_is_told_where_it_goes(cli, option):
+    ran = cli("list", option)
+    name = option.split("=")[0]
+    assert ran.code == 2 and f"{name} goes before the command: edge-net-models {name}" in ran.err
+
+
 MISUSES = [
     ("no command", [], 2),
     ("unknown command", ["pul"], 2),

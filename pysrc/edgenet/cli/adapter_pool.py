@@ -147,6 +147,14 @@ def summary(data: dict) -> str:
     return "\n".join(lines + [f"  {name:<10} {text}" for name, text in _lines(data) if text])
 
 
+def _told(value) -> str:
+    """Metadata for people: numbers short, groups in brackets."""
+    if isinstance(value, dict):
+        parts = (f"{k} ({_told(v)})" if isinstance(v, dict) else f"{k}: {_told(v)}" for k, v in value.items())
+        return ", ".join(parts)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _lines(data: dict):
     """(heading, text or "") pairs."""
     yield "base", " ".join(filter(None, (data["family"], data["baseId"]))) or "not named"
@@ -158,7 +166,7 @@ def _lines(data: dict):
     yield "size", megabytes(data["bytes"])
     yield "checksum", data["checksum"]
     yield "signature", _STATES[data["signature"]["state"]].format(**data["signature"])
-    yield "about", ", ".join(f"{name}: {value}" for name, value in data["metadata"].items())
+    yield "about", _told(data["metadata"])
     if fits := data.get("fit"):
         yield "fits", f"{fits['base']}: {'yes' if fits['fits'] else 'no'}"
         for notice in fits["notices"]:

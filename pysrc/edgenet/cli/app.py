@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from .. import __version__
 from .commands import (
@@ -23,7 +24,25 @@ from .commands import (
 )
 from .shell import Shell
 
+BEFORE = ("--site", "--config", "--quiet", "-q")  # options of the program itself, which go before the command
+UsageError = typer.BadParameter.__mro__[1]  # click's, or that of the click that typer carries
+
+
+class _Top(TyperGroup):
+    """Tells whoever writes `run --quiet` where `--quiet` goes."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            if (name := getattr(error, "option_name", None)) in BEFORE:
+                example = f"edge-net-models {name}{'' if name in BEFORE[2:] else ' …'} {ctx.invoked_subcommand} …"
+                error.message, error.possibilities = f"{name} goes before the command: {example}", None
+            raise
+
+
 app = typer.Typer(
+    cls=_Top,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,

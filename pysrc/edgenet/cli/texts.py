@@ -37,7 +37,7 @@ def gather(shell, names: list[str]) -> Gathered:
             _add_tree(shell, found, name)
     _tell(shell, found)
     if not found.documents:
-        looked = f"all {len(found.skipped)} files were skipped" if found.skipped else "there is no file"
+        looked = f"left out: {counted(len(found.skipped), 'file')}" if found.skipped else "there is no file"
         raise EmptyText(
             f"Found no text in {', '.join(names)}: {looked}. Name files or folders that hold text (txt, md, html, code).",
             skipped=found.skipped[:20],

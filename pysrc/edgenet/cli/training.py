@@ -82,9 +82,8 @@ def _finished(shell, model: str, store: Checkpoints, name: str, trainer: Trainer
         where = f"The adapter of step {trainer.learned} is in {folder}."
         return Result(data, error=TrainingDiverged(f"{error.message} {where}", **error.details))
     effect = "" if trainer.learned else "; it changes nothing"
-    return Result(
-        data, f"{report.summary()}\nThe adapter {name} ({counted(adapter.bytes, 'byte')}) is in {folder}{effect}."
-    )
+    told = f"{report.summary()}\nThe adapter {name} ({counted(adapter.bytes, 'byte')}) is in {folder}{effect}."
+    return Result(data, told if effect else f'{told}\nTry it: edge-net-models run {model} "…" --adapter {folder}')
 
 
 def _require_free(shell, folder: Path, resume: bool) -> None:

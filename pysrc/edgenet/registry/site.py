@@ -37,7 +37,8 @@ def site_url(address: str) -> str:
     folder = Path(address.removeprefix("file://")).expanduser().resolve()
     if not folder.is_dir():
         raise NoSite(
-            f"{address!r} is neither an http(s) address nor a folder. Give the folder that holds models/index.json.",
+            f"{address!r} is neither an http(s) address nor a folder. Write an address in full, as in http://localhost:8000, "
+            "or give the folder that holds models/index.json.",
             site=address,
         )
     return folder.as_uri() + "/"

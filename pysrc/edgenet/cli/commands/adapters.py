@@ -89,7 +89,10 @@ async def list_(ctx: typer.Context, as_json: Json = False):
 
 
 async def info(ctx: typer.Context, adapter: Adapter, base: Base = None, as_json: Json = False):
-    """Show an adapter's base, rank, modules, size, checksum and signature; with --base, whether it fits that model."""
+    """Show what is known of an adapter.
+
+    Base, rank, modules, size, checksum and signature; with --base, whether it fits that model.
+    """
     from ..adapter_pool import base_header, find, fit, summary, told, vouched
 
     shell, header = ctx.obj, base_header(base)
@@ -146,7 +149,10 @@ async def export(
     key: Key = None,
     as_json: Json = False,
 ):
-    """Write a kept adapter for others: PEFT's folder, one JSON document, or a GGUF adapter for llama.cpp."""
+    """Write a kept adapter in a form that others read.
+
+    PEFT's folder, one JSON document, or a GGUF adapter for llama.cpp.
+    """
     from ...lora import signature
     from ..adapter_files import write_files
     from ..adapter_pool import base_header, opened
@@ -234,9 +240,10 @@ async def describe(
     model: Embedding = DEFAULT_MODEL,
     as_json: Json = False,
 ):
-    """Say what a kept adapter was trained on, so that `run --adapter auto` knows which requests are for it.
+    """Say what a kept adapter was trained on.
 
-    A sample of the texts becomes one vector, which is kept with the beginnings of a few of them; neither goes into what is exported.
+    `run --adapter auto` knows by that which requests are for it. A sample of the texts becomes one
+    vector, which is kept with the beginnings of a few of them; neither goes into what is exported.
     """
     from ..routing import describe as described
 

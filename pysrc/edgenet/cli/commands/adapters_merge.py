@@ -69,7 +69,10 @@ async def merge(
     evaluate: Evaluate = None,
     as_json: Json = False,
 ):
-    """Merge adapters of one base model into one adapter, or into the model itself, and say how much of them was left out."""
+    """Merge adapters of one base model.
+
+    Into one adapter, or into the model itself; how much of them was left out is told.
+    """
     _require_into(into, kind, evaluate)
     options = _options(
         strategy=strategy, weights=_numbers(weights), interpolation=interpolation, density=density, scaling=scaling,

@@ -90,7 +90,10 @@ def _moment(shell, older_than: str | None) -> str | None:
 
 
 def prune(ctx: typer.Context, as_json: Json = False):
-    """Remove what is of no use: half-fetched models, files that no model names, and models beyond cache.maxSize."""
+    """Remove what is of no use.
+
+    That is: half-fetched models, files that no model names, and models beyond cache.maxSize.
+    """
     shell = ctx.obj
     gone, freed = [], 0
     for held in shell.store.models():

@@ -30,7 +30,10 @@ def compile_(
     kv: Annotated[str, typer.Option(help="How keys and values are kept: f32, q8 or q4.")] = "f32",
     as_json: Json = False,
 ):
-    """Compile a GGUF model to what the engine loads beside its weights, and say how much memory it will need."""
+    """Compile a GGUF model for the engine.
+
+    What the engine loads beside the weights is written, and how much memory the model will need is told.
+    """
     from ...host.gguf_files import GgufFiles
     from ...models.compiled import compile_gguf, default_capacity, read_values
 

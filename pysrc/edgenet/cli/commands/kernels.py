@@ -11,17 +11,27 @@ from ..shell import Json, Result, command
 from ..text import table
 from .keys import Key
 
-COLUMNS = {"id": "KERNEL", "kind": "KIND", "category": "CATEGORY", "inputs": "INPUTS", "outputs": "OUTPUTS", "params": "PARAMETERS"}
+COLUMNS = {
+    "id": "KERNEL",
+    "kind": "KIND",
+    "category": "CATEGORY",
+    "inputs": "INPUTS",
+    "outputs": "OUTPUTS",
+    "params": "PARAMETERS",
+}
 Pack = Annotated[str | None, typer.Argument(help="Folder or address of a pack (else the site's own).")]
 TrustFile = Annotated[
-    str | None, typer.Option("--trust", help="File with a trust.json or an entry of one: believe these keys and no others.")
+    str | None,
+    typer.Option("--trust", help="File with a trust.json or an entry of one: believe these keys and no others."),
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(
-        help="Signed packs of WebAssembly kernels: look at, verify, run, make.", no_args_is_help=True, rich_markup_mode=None
+        help="Signed packs of WebAssembly kernels: look at, verify, run, make.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
     )
     command(group, "list", "kernels list", "kernels list ./my-pack --trust publisher.json")(list_)
     command(group, "verify", "kernels verify", "kernels verify ./my-pack --json")(verify)
@@ -36,10 +46,15 @@ def register(app: typer.Typer) -> None:
 
 
 async def list_(ctx: typer.Context, pack: Pack = None, trust: TrustFile = None, as_json: Json = False):
-    """List the kernels of a pack that passes `kernels verify`, with what each takes and gives."""
+    """List the kernels of a verified pack.
+
+    With what each takes and gives; a pack that `kernels verify` refuses is not listed.
+    """
     found = await _load(ctx.obj, pack, trust)
     rows = found.kernels()
-    shown = [row | {n: _tensors(row[n]) for n in ("inputs", "outputs")} | {"params": _params(row["params"])} for row in rows]
+    shown = [
+        row | {n: _tensors(row[n]) for n in ("inputs", "outputs")} | {"params": _params(row["params"])} for row in rows
+    ]
     return Result({"kernels": rows}, table(shown, COLUMNS))
 
 
@@ -52,7 +67,10 @@ def _params(table_: dict) -> str:
 
 
 async def verify(ctx: typer.Context, pack: Pack = None, trust: TrustFile = None, as_json: Json = False):
-    """Check a pack's signature, version, hashes, and that every extension kernel answers as its health vectors say."""
+    """Check a pack whole.
+
+    Its signature, version, hashes, and that every extension kernel answers as its health vectors say.
+    """
     found = await _load(ctx.obj, pack, trust)
     manifest = found.manifest
     data = {
@@ -83,7 +101,10 @@ async def run(
     trust: TrustFile = None,
     as_json: Json = False,
 ):
-    """Run one kernel of a verified pack once, in a memory of its own and under its deadline."""
+    """Run one kernel of a verified pack once.
+
+    In a memory of its own and under its deadline.
+    """
     import io
 
     import numpy as np
@@ -121,13 +142,16 @@ def _param(text: str) -> tuple[str, int | float]:
 
 async def pack(
     ctx: typer.Context,
-    description: Annotated[str, typer.Argument(help="The pack's description (JSON), in the folder of its .wasm files.")],
+    description: Annotated[
+        str, typer.Argument(help="The pack's description (JSON), in the folder of its .wasm files.")
+    ],
     key: Key = None,
     as_json: Json = False,
 ):
-    """Make and sign a pack in place: kernels.json, kernels.json.sig and health.json beside the description.
+    """Make and sign a pack in place.
 
-    The description is a kernels.json without hashes; each kernel has "cases" with the answers that readers check it by.
+    kernels.json, kernels.json.sig and health.json are written beside the description.
+        The description is a kernels.json without hashes; each kernel has "cases" with the answers that readers check it by.
     """
     from ...fields import to_base64
     from ...kernels.authoring import complete_pack

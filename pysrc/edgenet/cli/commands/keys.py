@@ -62,7 +62,10 @@ def show(
     key: Key = None,
     as_json: Json = False,
 ):
-    """Show one key's public half as an entry of trust.json, ready to hand to readers."""
+    """Show one key's public half, ready to hand to readers.
+
+    It is printed as an entry of trust.json.
+    """
     from ...registry.site_keys import trust_entry
     from ..signing import dates
 
@@ -82,7 +85,10 @@ async def trust(
     ] = None,
     as_json: Json = False,
 ):
-    """Believe a publisher's key for every site, or a site's present keys for that site."""
+    """Believe a publisher's key, or a site's present keys.
+
+    A publisher's key counts for every site, a site's present keys for that site.
+    """
     shell = ctx.obj
     if entry is None:
         async with shell.http() as http:
@@ -124,7 +130,10 @@ async def revoke(
     key: Key = None,
     as_json: Json = False,
 ):
-    """Believe a key no more; with --publish, tell every reader of your site."""
+    """Believe a key no more.
+
+    With --publish, every reader of your site is told.
+    """
     shell = ctx.obj
     pair = _pair(model, publish)
     if key_id is None and pair is None:

@@ -108,8 +108,9 @@ async def info(
     kv: Annotated[str, typer.Option(help="How keys and values are kept then: f32, q8 or q4.")] = "f32",
     as_json: Json = False,
 ):
-    """Show what a model's manifest says, from the cache or, if it is not there, from the site; of a GGUF file, also
-    on a hub, what its header tells."""
+    """Show what is known of a model, or of a GGUF file.
+
+    The manifest is that of the cache or, if it is not there, of the site; of a GGUF file, also on a hub, its header tells."""
     from ...sources.hub import PREFIX
     from ..hub import hub_header
 

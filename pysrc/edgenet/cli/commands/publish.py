@@ -47,7 +47,7 @@ async def publish(
     key: Key = None,
     as_json: Json = False,
 ):
-    """Make a signed model version in a folder that any static host can serve.
+    """Make a signed model version, in a folder for a static host.
 
     Writes models/<id>/<version>/ with the manifest (chunk hashes, CIDs, signature), models/index.json and, in a new site, trust.json.
     A version appears whole or not at all.
@@ -126,7 +126,10 @@ async def sign(
     key: Key = None,
     as_json: Json = False,
 ):
-    """Sign a manifest in place, after checking that the files beside it are the ones it describes."""
+    """Sign a manifest in place.
+
+    The files beside it are checked first: they must be the ones it describes.
+    """
     from ...registry.signing import sign_file
 
     shell = ctx.obj

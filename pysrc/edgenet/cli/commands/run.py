@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     command(
         app,
         "run",
-        "run python-completion-7m-q8 'def fibonacci(n):'",
+        "run python-completion-7m-q8 'if __name__ ==' --temperature 0 --max-tokens 5",
         "run model-q4_0.gguf 'Name three rivers.' --temperature 0",
         "run model-q4_0.gguf - --system 'Answer in one sentence.' < question.txt",
         "run hf:owner/name/model-q4_0.gguf 'Once upon a time' --max-tokens 50 --seed 1 --json",
@@ -129,7 +129,10 @@ async def bench(
     kv: Cache = "f32",
     as_json: Json = False,
 ):
-    """Measure how fast a model reads a prompt and generates here: one thread, in wasmtime. Medians, with the range."""
+    """Measure how fast a model reads and generates here.
+
+    On one thread, in wasmtime. Medians, with the range.
+    """
     from ..language import open_language
 
     prefill, decode = [], []

@@ -97,7 +97,9 @@ async def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")] = False,
     as_json: Json = False,
 ):
-    """Teach a language model from your own texts (LoRA): the model stays as it is, what it learned is a small adapter beside it.
+    """Teach a language model from your own texts (LoRA).
+
+    The model stays as it is; what it learned is a small adapter beside it.
 
     Ctrl-C keeps a checkpoint; the same command with --resume goes on from there and ends as if it had never stopped.
     """
@@ -135,7 +137,10 @@ async def evaluate(
     length: Annotated[int, typer.Option(min=8, help="Tokens seen at once; half of them only give context.")] = 512,
     as_json: Json = False,
 ):
-    """Measure how well a model foretells texts: loss (nats a token), perplexity, bits per byte; lower is better."""
+    """Measure how well a model foretells texts.
+
+    Loss (nats a token), perplexity, bits per byte; lower is better.
+    """
     from ..training import run_evaluation
 
     return await run_evaluation(ctx.obj, model, data, adapter, length)
