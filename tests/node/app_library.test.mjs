@@ -108,6 +108,14 @@ test("a document whose model answers NaN is set aside by name and the others are
   assert.equal(await library.retryFailed(), 1);
 });
 
+test("a book does not keep the notes that were added after it from being found: the shortest is read first", async () => {
+  const library = await opened(new MemoryDatabase());
+  for (const [name, count] of [["book", 40], ["note", 1], ["chapter", 20]]) await library.add({ name, text: lines(count, name) });
+  const engine = engineOf();
+  await indexWaiting(library, engine);
+  assert.deepEqual([...new Set(engine.seen.map((text) => text.split(" ")[0]))], ["note", "chapter", "book"]);
+});
+
 test("cancelling keeps what was finished and rejects with aborted", async () => {
   const engine = engineOf(),
     library = await opened(new MemoryDatabase()),

@@ -17,6 +17,15 @@ test("versions: every pair is ordered as semver says", () => {
   }
 });
 
+test("listModels: of each model the newest version comes first, whatever the site's order, and is the one that is found", async () => {
+  Object.assign(memory, { owner: true, refused: "there is no IndexedDB in Node", index: new Map() });
+  const rows = ["b 1.0.0", "a 1.0.0", "b 10.0.0-rc.1", "b 10.0.0", "b 2.0.0"].map((row) => ({ id: row[0], version: row.slice(2) }));
+  const fetch = async () => new Response(JSON.stringify({ models: rows }));
+  const catalog = makeCatalog({ urls: URLS, wire: { fetch, sleep: async () => {}, now: () => 0 }, timeout: 1000, network: new EventTarget() });
+  const listed = (await catalog.models()).map(({ id, version }) => `${id} ${version}`);
+  assert.deepEqual(listed, ["b 10.0.0", "b 10.0.0-rc.1", "b 2.0.0", "b 1.0.0", "a 1.0.0"]);
+});
+
 // --- revocations, signed by a key made here; the site and the clock are played
 
 const { manifest, trust, signedAt } = JSON.parse(readFileSync(new URL("../vectors/trust.json", import.meta.url), "utf8"));

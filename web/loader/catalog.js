@@ -101,18 +101,18 @@ export function makeCatalog({ urls, wire, timeout, network = /** @type {any} */ 
     return asked.answer;
   }
 
-  /** @param {{type?: string, quantization?: string}} [filter] @param {AbortSignal} [signal] */
+  /** In the site's order, of each model the newest version first. @param {{type?: string, quantization?: string}} [filter] @param {AbortSignal} [signal] */
   async function models({ type, quantization } = {}, signal) {
     const url = new URL("index.json", urls.models).href;
     const text = await once(url, () => kept(documentKey("index", url), url, signal));
     const rows = text === null ? [] : JSON.parse(text).models;
-    return rows.filter((row) => (!type || row.type === type) && (!quantization || row.quantization === quantization));
+    const newestFirst = [...new Set(rows.map(({ id }) => id))].flatMap((id) => rows.filter((row) => row.id === id).sort((a, b) => compareVersions(b.version, a.version)));
+    return newestFirst.filter((row) => (!type || row.type === type) && (!quantization || row.quantization === quantization));
   }
 
   /** The row of a model; its newest version if none is asked for. */
   async function find(id, version, signal) {
-    const rows = (await models({}, signal)).filter((row) => row.id === id && (!version || row.version === version));
-    return rows.sort((a, b) => compareVersions(b.version, a.version))[0];
+    return (await models({}, signal)).find((row) => row.id === id && (!version || row.version === version));
   }
 
   async function fetchManifest(url, signal) {

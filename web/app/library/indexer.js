@@ -41,7 +41,7 @@ const NOT_THE_DOCUMENTS_FAULT = new Set([
 export async function indexWaiting(library, engine, { signal, onProgress = () => {} } = {}) {
   const seen = new Set();
   const run = { passages: 0 };
-  const unseen = () => library.waiting.find((document) => !seen.has(keyOf(document)));
+  const unseen = () => shortest(library.waiting.filter((document) => !seen.has(keyOf(document))));
   const done = () => seen.size - library.waiting.filter((document) => seen.has(keyOf(document))).length;
   const tell = (name) => {
     const finished = done();
@@ -63,6 +63,9 @@ export async function indexWaiting(library, engine, { signal, onProgress = () =>
 
 /** How much of a waiting document has its vectors already, 0 to 1: one long document must not look like none at all. */
 export const shareRead = ({ passages, left }) => (passages?.length && left !== undefined ? 1 - left / passages.length : 0);
+
+/** The short ones first: a book among notes must not keep the notes from being found for an hour. */
+const shortest = (documents) => documents.reduce((best, document) => (best && best.size <= document.size ? best : document), undefined);
 
 const keyOf = ({ id, hash }) => `${id}:${hash}`;
 

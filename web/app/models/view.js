@@ -37,17 +37,7 @@ export class ModelsView {
     try {
       const { loader } = this.app.engine;
       const [listed, cached, usage] = await Promise.all([loader.listModels().catch(() => []), loader.getCachedModels(), loader.usage()]);
-      const ids = new Map(
-        [...cached, ...listed].map((row) => [
-          row.id,
-          {
-            ...row,
-            ...cached.find(({ id }) => id === row.id),
-            quantization: row.quantization ?? listed.find(({ id }) => id === row.id)?.quantization,
-          },
-        ]),
-      );
-      const rows = [...ids.values()].sort((a, b) => Number(b.id === MODEL) - Number(a.id === MODEL));
+      const rows = newest(cached, listed).sort((a, b) => Number(b.id === MODEL) - Number(a.id === MODEL));
       const own = this.app.language.choices.value.filter(({ trust }) => trust === "unsigned");
       fill(
         this.cards,
@@ -285,6 +275,19 @@ export const PHASES = {
   warmup: "Warming up",
   python: "Loading Python",
 };
+
+/**
+ * One row for each model: what the site says of its newest version, which is the one that is used, or of the version that is here.
+ * @param {any[]} cached @param {any[]} listed the newest version of a model first
+ */
+export function newest(cached, listed) {
+  const one = (rows, id) => rows.find((row) => row.id === id);
+  return [...new Set([...cached, ...listed].map(({ id }) => id))].map((id) => {
+    const here = one(cached, id);
+    const version = listed.find((row) => row.id === id && (!here || row.version === here.version));
+    return { ...one(listed, id), ...here, quantization: (version ?? here)?.quantization };
+  });
+}
 
 /** A manifest with a signature that is not valid, or by a stranger, is never handed out: the error stands there instead. */
 const signature = ({ signature: signed }) =>
