@@ -29,7 +29,7 @@ export function welcome(app) {
       "ul.promises",
       {},
       promise("lock", "Nothing leaves this tab", "Your notes, searches and marks stay in this browser."),
-      promise("save", ["One download", size], "The language model, once, when you begin. Then it works offline."),
+      promise("save", ["One download", size], "The model that searches, once, when you begin. Then it works offline."),
       promise("yes", "Verified", "Every byte of the model is checked against a signed list."),
     ),
   );
