@@ -172,6 +172,17 @@ def test_colours_follow_the_system_and_the_button(chromium, site):
         context.close()
 
 
+def test_a_tab_that_is_pressed_again_keeps_its_heading_and_the_navigation_in_sight(page, site):
+    page.set_viewport_size({"width": 360, "height": 740})
+    app = App(page, site()).go("library").go("library")
+    page.wait_for_function("location.hash === '#library'")
+    assert page.evaluate("scrollY") == 0
+    page.mouse.wheel(0, 400)
+    page.wait_for_function("scrollY > 0")
+    app.go("library")
+    page.wait_for_function("scrollY === 0")
+
+
 def test_the_models_tab_shows_signature_and_source_verifies_and_clears(app):
     page = app.page
     page.get_by_role("button", name="Try it with sample notes").click()
@@ -179,6 +190,7 @@ def test_the_models_tab_shows_signature_and_source_verifies_and_clears(app):
     card = page.locator(".model[data-id=minilm-l6-v2-q8]")
     facts = card.locator("dl")
     facts.get_by_text("on this device, works offline").wait_for()
+    assert "embedding, Q8_0" in facts.inner_text(), "of the version that is used, which is the newest"
     assert "valid, by a key this site trusts" in facts.inner_text()
     trusted = page.evaluate("fetch('trust.json').then((r) => r.json()).then((t) => t.keys[0].keyId)")
     assert facts.locator("code").inner_text().replace(" ", "") == trusted
