@@ -1,5 +1,6 @@
 """A page's engine, from Python: what is asked of the model's worker, and what is known of it afterwards. CPython, with a played page."""
 
+import asyncio
 import importlib
 import sys
 from types import ModuleType, SimpleNamespace
@@ -46,3 +47,24 @@ def test_a_program_that_is_dropped_twice_at_once_is_dropped_as_in_the_other_engi
     engine._programs |= {"a": None, "b": None}
     run(engine.drop(iter(["a", "a"])))
     assert worker.asked == [("lm.drop", {"names": ["a"]})] and list(engine._programs) == [None, "b"]
+
+
+def test_a_model_that_opens_in_the_moment_of_a_stop_is_given_back(browser_models):
+    disposed = []
+
+    async def dispose():
+        disposed.append(True)
+
+    async def stopped():
+        opening = asyncio.get_running_loop().create_future()
+        sys.modules["edgenet_js"].InferenceSession = SimpleNamespace(create=lambda *_: opening)
+        task = asyncio.ensure_future(browser_models.open_here("m", 0))
+        await asyncio.sleep(0)
+        opening.set_result(SimpleNamespace(dispose=dispose))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+
+    asyncio.run(stopped())
+    assert disposed == [True]

@@ -196,15 +196,29 @@ async def open_here(name: str, context: int):
     """As `edgenet.open_model` says; a name that ends in .gguf is an address, relative to the page's."""
     source = {"url": name} if name.endswith(".gguf") else name
     wish = {"context": context} if context else {}
-    session = await answered(
-        lambda signal: edgenet_js.InferenceSession.create(_plain(source), _plain({**wish, "signal": signal}))
-    )
+    opening = []
+
+    def create(signal):
+        opening.append(edgenet_js.InferenceSession.create(_plain(source), _plain({**wish, "signal": signal})))
+        return opening[0]
+
+    try:
+        session = await answered(create)
+    except asyncio.CancelledError:
+        asyncio.ensure_future(_given_back(*opening))
+        raise
     _OPEN[session.handle] = session
     try:
         return await _language(session) if session.type == "text-generation" else PageVectors(session)
     except BaseException:
         await _end(session)
         raise
+
+
+async def _given_back(opening) -> None:
+    """Dispose of a model that was opened in the moment in which nobody wanted it any more."""
+    with suppress(JsException):
+        await (await opening).dispose()
 
 
 async def close_all() -> None:
