@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgenet.errors import InvalidOption, ModelTooLarge, NetworkError
-from edgenet.host.http import Answer
+from edgenet.host.answer import Answer
 from edgenet.registry import hub as registry_hub
 from edgenet.registry.hub_manifest import model_id
 from edgenet.sources.hub import Place, parse

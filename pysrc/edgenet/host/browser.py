@@ -6,12 +6,12 @@ The one door to JavaScript in this package, with `browser_engine.py` for kernels
 
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import js
 from pyodide.ffi import JsException, to_js
 
 from ..errors import FeatureMissing, HttpStatusError, NetworkError
+from .answer import Answer, Opens
 
 
 class BrowserHost:
@@ -44,17 +44,7 @@ class BrowserHost:
             return False  # 32 bytes that are no point of the curve
 
 
-@dataclass
-class Answer:
-    """An open answer, as in `http.py`: `span` (first byte, byte after the last) of a partial one, None for the whole file."""
-
-    url: str
-    span: tuple[int, int] | None
-    total: int | None
-    blocks: object  # async iterator of bytes
-
-
-class BrowserHttp:
+class BrowserHttp(Opens):
     """The face of `http.Http`, by fetch: http and https only. Cross-origin addresses need CORS."""
 
     async def __aenter__(self):
@@ -80,16 +70,6 @@ class BrowserHttp:
             raise NetworkError(why, url=url) from error
         finally:
             controller.abort()
-
-    async def get(self, url: str, limit: int = 1 << 26) -> bytes:
-        """The whole body of a small document. Raises as `open` does, and NetworkError above `limit` bytes."""
-        body = bytearray()
-        async with self.open(url) as answer:
-            async for block in answer.blocks:
-                body += block
-                if len(body) > limit:
-                    raise NetworkError(f"{url} is larger than {limit} bytes, too large for what it should be.", url=url)
-        return bytes(body)
 
 
 async def _blocks(response):

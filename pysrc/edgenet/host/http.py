@@ -5,7 +5,6 @@
 
 import re
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -13,25 +12,13 @@ from urllib.request import url2pathname
 import httpx
 
 from ..errors import HttpStatusError, NetworkError, RequestTimeout
+from .answer import Answer, Opens
 
 BLOCK = 1 << 18
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,16})-(\d{1,16})/(\d{1,16}|\*)", re.ASCII)
 
 
-@dataclass
-class Answer:
-    """An open answer. `span` is (first byte, byte after the last) of a partial one, None for the whole file."""
-
-    url: str
-    span: tuple[int, int] | None
-    total: int | None  # bytes of the whole file, if the server says
-    blocks: object  # async iterator of bytes
-    headers: dict[str, str] = field(
-        default_factory=dict
-    )  # lower-case; what a redirect said counts where the end says nothing
-
-
-class Http:
+class Http(Opens):
     """Opens http, https and file addresses. Use it as an async context manager; it keeps connections alive inside."""
 
     def __init__(self, timeout_s: float = 30.0):
@@ -58,16 +45,6 @@ class Http:
         opened = _open_file if urlsplit(url).scheme == "file" else self._open_http
         async with opened(url, span) as answer:
             yield answer
-
-    async def get(self, url: str, limit: int = 1 << 26) -> bytes:
-        """The whole body of a small document. Raises as `open` does, and NetworkError above `limit` bytes."""
-        body = bytearray()
-        async with self.open(url) as answer:
-            async for block in answer.blocks:
-                body += block
-                if len(body) > limit:
-                    raise NetworkError(f"{url} is larger than {limit} bytes, too large for what it should be.", url=url)
-        return bytes(body)
 
     @asynccontextmanager
     async def _open_http(self, url: str, span):

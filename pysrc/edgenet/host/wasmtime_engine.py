@@ -164,7 +164,7 @@ class Instance:
             raise trap_error(error, self.what) from error
 
 
-class _Revived:
+class Revived:
     """Keeps one live instance of a module; after a trap the next use makes a new one."""
 
     def __init__(self, make: Callable[[], Instance]):
@@ -183,7 +183,7 @@ class WasmtimeEngine:
 
     def __init__(self, runtime: WasmtimeRuntime, data: bytes):
         module = runtime.compile(data)
-        self._live = _Revived(lambda: Instance(runtime, module, "The engine module", runtime.pages))
+        self._live = Revived(lambda: Instance(runtime, module, "The engine module", runtime.pages))
         self._live.get()
 
     def call(self, name: str, /, **values: Any) -> Outcome:
@@ -230,7 +230,7 @@ class WasmtimeExtension:
     ):
         module = runtime.compile(data)
         self.id = kernel_id
-        self._live = _Revived(lambda: Instance(runtime, module, f'The kernel "{kernel_id}"', pages, budget))
+        self._live = Revived(lambda: Instance(runtime, module, f'The kernel "{kernel_id}"', pages, budget))
         self._live.get()
 
     def call(self, call: ExtCall) -> tuple[int, np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from ..run.face import Weights
 from ..run.heap import Heap
 from ..run.hosted import DTYPES, Held, Hosted
 from .lm_memory import LIMIT, STAGING, Added, place_beside, plan_memory
-from .wasmtime_engine import PAGE, Instance, WasmtimeRuntime, _Revived
+from .wasmtime_engine import PAGE, Instance, Revived, WasmtimeRuntime
 
 
 class LmKernels:
@@ -36,7 +36,7 @@ class LmKernels:
     def __init__(self, runtime: WasmtimeRuntime, data: bytes, *, poison: int = 0xFF):
         module = runtime.compile(data)
         self.poison = poison
-        self._live = _Revived(lambda: Instance(runtime, module, "The engine module", runtime.pages))
+        self._live = Revived(lambda: Instance(runtime, module, "The engine module", runtime.pages))
         self._live.get()
 
     @property
