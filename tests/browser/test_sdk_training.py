@@ -340,3 +340,19 @@ def test_a_page_of_another_origin_trains_and_keeps_apart_from_the_sites_own(page
         own = page.evaluate("async () => (await indexedDB.databases()).map(({ name }) => name)")
     assert found["names"] == ["mine"] and found["tokens"] == 2
     assert "edgenet-adapters-v1" not in own, json.dumps(own)
+
+
+def test_an_adapter_is_pinned_at_once_whoever_changes_the_library(model):
+    found = model.evaluate("""async () => {
+      const trainer = made();
+      await trainer.train(text);
+      const { id } = await session.adapters.keep(await trainer.adapter());
+      let release;
+      await new Promise((held) => navigator.locks.request("edgenet-adapters-v1", () => { held(); return new Promise((done) => { release = done; }); }));
+      const pinned = [(await session.adapters.pin(id)).pinned, (await session.adapters.pin(id, false)).pinned];
+      release();
+      await session.adapters.pin(id);
+      await session.adapters.rename(id, "another name");
+      return [...pinned, (await session.adapters.saved())[0].pinned];
+    }""")
+    assert found == [True, False, True]

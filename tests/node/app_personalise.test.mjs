@@ -253,13 +253,14 @@ test("a course whose tab was closed is found and goes on with its curve, its pro
 });
 
 test("a course that failed says why, can be gone on with, or forgotten", async () => {
-  const { session, course, material, started } = await desk();
+  const { session, course, material, started, language } = await desk();
   const whole = course.start(configOf("personal", "quick"), material, { name: "mine" });
   const trainer = await started();
   trainer.step(2);
   trainer.fail(new RangeError("the loss is no number"));
   await whole;
   assert.deepEqual([course.now.value.phase, course.unfinished.value.length], ["failed", 1]);
+  language.ready = () => assert.fail("to forget takes no model");
   await course.forget(course.unfinished.value[0]);
   assert.deepEqual([course.unfinished.value, session.runs.size], [[], 0]);
 });

@@ -11,7 +11,8 @@ export const named = (...files) => files.map((file) => ({ file, name: file.name 
 
 /** `started` resolves with the trainer once it trains. */
 export async function desk({ session = new PlayedSession(), db = new MemoryDatabase() } = {}) {
-  const language = { session, chosen: observable({ key: "m" }), phase: observable({ name: "loading" }), ready: async () => session };
+  const loader = { discardTraining: async (id) => void session.runs.delete(id) };
+  const language = { session, loader, chosen: observable({ key: "m" }), phase: observable({ name: "loading" }), ready: async () => session };
   const errors = [];
   const shelf = new AdapterShelf({ language, db, onError: (error) => errors.push(error) });
   const course = new Course({ language, shelf, db });

@@ -264,6 +264,16 @@ test("training: what is kept is listed without Python, of this model alone, the 
   assert.deepEqual(stage.trained, []);
 });
 
+test("training: one whose model is gone is forgotten without loading it", async (t) => {
+  const { session, stage } = await opened(t);
+  const store = keptStore();
+  for (const end of [".json", ".tokens", ".checkpoint"]) await set(`runs/left${end}`, bytes({ model: "m@1", created: "c" }), store);
+  await session.dispose();
+  const { length } = stage.workers;
+  await stage.loader.discardTraining("left");
+  assert.deepEqual([await keys(store), stage.workers.length, stage.trained], [[], length, []]);
+});
+
 test("adapters: one that is pinned is loaded so, at once and after a reload, and who is loaded is used last; none of it takes Python", async (t) => {
   const { session, stage, worker } = await opened(t);
   const store = keptStore();

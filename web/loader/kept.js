@@ -2,10 +2,11 @@
  * Trainings and adapters that this origin keeps, as Python wrote them: who only lists or loads needs no Python. Page, frame and worker.
  *
  *   library/<id>.json, library/<id>.safetensors    an adapter (pysrc/edgenet/lora/pool.py)      ready/<id>    the same as an engine takes it
+ *   pinned/<id>                                    it makes room for no other
  *   runs/<id>.json, .tokens, .checkpoint           a training (host/browser_runs.py)            bases/<id>@<version>    the base of a model
  */
-import { delMany, get, getMany, keys, set } from "idb-keyval";
-import { EdgeNetError, QuotaExceeded, StorageError, StorageUnavailable } from "../sdk/errors.js";
+import { del, delMany, get, getMany, keys, set } from "idb-keyval";
+import { EdgeNetError, QuotaExceeded, StorageError, StorageUnavailable, TrainingUnderWay } from "../sdk/errors.js";
 import { timeText } from "../trust/fields.js";
 import { durableStore, failedToOpen } from "./durable.js";
 import { trainLock, withLock } from "./locks.js";
@@ -14,6 +15,10 @@ import { trainLock, withLock } from "./locks.js";
 
 /** Of the database, and of the lock of who changes the library. */
 export const ADAPTERS = "edgenet-adapters-v1";
+/** Of a training's entries beside its record. */
+const ENDS = [".tokens", ".checkpoint"];
+/** Before the id of an adapter that is pinned. */
+const PINNED = "pinned/";
 
 /** @param {string} [owner] the origin around a frame: pages that use one frame's origin see nothing of each other's @returns {Store} */
 export function keptStore(owner) {
@@ -50,38 +55,44 @@ export async function keptRuns(store, model) {
   return found.sort((a, b) => b.created.localeCompare(a.created)).map(({ model: _, ...run }) => run);
 }
 
+/** Forgets a training, whoever began it. @param {Store} store @param {string} id @throws {TrainingUnderWay} where it runs */
+export async function forgetRun(store, id) {
+  const gone = await withLock(trainLock(id), { ifAvailable: true }, async () => {
+    await delMany([".json", ...ENDS].map((end) => `runs/${id}${end}`), store);
+    return true;
+  });
+  if (!gone) throw new TrainingUnderWay("This training is under way, here or in another tab. Cancel it first; it can go on later.", { id });
+}
+
 /** Deletes what a killed tab left of trainings: without its record none can be taken up again, nor discarded. @param {Store} store */
 export async function sweepRuns(store) {
-  const ends = [".tokens", ".checkpoint"];
   const names = (await keys(store)).map(String);
-  const ids = ends.flatMap((end) => names.filter((name) => name.startsWith("runs/") && name.endsWith(end)).map((name) => name.slice("runs/".length, -end.length)));
+  const ids = ENDS.flatMap((end) => names.filter((name) => name.startsWith("runs/") && name.endsWith(end)).map((name) => name.slice("runs/".length, -end.length)));
   for (const id of new Set(ids.filter((one) => !names.includes(`runs/${one}.json`)))) {
-    const forget = async () => { if (!(await get(`runs/${id}.json`, store))) await delMany(ends.map((end) => `runs/${id}${end}`), store); };
+    const forget = async () => { if (!(await get(`runs/${id}.json`, store))) await delMany(ENDS.map((end) => `runs/${id}${end}`), store); };
     await withLock(trainLock(id), { ifAvailable: true }, forget); // another tab may begin it at this moment
   }
 }
 
 /** @param {Store} store @param {string} base the `base_id` of the model @returns {Promise<Omit<import("../sdk/adapters.js").SavedAdapter, "otherFile">[]>} the latest first */
 export async function keptAdapters(store, base) {
-  const found = (await records(store, "library")).filter(({ base_id }) => base_id === base);
-  return found.sort((a, b) => b.created.localeCompare(a.created) || b.turn - a.turn).map(({ id, name, rank, modules, bytes, base_id, base_sha256 = "", family, created, last_used, pinned, signed_by = null, metrics, profile = null }) =>
-    ({ id, name, rank, modules, bytes, baseId: base_id, baseSha256: base_sha256, family, created, lastUsed: last_used, pinned, signedBy: signed_by, metrics, profile }));
+  const [found, names] = [(await records(store, "library")).filter(({ base_id }) => base_id === base), await keys(store)];
+  return found.sort((a, b) => b.created.localeCompare(a.created) || b.turn - a.turn).map(({ id, name, rank, modules, bytes, base_id, base_sha256 = "", family, created, last_used, signed_by = null, metrics, profile = null }) =>
+    ({ id, name, rank, modules, bytes, baseId: base_id, baseSha256: base_sha256, family, created, lastUsed: last_used, pinned: names.includes(PINNED + id), signedBy: signed_by, metrics, profile }));
 }
 
-/** Changes what an adapter's record tells, alone among all tabs; one that is gone stays gone. @param {Store} store @param {string} id @param {(all: any[]) => object} more */
-function change(store, id, more) {
+/** In one write that waits for nobody, whatever changes the library meanwhile. @param {Store} store @param {string} id of an adapter @param {boolean} pinned loaded, it makes room for no other */
+export const keepPinned = (store, id, pinned) => (pinned ? set(PINNED + id, new Uint8Array(), store) : del(PINNED + id, store));
+
+/** An adapter is used now, the last of all: told in its record, alone among all tabs; one that is gone stays gone. @param {Store} store @param {string} id */
+export function keepUsed(store, id) {
   return withLock(ADAPTERS, {}, async () => {
     const all = await records(store, "library");
     const { id: _, ...told } = all.find((one) => one.id === id) ?? {};
-    if ("name" in told) await set(`library/${id}.json`, new TextEncoder().encode(JSON.stringify({ ...told, ...more(all) })), store);
+    const now = { last_used: timeText(Date.now()), turn: 1 + Math.max(...all.map(({ turn }) => turn)) };
+    if ("name" in told) await set(`library/${id}.json`, new TextEncoder().encode(JSON.stringify({ ...told, ...now })), store);
   });
 }
-
-/** @param {Store} store @param {string} id of an adapter @param {boolean} pinned loaded, it makes room for no other */
-export const keepPinned = (store, id, pinned) => change(store, id, () => ({ pinned }));
-
-/** An adapter is used now, the last of all. @param {Store} store @param {string} id */
-export const keepUsed = (store, id) => change(store, id, (all) => ({ last_used: timeText(Date.now()), turn: 1 + Math.max(...all.map(({ turn }) => turn)) }));
 
 /** Whether anything is kept that `keptAdapters` could list. @param {Store} store */
 export const hasAdapters = async (store) => (await keys(store)).some((key) => String(key).startsWith("library/"));

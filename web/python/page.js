@@ -82,8 +82,8 @@ export function pageOf(pyodide, line, store, urls, { emit, signal }) {
 
 /** Kinds that need a training for themselves, in all tabs. */
 const WHOLE = new Set(["train.start", "train.discard"]);
-/** Kinds of the library that change nothing in it, and take long. */
-const READING = new Set(["library.into"]);
+/** Kinds of the library that change nothing in it. */
+const READING = new Set(["library.into", "library.base", "library.export"]);
 
 /**
  * Whoever changes the library does so alone, in all tabs; a training runs in one.

@@ -11,7 +11,7 @@ import { requireSecure } from "./secure.js";
 
 /** What a page may ask: what the SDK itself asks. A kind is served only once it is named here. @type {Record<string, string[]>} */
 const SERVED = {
-  hub: ["open", "close", "status", "events", "stop", "persist", "discard", "kernels", "kernels.run", "kernels.add"],
+  hub: ["open", "close", "status", "events", "stop", "persist", "discard", "forget", "kernels", "kernels.run", "kernels.add"],
   loader: ["pull", "isCached", "cached", "remove", "manifest", "models", "compatibility", "verify", "usage"],
   engine: ["embed", "split", "tokens", "memory", "adapter.set", "index.put", "index.get", "index.search", "index.delete"],
   lm: ["generate", "embed", "encode", "decode", "memory", "clear", "status", "adapters.load", "adapters.unload", "adapters.list",

@@ -4,7 +4,7 @@
  */
 import { connect } from "../workers/rpc.js";
 import { Disposed, UnknownKind } from "./errors.js";
-import { keptStore } from "../loader/kept.js";
+import { forgetRun, keptStore } from "../loader/kept.js";
 import { MadeFiles } from "../loader/made.js";
 import { KernelDesk } from "./kernels.js";
 import { LanguageDesk, localRuntimeOf, runtimeOf } from "./language-desk.js";
@@ -51,6 +51,7 @@ export class Hub {
     "hub.stop": ({ worker }) => this.#stop(worker),
     "hub.persist": () => persist(),
     "hub.discard": ({ made }) => this.made.discard(made),
+    "hub.forget": ({ run }) => forgetRun(this.kept, run),
     "hub.kernels": () => this.kernels.list(),
     "hub.kernels.run": (args, options) => this.kernels.run(args, options),
     "hub.kernels.add": (args, options) => this.kernels.add(args, options),

@@ -109,6 +109,9 @@ export class ModelLoader extends EventTarget {
   /** Answered from the manifest alone, before a byte of the weights. @param {string} id @param {{version?: string}} [options] */
   checkCompatibility(id, { version } = {}) { return this.ask("loader.compatibility", { id, version }); }
 
+  /** As a trainer's `discard`, of a training by its id: its model need not be loaded. @param {string} id @returns {Promise<void>} @throws TrainingUnderWay */
+  discardTraining(id) { return this.ask("hub.forget", { run: id }); }
+
   /** Hashes cached bytes again and repairs them. @param {string} id @param {LoadOptions} [options] */
   verify(id, { version, signal, onProgress } = {}) {
     return this.ask("loader.verify", { id, version }, { signal, onEvent: this.#progress(id, onProgress) });

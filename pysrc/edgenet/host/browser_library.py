@@ -102,7 +102,8 @@ async def describe(page: Page, model: dict, id: str, profile=None) -> dict:
 async def remove(page: Page, model: dict, id: str) -> None:
     pool = await opened(page)
     entry = pool.find(id)
-    await page.storage("ready").delete(entry.id)  # first: who is stopped in between has lost nothing, and left nothing
+    for folder in ("ready", "pinned"):  # first: who is stopped in between has lost nothing, and left nothing
+        await page.storage(folder).delete(entry.id)
     await pool.remove(entry.id)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from ..errors import AdapterExists, AdapterNotFound, EdgeNetError, InvalidAdapter
 from ..fields import (
-    BOOL,
     COUNT,
     KEY_ID,
     OBJECT,
@@ -41,7 +40,6 @@ _FIELDS = (
     Field("created", TIME, True),
     Field("last_used", TIME, True),
     Field("turn", COUNT, True),
-    Field("pinned", BOOL, True),
     Field("metrics", OBJECT, True),
     Field("profile", Check("an object or null", lambda v: v is None or isinstance(v, dict)), True),
     Field("base_sha256", _TEXT),  # a record of before has neither
@@ -51,10 +49,10 @@ _FIELDS = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A kept adapter. `bytes`: of its factors; `turn`: counts up with every use; `pinned`: loaded, it makes room for no other.
+    """A kept adapter. `bytes`: of its factors; `turn`: counts up with every use.
 
     `metrics`: JSON data (losses, …); `profile`: what it was trained on, for routing; `signed_by`: the trusted key whose signature it
-    had when it came. `last_used`, `turn` and `pinned` are written by the page, too (`web/loader/kept.js`), which needs no Python for it.
+    had when it came. `last_used` and `turn` are written by the page, too (`web/loader/kept.js`), which needs no Python for it.
     """
 
     id: str
@@ -67,7 +65,6 @@ class Entry:
     created: str
     last_used: str
     turn: int = 0
-    pinned: bool = False
     metrics: Mapping = field(default_factory=dict)
     profile: Profile | None = None
     base_sha256: str = ""

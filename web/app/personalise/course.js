@@ -216,8 +216,7 @@ export class Course {
   /** Forgets one that an earlier visit left. @param {any} left */
   async forget(left) {
     try {
-      const session = await this.language.ready();
-      await this.#discard(await session.resumeTrainer(left.id));
+      await this.#discard({ id: left.id, discard: () => this.language.loader.discardTraining(left.id) }); // its model may be gone
     } finally {
       await this.hide(left.id, false);
     }

@@ -75,7 +75,6 @@ async def list_(ctx: typer.Context, as_json: Json = False):
             "bytes": e.bytes,
             "created": e.created,
             "lastUsed": e.last_used,
-            "pinned": e.pinned,
             "metrics": dict(e.metrics),
             "described": e.profile and {"texts": e.profile.count, "embedding": e.profile.model},
         }
