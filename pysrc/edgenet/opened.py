@@ -66,7 +66,7 @@ class Language(LanguageSession):
         lora, training = (lora or preset.lora).check_rank(it.most_rank), training or preset.training
         data = prepare(tokenize(examples, self.tokenizer, self.generation), training)
         for notice in data.notices:
-            warnings.warn(notice, stacklevel=2)
+            warnings.warn(notice["message"], stacklevel=2)
         mask = mask_token(self.tokenizer) if training.objective == "masked" else None
         return Trainer(
             self._open(),

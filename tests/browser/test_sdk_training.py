@@ -356,3 +356,22 @@ def test_an_adapter_is_pinned_at_once_whoever_changes_the_library(model):
       return [...pinned, (await session.adapters.saved())[0].pinned];
     }""")
     assert found == [True, False, True]
+
+
+def test_a_large_text_shows_how_far_it_is_and_can_be_given_up_before_the_first_step(model):
+    found = model.evaluate("""async () => {
+      const trainer = made(), shares = [];
+      const onProgress = ({ phase, progress }) => { if (phase === "prepare" && shares.push(progress) === 3) trainer.cancel(); };
+      const given = await trainer.train("value = value + 1\\n".repeat(60_000), { onProgress });
+      const state = trainer.state;
+      return { shares, given, state, left: (await session.trainers()).length, again: (await trainer.train(text)).reason };
+    }""")
+    assert found["shares"][:2] == sorted(found["shares"][:2]) and 0 < found["shares"][1] < found["shares"][2] < 100
+    assert len(found["shares"]) < 10, "of seventeen"
+    assert (found["given"]["reason"], found["given"]["step"], found["state"], found["left"]) == (
+        "cancelled",
+        0,
+        "new",
+        0,
+    )
+    assert found["again"] == "steps"

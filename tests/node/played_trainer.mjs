@@ -80,7 +80,7 @@ export class PlayedTrainer {
     this.session.runs.set(this.id, this.run);
     return new Promise((resolve, reject) => {
       signal?.addEventListener("abort", () => reject(new AbortError("stopped")));
-      if (!this.session.slow) onEvent({ kind: "started", steps: this.run.steps, step: this.run.step, notices: ["one text was split"] });
+      if (!this.session.slow) onEvent({ kind: "started", steps: this.run.steps, step: this.run.step, notices: [{ code: "texts_split", message: "one text was split" }] });
       Object.assign(this, { emit: onEvent, finish: (reason) => this.#end(reason, resolve), fail: reject });
       this.session.started?.(this);
     });

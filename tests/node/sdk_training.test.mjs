@@ -190,6 +190,19 @@ for (const [kept, stays] of HELD) {
   });
 }
 
+test("training: it can be cancelled while tokens are made, and nothing is left of it", async (t) => {
+  const { session, stage } = await opened(t);
+  stage.course = async (_python, { emit }) => {
+    emit({ status: "progress", phase: "prepare", loaded: 1, total: 9, progress: 11 });
+    while (!stage.trained.some(([kind]) => kind === "cancel")) await new Promise((resolve) => { setImmediate(resolve); });
+    return { ...DONE, step: 0, reason: "cancelled" };
+  };
+  const [trainer, told] = [session.createTrainer(), []];
+  const training = trainer.train("text", { onProgress: ({ phase, progress }) => told.push([phase, progress]) });
+  await trainer.cancel();
+  assert.deepEqual([(await training).reason, trainer.state, told], ["cancelled", "new", [["prepare", 11]]]);
+});
+
 test("training: a signal cancels it, and the call rejects with its reason", async (t) => {
   const { session, stage } = await opened(t);
   const stop = new AbortController();

@@ -61,7 +61,8 @@ def test_a_training_tells_its_course_and_leaves_the_engine_as_it_was(page):
 def test_a_course_that_little_text_makes_shorter_is_told_as_it_starts(page):
     start(page, training=CHOSEN["training"] | {"maxSteps": 900, "maxEpochs": 1})
     (started,) = page.of("started")
-    assert f"training takes {started['steps']} of 900 steps" in started["notices"][-1]
+    assert f"training takes {started['steps']} of 900 steps" in started["notices"][-1]["message"]
+    assert started["notices"][-1]["code"] == "course_shortened"
 
 
 def test_only_the_header_of_the_model_is_read(page):
@@ -171,6 +172,16 @@ def test_a_wish_to_cancel_is_heard_from_the_first_event_on_and_a_pause_after_it_
     wishes = ("train.cancel", "train.pause")
     page.on_event = lambda e: e.get("kind") == "started" and [run(page.calling(kind, id="one")) for kind in wishes]
     assert start(page)["reason"] == "cancelled" and page.of("step") == page.of("paused") == []
+
+
+@pytest.mark.parametrize("when", ["while it makes tokens", "when all are made"])
+def test_a_wish_to_cancel_is_heard_before_a_training_begins(page, when):
+    share = {"while it makes tokens": 0, "when all are made": 100}[when]
+    page.on_event = lambda e: e.get("progress") == share and run(page.calling("train.cancel", id="one"))
+    found = start(page, data=["line\n" * 30_000])
+    assert (found["reason"], found["step"], found["metrics"]["steps"], page.of("step")) == ("cancelled", 0, 0, [])
+    page.on_event = lambda e: None
+    assert start(page)["reason"] == "steps", "the wish was for that once"
 
 
 def test_full_storage_is_said_and_training_goes_on(page):

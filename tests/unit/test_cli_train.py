@@ -91,6 +91,30 @@ def test_people_are_told_what_happens(cli, model, notes, tmp_path):
     assert "bits per byte" in table[0] and table[1].startswith("the model") and table[2].startswith("mine")
 
 
+def test_what_preparing_says_is_in_the_json_too_by_codes_that_the_docs_list(cli, model, notes, tmp_path):
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "broken.txt").write_bytes(b"a text " * 60 + b"\xff and more\n")
+    (tmp_path / "mixed" / "photo.png").write_bytes(b"\0\1")
+    done = cli(
+        "train",
+        model,
+        str(tmp_path / "mixed"),
+        "--output",
+        str(tmp_path / "mine"),
+        *FEW,
+        "--steps",
+        "99",
+        "--epochs",
+        "1",
+        "--json",
+    )
+    notices = {notice["code"]: notice["message"] for notice in done.data["notices"]}
+    assert {"not_text", "text_repaired", "texts_split", "course_shortened"} <= set(notices)
+    assert "photo.png" in notices["not_text"] and "broken.txt" in notices["text_repaired"]
+    listed = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
+    assert all(f"| `{code}` |" in listed for code in set(notices) - {"not_text"}), "an error's code is the error's"
+
+
 def test_people_are_told_that_little_text_is_learned_in_fewer_steps(cli, model, notes, tmp_path):
     done = cli("train", model, notes, "--output", str(tmp_path / "mine"), *FEW, "--steps", "99", "--epochs", "1")
     (steps,) = re.findall(r"notice: There is little text: training takes (\d+) of 99 steps", done.err)
@@ -163,7 +187,7 @@ def test_people_are_told_of_a_course_that_learned_nothing(cli, model, notes, tmp
 
     monkeypatch.setattr(trainer, "losses", worsening)
     done = cli("train", model, notes, "--output", str(tmp_path / "mine"), *FEW, "--json")
-    assert [notice["code"] for notice in done.data["notices"]] == ["nothing_learned"]
+    assert [notice["code"] for notice in done.data["notices"]] == ["texts_split", "nothing_learned"]
     assert "notice: No validation was better than" in done.err
 
 
@@ -183,7 +207,7 @@ def test_a_checkpoint_that_finds_no_room_ends_no_training(cli, model, notes, tmp
     cli.disk = Full(training.CHECKPOINT)
     done = cli("train", model, notes, "--output", str(tmp_path / "mine"), *FEW, "--json")
     assert done.code == 0 and done.data["steps"] == 6
-    assert {notice["code"] for notice in done.data["notices"]} == {"quota_exceeded"}
+    assert {notice["code"] for notice in done.data["notices"]} == {"texts_split", "quota_exceeded"}
     assert "notice: There is no room" in done.err and "Training goes on" in done.err
     assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == [peft.CONFIG, peft.WEIGHTS]
 

@@ -143,12 +143,12 @@ def test_a_pair_that_does_not_fit_is_refused_with_its_number_among_all_that_was_
 def test_where_a_share_is_no_whole_piece_all_is_trained_on_and_that_is_said(examples, share, held, reason):
     data = prepare(tokens(*examples), config(validation=share))
     assert len(data.validation) == held and data.train
-    assert ("too little text to keep" in " ".join(data.notices)) == (not held)
+    assert ("too little text to keep" in " ".join(notice["message"] for notice in data.notices)) == (not held)
 
 
 def test_a_single_long_text_is_validated_by_some_of_its_pieces_and_the_cut_is_said():
     data = prepare(tokens("abcdefgh" * 10), config(validation=0.2))
-    assert (len(data.train), len(data.validation)) == (9, 2) and "1 of 1 texts" in data.notices[0]
+    assert (len(data.train), len(data.validation)) == (9, 2) and "1 of 1 texts" in data.notices[0]["message"]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_single_long_text_is_validated_by_some_of_its_pieces_and_the_cut_is_sa
 )
 def test_a_course_that_little_text_makes_shorter_is_said(options, said, reason):
     notices = prepare(tokens("abcdefg", "hijklmn"), config(**options)).notices
-    assert all(part in notices[0] for part in said) and len(notices) == bool(said)
+    assert all(part in notices[0]["message"] for part in said) and len(notices) == bool(said)
 
 
 def test_whole_examples_are_held_back_where_there_are_enough():
@@ -227,7 +227,7 @@ def test_masking_hides_a_share_of_what_counts_and_only_that_counts():
 
 def test_a_notice_says_that_the_masked_objective_looks_both_ways():
     said = [prepare(tokens("abcde"), config(objective=o, validation=0)).notices for o in ("causal", "masked")]
-    assert said[0] == () and "sees both ways" in said[1][0]
+    assert said[0] == () and "sees both ways" in said[1][0]["message"]
 
 
 def test_masking_always_hides_something():

@@ -33,7 +33,7 @@ const STATES = { paused: "paused", resumed: "training" };
  * @typedef {{input: string, output: string}} Pair only `output` is learned
  * @typedef {string | Pair | Blob} Example a Blob or File is read as text; each line of a .jsonl file is one example
  *
- * @typedef {{kind: "started", examples: number, parameters: number, steps: number, step: number, notices: string[]}} Started `step`: what was done before
+ * @typedef {{kind: "started", examples: number, parameters: number, steps: number, step: number, notices: {code: string, message: string}[]}} Started `step`: what was done before; the codes of notices are listed in docs/training.md
  * @typedef {{kind: "step", step: number, loss: number, lr: number, secondsPerStep: number, tokensPerSecond: number, etaSeconds: number}} Step
  * @typedef {{kind: "validation", step: number, loss: number, best: number}} Validation step 0: the model as it was
  * @typedef {{kind: "checkpoint", step: number}} CheckpointEvent kept in storage
@@ -68,7 +68,8 @@ export class LoraTrainer {
   #session;
   #options;
   /** @type {TrainerState} */ #state;
-  /** The latest `train` can be steered, or has ended. @type {Promise<void>} */ #begun = Promise.resolve();
+  /** The latest `train` can be cancelled, or has ended. */ #reached = gate(true);
+  /** It can be steered, or has ended. */ #begun = gate(true);
 
   /**
    * Not for callers: `session.createTrainer(options)`, `session.resumeTrainer(id)`.
@@ -100,35 +101,36 @@ export class LoraTrainer {
     this.#requireRest();
     const before = this.#state;
     this.#state = "training"; // at once: nobody else begins while files are read
-    let begin = () => {};
-    this.#begun = new Promise((resolve) => { begin = () => resolve(undefined); });
+    [this.#reached, this.#begun] = [gate(), gate()];
     const stop = () => { this.cancel().catch(() => {}); }; // a worker that ended is told by the call under way
     signal?.addEventListener("abort", stop, { once: true });
     /** @type {TrainingResult} */ let result;
     try {
       const given = data === undefined ? {} : { ...(await this.#read(data)), name: this.name, ...this.#chosen() };
       signal?.throwIfAborted();
-      result = await this.#ask("start", given, { onEvent: this.#heard(onEvent, onProgress, begin) });
-      this.#state = result.reason === "cancelled" ? "stopped" : "done";
+      result = await this.#ask("start", given, { onEvent: this.#heard(onEvent, onProgress) });
+      const left = result.step ? "stopped" : await this.#kept("stopped"); // before the first step there may be nothing
+      this.#state = result.reason === "cancelled" ? left : "done";
     } catch (error) {
       this.#state = await this.#kept(before);
       throw error;
     } finally {
-      begin();
+      this.#reached.open();
+      this.#begun.open();
       signal?.removeEventListener("abort", stop);
     }
-    if (this.#state === "stopped") signal?.throwIfAborted();
+    if (result.reason === "cancelled") signal?.throwIfAborted();
     return result;
   }
 
   /** Stops after the run under way, until `resume` or `cancel`. The event `paused` follows. @returns {Promise<void>} */
-  pause() { return this.#steer("pause"); }
+  pause() { return this.#steer("pause", this.#begun); }
 
   /** @returns {Promise<void>} */
-  resume() { return this.#steer("resume"); }
+  resume() { return this.#steer("resume", this.#begun); }
 
-  /** Ends `train` after the run under way, with a checkpoint of the last whole step. @returns {Promise<void>} */
-  cancel() { return this.#steer("cancel"); }
+  /** Ends `train` after the run under way, with a checkpoint of the last whole step; or while it makes tokens, with nothing. @returns {Promise<void>} */
+  cancel() { return this.#steer("cancel", this.#reached); }
 
   /** What was learned so far: the parameters with the lowest validation loss, else those of the last checkpoint. @returns {Promise<TrainedAdapter>} @throws NotFound before the first `train` */
   async adapter() {
@@ -172,19 +174,20 @@ export class LoraTrainer {
     return { preset, lora, training };
   }
 
-  /** @param {(event: TrainingEvent) => void} onEvent @param {((event: import("./options.js").Progress) => void) | undefined} onProgress @param {() => void} begin */
-  #heard(onEvent, onProgress, begin) {
+  /** @param {(event: TrainingEvent) => void} onEvent @param {((event: import("./options.js").Progress) => void) | undefined} onProgress */
+  #heard(onEvent, onProgress) {
     return (/** @type {any} */ event) => {
+      if (event?.kind || event?.phase === "prepare") this.#reached.open();
       if (!event?.kind) return onProgress?.({ name: this.#session.id, ...event });
       this.#state = STATES[event.kind] ?? this.#state;
-      begin();
+      this.#begun.open();
       onEvent(event);
     };
   }
 
-  /** A wish waits until there is somebody to hear it; of a training that is not under way nothing is to be steered. @param {string} kind @returns {Promise<void>} */
-  async #steer(kind) {
-    await this.#begun;
+  /** A wish waits until there is somebody to hear it; of a training that is not under way nothing is to be steered. @param {string} kind @param {ReturnType<typeof gate>} until @returns {Promise<void>} */
+  async #steer(kind, until) {
+    await until.passed;
     if (this.#state === "training" || this.#state === "paused") await this.#ask(kind);
   }
 
@@ -198,6 +201,13 @@ export class LoraTrainer {
   #ask(kind, args, options) {
     return this.#session.askWorker(`lm.train.${kind}`, { id: this.id, ...args }, options);
   }
+}
+
+/** What can be waited for until somebody opens it. @param {boolean} [open] */
+function gate(open = false) {
+  let release = () => {};
+  const passed = open ? Promise.resolve() : new Promise((resolve) => { release = () => resolve(undefined); });
+  return { passed, open: release };
 }
 
 /** What they hold is judged when it trains. @param {any} options @throws InvalidOption for one that there is not */

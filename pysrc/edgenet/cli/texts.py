@@ -26,6 +26,12 @@ class Gathered:
         """Note a file that is left out."""
         self.skipped.append({"file": name, "code": error.code, "reason": error.message})
 
+    @property
+    def notices(self) -> list[dict]:
+        """What happened to files, each a `{code, message}`: skipped, by the code of its error, or `text_repaired`."""
+        skipped = [{"code": row["code"], "message": row["reason"]} for row in self.skipped]
+        return skipped + [{"code": "text_repaired", "message": repaired(d)} for d in self.documents if d.replaced]
+
 
 def gather(shell, names: list[str]) -> Gathered:
     """All texts at or below the paths; "-" is standard input. Raises InvalidOption or EmptyText if there is nothing to read."""
@@ -46,9 +52,10 @@ def gather(shell, names: list[str]) -> Gathered:
 
 
 def gather_examples(shell, names: list[str]) -> list[Example]:
-    """What a model can learn from all texts at or below the paths. Raises as `gather`, and NotText."""
-    documents = gather(shell, names).documents
-    return [example for document in documents for example in read_examples(document.name, document.text)]
+    """What a model can learn from all texts at or below the paths; `shell.notices` tells what was left out. Raises as `gather`, and NotText."""
+    found = gather(shell, names)
+    shell.notices += found.notices
+    return [example for document in found.documents for example in read_examples(document.name, document.text)]
 
 
 def _add_tree(shell, found: Gathered, name: str) -> None:
@@ -77,6 +84,11 @@ def _add(found: Gathered, name: str, data: bytes) -> None:
         found.skip(name, error)
 
 
+def repaired(document: Document) -> str:
+    """What was done to a text that was not all UTF-8."""
+    return f"{document.name}: {counted(document.replaced, 'character')} not UTF-8, replaced by \ufffd"
+
+
 def _tell(shell, found: Gathered, shown: int = 5) -> None:
     for row in found.skipped[:shown]:
         shell.say(f"skipped: {row['reason']}")
@@ -84,6 +96,6 @@ def _tell(shell, found: Gathered, shown: int = 5) -> None:
         shell.say(f"skipped: {counted(len(found.skipped) - shown, 'more file')} without text")
     broken = [document for document in found.documents if document.replaced]
     for document in broken[:shown]:
-        shell.say(f"notice: {document.name}: {counted(document.replaced, 'character')} not UTF-8, replaced by \ufffd")
+        shell.say(f"notice: {repaired(document)}")
     if len(broken) > shown:
         shell.say(f"notice: {counted(len(broken) - shown, 'more file')} with characters that are not UTF-8")

@@ -36,7 +36,7 @@ async def run_training(
     async with open_engine(shell, model, SMALL) as it:
         data = prepare(_tokens(shell, examples, it.tokenizer, it.made.generation), chosen.training)
         for notice in data.notices:
-            shell.say(f"notice: {notice}")
+            shell.notice(notice)
         masked = chosen.training.objective == "masked"
         trainer = Trainer(
             it.engine, it.source.header, data, chosen.lora, chosen.training, store=store, values=it.values,

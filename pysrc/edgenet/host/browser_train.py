@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from weakref import WeakValueDictionary
 
-from ..errors import Disposed, EdgeNetError, InvalidOption, NotFound, TrainingUnderWay
+from ..errors import AbortError, Disposed, EdgeNetError, InvalidOption, NotFound, TrainingUnderWay
 from ..fields import time_text
 from ..lora import peft
 from ..lora.adapter import NAME, Adapter
 from ..lora.bound import engine_bytes
+from ..lora.config import LoraConfig, TrainingConfig
 from ..lora.data import Dataset, prepare
 from ..lora.evaluate import Evaluator
 from ..lora.trainer import Trainer
@@ -31,6 +32,8 @@ EVALUATING: WeakValueDictionary[str, Lock] = (
 PATIENCE = 3  # engines that may break with no checkpoint between
 LIVE: dict[str, Course] = {}  # by run
 STARTED: dict[str, str] = {}  # run by line: an engine has room for the Programs of one
+GIVEN_UP: set[str] = set()  # runs that were cancelled before they began
+NOTHING = Run("", "", "", "", LoraConfig(), TrainingConfig()).metrics
 
 
 @dataclass
@@ -152,11 +155,17 @@ async def start(page: Page, model: dict, id: str, data=None, **chosen) -> dict:
             id=STARTED[page.line],
         )
     STARTED[page.line], course = id, None
+    page = replace(page, stopped=lambda: id in GIVEN_UP)
     try:
         course = await (_course(page, model, id) if data is None else _begun(page, model, id, data, **chosen))
-        course.page, course.cancelled, LIVE[id] = page, False, course
+        course.page, course.cancelled, LIVE[id] = page, id in GIVEN_UP, course
         return await course.train()
+    except AbortError:
+        if course:
+            raise
+        return {"reason": "cancelled", "step": 0, "metrics": NOTHING, "binary": {"kept": True}}
     finally:
+        GIVEN_UP.discard(id)
         del STARTED[page.line]
         if course:
             course.page = None
@@ -219,7 +228,9 @@ def _require_rest(id: str) -> None:
 
 
 async def pause(page: Page, model: dict, id: str) -> None:
-    """As `resume` and `cancel`: of a training that tells it is `started`; of another nothing is to be steered."""
+    """As `resume`: of a training that tells it is `started`; of another nothing is to be steered. `cancel` is heard from its first event
+    on, be that of its progress.
+    """
     if course := _running(id):
         course.pause()
 
@@ -232,6 +243,8 @@ async def resume(page: Page, model: dict, id: str) -> None:
 async def cancel(page: Page, model: dict, id: str) -> None:
     if course := _running(id):
         course.cancel()
+    elif id in STARTED.values():
+        GIVEN_UP.add(id)
 
 
 async def adapter(page: Page, model: dict, id: str) -> dict:

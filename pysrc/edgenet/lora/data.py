@@ -100,7 +100,7 @@ class Dataset:
     train: list[Row]
     validation: list[Row]
     examples: int
-    notices: tuple[str, ...]
+    notices: tuple[dict, ...]  # {code, message}
     digest: str
 
     @property
@@ -136,22 +136,35 @@ def prepare(examples: Sequence[Tokens], config: TrainingConfig) -> Dataset:
     return Dataset(train, held, len(examples), tuple(_notices(cut, train, held, config)), digest.hexdigest())
 
 
-def _notices(cut: list[list[Row]], train: list[Row], held: list[Row], config: TrainingConfig) -> Iterator[str]:
+def _notices(cut: list[list[Row]], train: list[Row], held: list[Row], config: TrainingConfig) -> Iterator[dict]:
+    """{code, message}; the codes are listed in docs/training.md."""
     if split := sum(len(parts) > 1 for parts in cut):
-        yield f"{split} of {len(cut)} texts were split: no more than {config.max_length} tokens are looked at together."
+        yield _notice(
+            "texts_split",
+            f"{split} of {len(cut)} texts were split: no more than {config.max_length} tokens are looked at together.",
+        )
     if config.validation and not held:
         share = f"{100 * config.validation:g} %"
-        yield f"There is too little text to keep {share} of it apart: all of it is trained on, and nothing is validated."
+        yield _notice(
+            "nothing_validated",
+            f"There is too little text to keep {share} of it apart: all of it is trained on, and nothing is validated.",
+        )
     if (steps := config.course(len(train)).max_steps) < config.max_steps:
-        yield (
+        yield _notice(
+            "course_shortened",
             f"There is little text: training takes {steps} of {config.max_steps} steps, so that none of it is read more often than "
-            f"max_epochs says ({config.max_epochs}; 0 lifts that)."
+            f"max_epochs says ({config.max_epochs}; 0 lifts that).",
         )
     if config.objective == "masked":
-        yield (
+        yield _notice(
+            "masked_objective",
             "The masked objective teaches a model that sees both ways to fill in what is hidden. EdgeNet itself writes and evaluates "
-            "with models that look back only: the adapter is for who runs it both ways."
+            "with models that look back only: the adapter is for who runs it both ways.",
         )
+
+
+def _notice(code: str, message: str) -> dict:
+    return {"code": code, "message": message}
 
 
 def _judge(examples: Sequence[Tokens], most: int) -> None:

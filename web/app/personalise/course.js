@@ -33,7 +33,7 @@ const ANSWER = { maxTokens: 48, temperature: 0 };
 
 /** Kind of event → what it changes. @type {Record<string, (now: Now, event: any) => Partial<Now>>} */
 const EVENTS = {
-  started: ({ notices }, { steps, step, notices: more }) => ({ phase: "training", progress: null, of: steps, step, notices: [...notices, ...more] }),
+  started: ({ notices }, { steps, step, notices: more }) => ({ phase: "training", progress: null, of: steps, step, notices: [...notices, ...more.map(({ message }) => message)] }),
   step: ({ train }, { step, loss, tokensPerSecond, etaSeconds }) => ({ step, tokensPerSecond, etaSeconds, train: reached(train, step, loss) }),
   validation: ({ validation }, { step, loss }) => ({ validation: reached(validation, step, loss) }),
   paused: (now) => steered(now, "paused"),
