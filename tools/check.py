@@ -15,7 +15,7 @@ LIMITS = {
     # seven tabs: search and teaching, completing and chatting (47 KB, with the reader of GGUF headers),
     # personalising (38 KB with whole models, and the SDK's training, routing and merging)
     "app.js": 283_000,
-    "edgenet.js": 116_000,  # sessions that generate, learn and route, files of the user's own, and the faces of OpenAI, WebLLM and wllama
+    "edgenet.js": 117_000,  # sessions that generate, learn and route, files of the user's own, and the faces of OpenAI, WebLLM and wllama
     "playground.js": 16_000,
     "playground/python.js": 65_000,  # Pyodide's start, and the tokenizers for Python
     "service-worker.js": 60_000,

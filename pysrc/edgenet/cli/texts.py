@@ -52,7 +52,7 @@ def gather(shell, names: list[str]) -> Gathered:
 
 
 def gather_examples(shell, names: list[str]) -> list[Example]:
-    """What a model can learn from all texts at or below the paths; `shell.notices` tells what was left out. Raises as `gather`, and NotText."""
+    """What a model can learn from all texts at or below the paths; `shell.notices` has what was left out. Raises as `gather`, NotText."""
     found = gather(shell, names)
     shell.notices += found.notices
     return [example for document in found.documents for example in read_examples(document.name, document.text)]
