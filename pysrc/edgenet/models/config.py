@@ -97,7 +97,8 @@ def _vocabulary(header) -> int:
     table = header.tensors.get("token_embd.weight")
     if table is None or len(table.shape) != 2:
         raise MissingTensor(
-            "The file has no matrix 'token_embd.weight' (the token embeddings): this is no language model."
+            "The file has no matrix 'token_embd.weight' (the token embeddings): this is no language model. "
+            "It may hold a vocabulary or an adapter alone; choose the file with the model's weights."
         )
     return table.shape[0]
 

@@ -30,8 +30,8 @@ export class PersonaliseView {
       h("p.lead", {}, "Teach a language model from your own texts, here in this tab. What you give, what it learns and what you keep of it never leave this browser."),
       modelBar(app, { adapters: false }),
       this.left,
+      running.element, // before the form, which comes back when a course failed: the reason must not stand out of sight below it
       teaching,
-      running.element,
       this.cards.element,
     );
     let shown = "";

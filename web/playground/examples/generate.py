@@ -2,8 +2,8 @@
 from edgenet import open_model
 
 model = await open_model("python-completion-7m-q8")
-prompt = "def read_lines(path):\n"
-print(prompt + await model.generate(prompt, max_tokens=40, temperature=0))
+prompt = "def __enter__(self):\n    return self\n\ndef __exit__("
+print(prompt + await model.generate(prompt, max_tokens=24, temperature=0))
 
 answer = model.last
 print(f"\n{len(answer.tokens)} tokens; it ended because of: {answer.reason}")

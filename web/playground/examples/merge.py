@@ -22,5 +22,5 @@ print(f"merged: rank {report['rank']}, relative error of the refit {report['erro
 
 await model.load_adapter(merged)
 for prompt in ("def bird_song(bird):\n", "def boat_sail(boat):\n"):
-    print(prompt + await model.generate(prompt, max_tokens=32, temperature=0, adapters="both") + "\n")
+    print(prompt + await model.generate(prompt, max_tokens=40, temperature=0, adapters="both") + "\n")
 await model.dispose()
