@@ -23,7 +23,9 @@ def test_a_course_whose_model_was_freed_says_how_it_goes_on(tab):  # noqa: F811
     tab.until("It did not finish")
     assert "The model was freed" in tab.course.inner_text()
     form = page.locator("#personalise .teach")
-    assert tab.course.bounding_box()["y"] < form.bounding_box()["y"], "the reason does not stand out of sight below the form"
+    assert tab.course.bounding_box()["y"] < form.bounding_box()["y"], (
+        "the reason does not stand out of sight below the form"
+    )
     page.get_by_role("button", name="Load it, to go on").click()
     page.locator(".left", has_text="“long”").get_by_role("button", name="Go on").click()
     tab.until("Learning")
