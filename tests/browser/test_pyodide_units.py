@@ -59,6 +59,7 @@ FILES = [
     "test_browser_adapters",
     "test_plot",
     "test_browser_train",
+    "test_browser_tokens",
     "test_browser_library",
     "test_browser_into_base",
 ]
@@ -68,6 +69,10 @@ NOT_THERE = {  # test: what a browser lacks for it
     "tests/unit/test_lora_data.py::test_a_pair_goes_through_the_chat_template_and_only_the_answer_and_its_end_count": "jinja2",
     "tests/unit/test_lora_data.py::test_an_answer_without_a_character_is_no_example[chat-]": "jinja2",
     r"tests/unit/test_lora_data.py::test_an_answer_without_a_character_is_no_example[chat- \n]": "jinja2",
+    **{
+        f"tests/unit/test_browser_tokens.py::test_the_workers_tokenizer_gives_what_one_here_would[template-{what}]": "jinja2"
+        for what in ("a text", "a pair", "lines of a file", "a file")
+    },
     "tests/unit/test_lora_trainer_stops.py::test_nothing_runs_while_training_is_paused": "an event loop to start",
 }
 PURE = ["pytest", "pluggy", "iniconfig", "packaging", "pygments"]  # wheels that pytest itself needs

@@ -37,7 +37,7 @@ TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% i
 
 
 @pytest.mark.parametrize("what", EXAMPLES)
-@pytest.mark.parametrize("template", [None, TEMPLATE])
+@pytest.mark.parametrize("template", [None, TEMPLATE], ids=["none", "template"])
 def test_the_workers_tokenizer_gives_what_one_here_would(page, what, template):
     if template:
         pytest.importorskip("jinja2")
