@@ -8,7 +8,7 @@ from ..formats.gguf_split import part_names, read_parts
 from ..graph import Capacity
 from ..lora.bound import engine_bytes
 from ..lora.reading import read_adapter
-from ..lora.signature import signed
+from ..lora.signature import claim
 from ..models import adapted as adapting
 from ..models.compiled import read_values
 from .browser_compile import Files, Wanted
@@ -25,7 +25,7 @@ def adapted(known, names, header, capacity):
 def bind(known, names, header, capacity, adapter):
     """{"bytes"}: the adapter of these files ({path: bytes}), as the engine takes it; `signed`: what judges its signature."""
     found = read_adapter({path: bytes(data) for path, data in adapter.items()}, header)
-    vouched = signed(found)
+    vouched = claim(found)
     return {"bytes": engine_bytes(found, header)} | ({"signed": vouched} if vouched else {})
 
 
