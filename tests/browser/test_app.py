@@ -10,6 +10,7 @@ import pytest
 
 from tests.browser.apppage import PYTHON, SLOW, WEIGHTS, App
 from tests.browser.hosting import hosted
+from tests.browser.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("dist")
 MODULES = ["zipfile", "sqlite3", "textwrap", "fractions", "secrets", "sched", "calendar", "tempfile", "shlex", "heapq"]
@@ -175,12 +176,12 @@ def test_colours_follow_the_system_and_the_button(chromium, site):
 def test_a_tab_that_is_pressed_again_keeps_its_heading_and_the_navigation_in_sight(page, site):
     page.set_viewport_size({"width": 360, "height": 740})
     app = App(page, site()).go("library").go("library")
-    page.wait_for_function("location.hash === '#library'")
+    page.wait_for_url("**#library")
     assert page.evaluate("scrollY") == 0
     page.mouse.wheel(0, 400)
-    page.wait_for_function("scrollY > 0")
+    eventually(page, lambda: page.evaluate("scrollY > 0"))
     app.go("library")
-    page.wait_for_function("scrollY === 0")
+    eventually(page, lambda: page.evaluate("scrollY === 0"))
 
 
 def test_the_models_tab_shows_signature_and_source_verifies_and_clears(app):

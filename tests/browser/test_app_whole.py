@@ -5,6 +5,7 @@ import pytest
 from edgenet.formats.gguf import read_header
 from tests.browser.apppage import SLOW
 from tests.browser.test_app_personalise import learned, numbers, tab  # noqa: F401 fixtures
+from tests.browser.waiting import eventually
 
 pytestmark = pytest.mark.browser
 # In one moment: however quick the merging, the stop comes before its end.
@@ -28,7 +29,7 @@ def test_what_was_learned_is_saved_as_a_whole_model_with_its_figures_and_loaded(
     assert saved.value.suggested_filename.endswith("-mine.gguf") and header.metadata["general.finetune"] == "mine"
     dialog.get_by_role("button", name="Load it here").click()
     picker = "document.querySelector('#personalise .modelbar select').selectedOptions[0].text"
-    page.wait_for_function(f"{picker}.endsWith('+ mine')", timeout=SLOW)
+    eventually(page, lambda: page.evaluate(f"{picker}.endsWith('+ mine')"))
     page.locator("#personalise button.running").wait_for(timeout=SLOW)
 
 
