@@ -6,7 +6,6 @@ from edgenet.errors import AbortError
 from edgenet.host import browser_lm, browser_runs
 from edgenet.host.browser_page import Page
 from edgenet.lora.examples import MOST, PIECE, Tokens, tokenize
-from edgenet.text.chat import Chat, tokenize_chat
 from tests.unit.lora_runs import run
 from tests.unit.played_page import GENERATION, PlayedPage
 
@@ -47,6 +46,8 @@ def test_the_workers_tokenizer_gives_what_one_here_would(page, what, template):
     def told(one):
         if isinstance(one, str):
             return texts(one)
+        from edgenet.text.chat import Chat, tokenize_chat  # here: a tab's Python has no jinja2
+
         return tokenize_chat(
             Bytes(), generation, Chat(one["messages"], add_generation_prompt=one["addGenerationPrompt"])
         )
