@@ -30,7 +30,9 @@ def run(quick=False):
         tab = page_at(context, f"{base}bench.html")
         files = tab.evaluate("(id) => bench.start(id)", MODEL)
         total, largest = sum(f["size"] for f in files), max(files, key=lambda f: f["size"])
-        download = measured(rounds, total, lambda: tab.evaluate("bench.pull()"), lambda: tab.evaluate("bench.plainPull()"))
+        download = measured(
+            rounds, total, lambda: tab.evaluate("bench.pull()"), lambda: tab.evaluate("bench.plainPull()")
+        )
         load = measured(
             4 * rounds,
             largest["size"],
@@ -41,7 +43,17 @@ def run(quick=False):
     plain = f"{total} bytes in {len(files)} files at once, streamed, one flush each, by Chromium, profile on disk"
     reading = f"{largest['size']} bytes, one read through a sync access handle, by Chromium, profile on disk"
     claims = [
-        claim("cache.download", "MB/s", "higher", download["ours"], "fetch into OPFS", version, plain, download["plain"], 0.7),
+        claim(
+            "cache.download",
+            "MB/s",
+            "higher",
+            download["ours"],
+            "fetch into OPFS",
+            version,
+            plain,
+            download["plain"],
+            0.7,
+        ),
         claim("cache.load", "MB/s", "higher", load["ours"], "plain OPFS reading", version, reading, load["plain"], 0.8),
     ]
     return result(claims, browser=f"Chromium {version}", model=MODEL)

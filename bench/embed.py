@@ -41,7 +41,7 @@ def run(quick: bool = False) -> dict:
         claims = []
         for measure in (partial(bench.speed, peers, 1), partial(bench.speed, peers, 2), partial(bench.first, peers)):
             for row in measure(repeats):
-                print(f"  {row['name']}: {row['value']:.2f}x", flush=True)    # it is minutes until the table
+                print(f"  {row['name']}: {row['value']:.2f}x", flush=True)  # it is minutes until the table
                 claims.append(row)
     return result(claims, worstCosine=accuracy)
 
@@ -91,13 +91,23 @@ class Bench:
         texts = random.Random(32).sample(SENTENCES, 32)
         with profile(self.playwright) as context:
             pages = {side: self.open(context, side, threads)[0] for side in ("ours", *peers)}
-            sides = {key: partial(self.sentences_per_second, pages[key[0]], texts, key[1]) for key in product(pages, (1, 32))}
-            interleave(sides, 1)    # warm up
+            sides = {
+                key: partial(self.sentences_per_second, pages[key[0]], texts, key[1]) for key in product(pages, (1, 32))
+            }
+            interleave(sides, 1)  # warm up
             samples = interleave(sides, repeats)
         suffix = "" if threads == 1 else f"_{threads}threads"
         for size in (1, 32):
             best = max(peers, key=lambda side: median(samples[side, size]))
-            yield against(f"embed.batch{size}{suffix}", "sentences/s", "higher", samples["ours", size], samples[best, size], best, threads)
+            yield against(
+                f"embed.batch{size}{suffix}",
+                "sentences/s",
+                "higher",
+                samples["ours", size],
+                samples[best, size],
+                best,
+                threads,
+            )
 
     def sentences_per_second(self, page, texts, size):
         return len(texts) / page.evaluate("([t, n]) => window.bench.time(t, n)", [texts, size]) * 1000
@@ -108,7 +118,7 @@ class Bench:
         for _ in range(repeats):
             for side in ("ours", *peers):
                 with profile(self.playwright) as context:
-                    context.new_page().goto("about:blank")    # the browser itself has started
+                    context.new_page().goto("about:blank")  # the browser itself has started
                     for kind in ("cold", "cached"):
                         page, ms = self.open(context, side, 1)
                         found[kind, side].append(ms)

@@ -160,7 +160,9 @@ def outcomes(package, own, control):
     yield limited(f"lora.course_{package}", "s", [own["seconds"]], "in the tab", 60 * MINUTES)
     if package == corpus.PERSONAL[0]:
         yield limited("lora.adapter_load", "ms", own["loads"][:1], "the first one, rank 4", LOADED)
-        yield limited("lora.adapter_switch", "ms", own["other"], "one token by another adapter", median(own["same"]) + SWITCHED)
+        yield limited(
+            "lora.adapter_switch", "ms", own["other"], "one token by another adapter", median(own["same"]) + SWITCHED
+        )
 
 
 def limited(name, unit, ours, config, most):

@@ -48,7 +48,10 @@ PROSE = "One sentence is here. Another one follows it! Does a third? Yes, it doe
 SPLITS = {
     "a short text is one passage": ("Hello world.", {}),
     "white space at the edges is left out": ("  \n\t hello there \n ", {}),
-    "paragraphs are passages": ("\n\n".join(f"{name} " + "word goes on and on " * 8 for name in ("First", "Second", "Third")), {}),
+    "paragraphs are passages": (
+        "\n\n".join(f"{name} " + "word goes on and on " * 8 for name in ("First", "Second", "Third")),
+        {},
+    ),
     "a heading joins its paragraph": ("# Title\n\n" + "The text under the title. " * 6, {}),
     "a long paragraph breaks after sentences": (PROSE * 30, {}),
     "the overlap repeats whole sentences": (PROSE * 8, {"max_tokens": 40, "overlap": 12}),
@@ -75,13 +78,22 @@ def main(tokenizer_json: str) -> None:
     from tokenizers import Tokenizer
 
     from edgenet.text import split
+
     tokenizer = Tokenizer.from_file(tokenizer_json)
     rows = [{"why": why, "text": text, "ids": tokenizer.encode(text).ids} for why, text in TEXTS.items()]
     write("tokenize.json", rows)
-    write("split.json", [
-        {"why": why, "text": text, "options": options,
-         "passages": [[p.start, p.end, p.tokens] for p in split(text, count_unit, **options)]}
-        for why, (text, options) in SPLITS.items()])
+    write(
+        "split.json",
+        [
+            {
+                "why": why,
+                "text": text,
+                "options": options,
+                "passages": [[p.start, p.end, p.tokens] for p in split(text, count_unit, **options)],
+            }
+            for why, (text, options) in SPLITS.items()
+        ],
+    )
 
 
 def write(name: str, rows: list[dict]) -> None:

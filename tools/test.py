@@ -9,13 +9,13 @@ from tools.paths import NODE_MODULES, ROOT
 
 
 def lint(args):
-    """ruff, the types of everything under web/, and the sizes of files and functions."""
+    """ruff and its formatting, the types of everything under web/, and the sizes of files and functions."""
     from tools.check import check_counts
 
-    ruff = [sys.executable, "-m", "ruff", "check", "--no-cache", "."]
+    ruff = [sys.executable, "-m", "ruff"]
     tsc = [node.find()[0], str(NODE_MODULES / "typescript" / "bin" / "tsc"), "-p", "web/tsconfig.json"]
-    codes = [subprocess.call(ruff, cwd=ROOT), subprocess.call(tsc, cwd=ROOT), check_counts()]
-    return max(codes)
+    commands = [[*ruff, "check", "--no-cache", "."], [*ruff, "format", "--check", "--no-cache", "."], tsc]
+    return max([*(subprocess.call(command, cwd=ROOT) for command in commands), check_counts()])
 
 
 def unit(args):

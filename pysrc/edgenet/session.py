@@ -49,7 +49,9 @@ class InferenceSession:
         """One vector f32 (d,) of length 1."""
         return (await self.embed_batch([text]))[0]
 
-    async def embed_batch(self, texts: Sequence[str], on_progress: Callable[[int, int], None] = lambda done, total: None) -> np.ndarray:
+    async def embed_batch(
+        self, texts: Sequence[str], on_progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> np.ndarray:
         """f32 (n, d), rows of length 1, in order. `on_progress(done, total)` counts tokens.
 
         Raises EmptyBatch, EmptyText, NotText, OutputNotFinite, Disposed.
@@ -113,14 +115,16 @@ def _check(texts: Sequence[str]) -> None:
         if not isinstance(text, str):
             raise NotText(f"A text must be a string; item {item} is {type(text).__name__}.", item=item)
         if not text.strip():
-            raise EmptyText(f"Text {item} is empty or only white space; it has no meaning to embed. Leave it out.", item=item)
+            raise EmptyText(
+                f"Text {item} is empty or only white space; it has no meaning to embed. Leave it out.", item=item
+            )
 
 
 def _padded(group: list[tuple[int, list[int]]], batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """ids and mask i32 (rows, length); padding is id 0 with mask 0."""
     ids, mask = np.zeros((2, len(group), batch.length), np.int32)
     for row, (_, tokens) in enumerate(group):
-        ids[row, :len(tokens)], mask[row, :len(tokens)] = tokens, 1
+        ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
     return ids, mask
 
 
@@ -128,6 +132,9 @@ def _unit(sums: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     bad = np.flatnonzero(~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0))
     if len(bad):
-        raise OutputNotFinite(f"The model's vector for text {bad[0]} is not a finite direction. Verify the model's files; "
-                              "if they are whole, the model cannot read this text.", item=int(bad[0]))
+        raise OutputNotFinite(
+            f"The model's vector for text {bad[0]} is not a finite direction. Verify the model's files; "
+            "if they are whole, the model cannot read this text.",
+            item=int(bad[0]),
+        )
     return sums / norms

@@ -44,8 +44,11 @@ def test_without_wasm_unsafe_eval_the_error_is_ours_and_says_what_is_missing(pag
     tighter = STRICT.replace(" 'wasm-unsafe-eval'", "")
     with hosted(dist, {"Content-Security-Policy": tighter}) as url:
         policy_page(page, url, tighter)
-        code = page.evaluate("""async (model) => {
+        code = page.evaluate(
+            """async (model) => {
           const { ModelLoader } = await import("./edgenet.js");
           try { await new ModelLoader().load(model); return "loaded"; } catch (e) { return [e.code, e.message]; }
-        }""", model)
+        }""",
+            model,
+        )
     assert code[0] == "feature_missing" and "wasm-unsafe-eval" in code[1], code

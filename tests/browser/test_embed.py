@@ -84,7 +84,9 @@ def test_teaching_works_and_is_kept_in_the_pages_own_storage(page, shop, engine)
 
 def test_a_policy_without_the_frame_is_a_named_error_that_says_what_to_allow(page, shop, engine):
     origin = engine.rstrip("/")
-    with hosted(shop, {"Content-Security-Policy": f"default-src 'self'; script-src 'self' {origin}"}, isolated=False) as url:
+    with hosted(
+        shop, {"Content-Security-Policy": f"default-src 'self'; script-src 'self' {origin}"}, isolated=False
+    ) as url:
         page.goto(url)
         page.evaluate(ADD, engine + "edgenet.global.js")
         found = page.evaluate(USE, {})
@@ -158,7 +160,12 @@ def test_the_script_tag_of_the_docs_runs_as_printed(page, shop, engine):
     snippets = re.findall(r"```html\n(.*?)```", (ROOT / "docs" / "embedding.md").read_text(), re.S)
     assert snippets, "docs/embedding.md shows no page"
     for snippet in snippets:
-        (shop / "index.html").write_text(PAGE.replace("</body>", snippet.replace("https://models.example/", engine) + "</body>"))
-        with hosted(shop, isolated=False) as url, page.expect_console_message(lambda m: re.fullmatch(r"0\.\d{5,}", m.text)) as printed:
+        (shop / "index.html").write_text(
+            PAGE.replace("</body>", snippet.replace("https://models.example/", engine) + "</body>")
+        )
+        with (
+            hosted(shop, isolated=False) as url,
+            page.expect_console_message(lambda m: re.fullmatch(r"0\.\d{5,}", m.text)) as printed,
+        ):
             page.goto(url)
         assert float(printed.value.text) > 0.5

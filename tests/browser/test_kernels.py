@@ -1,4 +1,5 @@
 """Kernels in Chromium: a signed pack with its extensions in a worker, and bad kernels that end their worker under their name."""
+
 import sys
 from pathlib import Path
 

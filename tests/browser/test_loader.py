@@ -173,7 +173,9 @@ def test_the_newest_version_is_taken_unless_one_is_named(loader, fake):
     assert page.ok("manifest", id="fake")["manifest"]["version"] == "1.10.0"
     assert page.ok("manifest", id="fake", version="1.2.0")["manifest"]["version"] == "1.2.0"
     assert page.fails("manifest", id="fake", version="9.9.9")["code"] == "model_not_found"
-    assert [row["version"] for row in page.ok("models", type="embedding")] == ["1.10.0", "1.2.0"], "the one that is used comes first"
+    assert [row["version"] for row in page.ok("models", type="embedding")] == ["1.10.0", "1.2.0"], (
+        "the one that is used comes first"
+    )
 
 
 PLACES = ["idb", "memory"]

@@ -35,7 +35,10 @@ def opened(page, url, options=None):
 
 def python_requests(page):
     asked = []
-    page.on("request", lambda r: asked.append(r.url) if "/vendor/pyodide/" in r.url or r.url.endswith("workers/python.js") else None)
+    page.on(
+        "request",
+        lambda r: asked.append(r.url) if "/vendor/pyodide/" in r.url or r.url.endswith("workers/python.js") else None,
+    )
     return asked
 
 
@@ -149,11 +152,14 @@ def python(page, site):
     page.evaluate(PRELUDE)
 
     def run(code, **files):
-        answer = page.evaluate("""async ([code, files]) => {
+        answer = page.evaluate(
+            """async ([code, files]) => {
           const loader = make({ testing: { runCode: true } }), bytes = {};
           for (const [path, text] of Object.entries(files)) bytes[path] = new TextEncoder().encode(text);
           return caught(() => loader.ask("python.run", { code, files: bytes }));
-        }""", [code, files])
+        }""",
+            [code, files],
+        )
         assert "code" not in answer, answer["message"][-3000:]
         return json.loads(answer["result"])
 
@@ -239,6 +245,8 @@ def test_the_browser_host_verifies_fetches_and_draws(python, page):
     vectors = json.loads((VECTORS / "ed25519.json").read_text())
     url = page.evaluate("new URL('./', document.baseURI).href")
     now = page.evaluate("Date.now() / 1000")
-    said, part, status, distinct, clock = python(f"URL, NOW = {url!r}, {now}\n" + HOST, **{"/ed25519.json": (VECTORS / "ed25519.json").read_text()})
+    said, part, status, distinct, clock = python(
+        f"URL, NOW = {url!r}, {now}\n" + HOST, **{"/ed25519.json": (VECTORS / "ed25519.json").read_text()}
+    )
     assert said == [True] * len(vectors["rfc8032"]) + [False] * len(vectors["refused"])
     assert (part, status, distinct, clock) == ("doctype", 404, 256, True)

@@ -53,7 +53,13 @@ def description(modules):
     shape = {"inputs": [{"name": "x", **tensor}], "outputs": [{"name": "y", **tensor}], "params": params}
     case = {"a": [1, 2], "params": {"n": 2}, "expected": [1, 2]}
     rows = [{"id": name, "path": f"{name}.wasm", **shape, "cases": [case]} for name in modules]
-    head = {"name": "acme", "version": "1.0.0", "min_runtime_version": "0.1.0", "max_runtime_version": "0.9.9", "author": {}}
+    head = {
+        "name": "acme",
+        "version": "1.0.0",
+        "min_runtime_version": "0.1.0",
+        "max_runtime_version": "0.9.9",
+        "author": {},
+    }
     return head | {"kernels": rows}
 
 
@@ -127,10 +133,26 @@ REFUSED = [
     ("the engine's own", "loader.runKernel('normalize', { a: numbers(1) })", "kernel_not_found"),
     ("a pack that was not added", "loader.runKernel('acme/switch', { a: numbers(1) })", "kernel_not_found"),
     ("nothing at all", "loader.runKernel('swiglu_f32')", "kernel_parameters"),
-    ("inputs of unequal size", "loader.runKernel('swiglu_f32', { a: numbers(1), b: numbers(1, 2), params: { rows: 1, hidden: 1, beta: 1 } })", "kernel_shape"),
-    ("an ordinary array", "loader.runKernel('swiglu_f32', { a: [1], b: numbers(1), params: { rows: 1, hidden: 1, beta: 1 } })", "kernel_dtype"),
-    ("what the kernel itself refuses", "loader.runKernel('rmsnorm_f32', { a: numbers(1), b: numbers(1), params: { rows: 1, hidden: 1, eps: -1 } })", "kernel_trap"),
-    ("more than its memory", "loader.runKernel('swiglu_f32', { a: new Float32Array(2e6), b: new Float32Array(2e6), params: { rows: 1, hidden: 2e6, beta: 1 } })", "kernel_allocation"),
+    (
+        "inputs of unequal size",
+        "loader.runKernel('swiglu_f32', { a: numbers(1), b: numbers(1, 2), params: { rows: 1, hidden: 1, beta: 1 } })",
+        "kernel_shape",
+    ),
+    (
+        "an ordinary array",
+        "loader.runKernel('swiglu_f32', { a: [1], b: numbers(1), params: { rows: 1, hidden: 1, beta: 1 } })",
+        "kernel_dtype",
+    ),
+    (
+        "what the kernel itself refuses",
+        "loader.runKernel('rmsnorm_f32', { a: numbers(1), b: numbers(1), params: { rows: 1, hidden: 1, eps: -1 } })",
+        "kernel_trap",
+    ),
+    (
+        "more than its memory",
+        "loader.runKernel('swiglu_f32', { a: new Float32Array(2e6), b: new Float32Array(2e6), params: { rows: 1, hidden: 2e6, beta: 1 } })",
+        "kernel_allocation",
+    ),
     ("a deadline of nothing", "loader.runKernel('swiglu_f32', {}, { deadline: 0 })", "invalid_option"),
 ]
 
@@ -156,7 +178,9 @@ def test_a_site_pack_changed_on_the_way_is_not_run_and_is_asked_for_again(sdk):
 def test_a_third_partys_pack_runs_beside_the_sites(acme):
     rows = acme.evaluate("loader.addKernels('acme/', { trust })")
     assert [row["id"] for row in rows] == ["acme/switch"]
-    answer = acme.evaluate("async () => [...(await loader.runKernel('acme/switch', { a: numbers(7, 8), params: { n: 2 } })).output]")
+    answer = acme.evaluate(
+        "async () => [...(await loader.runKernel('acme/switch', { a: numbers(7, 8), params: { n: 2 } })).output]"
+    )
     assert answer == [7, 8] and acme.evaluate("rmsnorm()") == NORMED
     assert "acme/switch" in acme.evaluate("async () => (await loader.kernels()).map((k) => k.id)")
 
@@ -172,7 +196,9 @@ ENDS = [
 @pytest.mark.parametrize(("reason", "params", "options", "code", "notices"), ENDS, ids=[row[0] for row in ENDS])
 def test_a_bad_call_ends_under_its_name_and_both_packs_go_on(acme, reason, params, options, code, notices):
     acme.evaluate("loader.addKernels('acme/', { trust })")
-    found = acme.evaluate(f"caught(() => loader.runKernel('acme/switch', {{ a: numbers(1, 2), params: {params} }}, {options}))")
+    found = acme.evaluate(
+        f"caught(() => loader.runKernel('acme/switch', {{ a: numbers(1, 2), params: {params} }}, {options}))"
+    )
     assert found.get("code") == code if code else found["name"] == "TimeoutError", found
     assert acme.evaluate("said") == [[code, "switch"]] * notices
     after = "async () => [...(await loader.runKernel('acme/switch', { a: numbers(7, 8), params: { n: 2 } })).output]"
@@ -194,10 +220,30 @@ def test_a_pack_with_a_bad_kernel_never_starts(acme, built, name, code):
 DOUBTS = [
     ("no trust given", "{}", lambda d: None, "invalid_option"),
     ("a trust without its key", "{ trust: { schemaVersion: 1, keys: [other] } }", lambda d: None, "pack_signature"),
-    ("a key that may not sign kernels", "{ trust: { schemaVersion: 1, keys: [{ ...trust.keys[0], capabilities: ['revoke'] }] } }", lambda d: None, "pack_no_trusted_key"),
-    ("an allowlist that lacks it", "{ trust, allowlist: { version: 1, kernels: {} } }", lambda d: None, "pack_not_in_allowlist"),
-    ("an answer that is wrong", "{ trust }", lambda d: d["kernels"][0]["cases"][0].update(expected=[1, 3]), "pack_health_check"),
-    ("a newer EdgeNet than this", "{ trust }", lambda d: d.update(min_runtime_version="9.0.0", max_runtime_version="9.9.9"), "pack_runtime_too_old"),
+    (
+        "a key that may not sign kernels",
+        "{ trust: { schemaVersion: 1, keys: [{ ...trust.keys[0], capabilities: ['revoke'] }] } }",
+        lambda d: None,
+        "pack_no_trusted_key",
+    ),
+    (
+        "an allowlist that lacks it",
+        "{ trust, allowlist: { version: 1, kernels: {} } }",
+        lambda d: None,
+        "pack_not_in_allowlist",
+    ),
+    (
+        "an answer that is wrong",
+        "{ trust }",
+        lambda d: d["kernels"][0]["cases"][0].update(expected=[1, 3]),
+        "pack_health_check",
+    ),
+    (
+        "a newer EdgeNet than this",
+        "{ trust }",
+        lambda d: d.update(min_runtime_version="9.0.0", max_runtime_version="9.9.9"),
+        "pack_runtime_too_old",
+    ),
     ("a name that could be mistaken", "{ trust }", lambda d: d.update(name="a/b"), "pack_invalid"),
 ]
 
@@ -217,7 +263,9 @@ def test_a_refused_upgrade_leaves_the_pack_that_was_there(acme, switch):
     acme.evaluate("loader.addKernels('acme/', { trust })")
     (acme.folder / "switch.wasm").write_bytes(switch + b"\0\0")
     assert acme.evaluate("caught(() => loader.addKernels('acme/', { trust }))")["code"] == "pack_hash_mismatch"
-    assert acme.evaluate("async () => [...(await loader.runKernel('acme/switch', { a: numbers(5), params: { n: 1 } })).output]") == [5]
+    assert acme.evaluate(
+        "async () => [...(await loader.runKernel('acme/switch', { a: numbers(5), params: { n: 1 } })).output]"
+    ) == [5]
 
 
 def test_dispose_ends_every_kernel_worker(acme):
@@ -235,8 +283,15 @@ def test_a_page_of_another_origin_runs_the_frames_kernels_and_adds_none(page, di
         page.add_script_tag(url=engine + "edgenet.global.js")
         page.evaluate(PRELUDE)
         assert page.evaluate("rmsnorm()") == NORMED
-        assert page.evaluate("caught(() => loader.runKernel('swiglu_f32', { a: numbers(1), b: numbers(1), params: {} }))")["code"] == "kernel_parameters"
-        found = page.evaluate("(trust) => caught(() => loader.addKernels('acme/', { trust }))", kernel_pack.trust_document())
+        assert (
+            page.evaluate("caught(() => loader.runKernel('swiglu_f32', { a: numbers(1), b: numbers(1), params: {} }))")[
+                "code"
+            ]
+            == "kernel_parameters"
+        )
+        found = page.evaluate(
+            "(trust) => caught(() => loader.addKernels('acme/', { trust }))", kernel_pack.trust_document()
+        )
         assert found["code"] == "not_supported", found
 
 
@@ -247,11 +302,19 @@ def test_the_snippets_of_the_kernels_page_run_as_printed(sdk, tmp_path):
     text = (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8")
     code, described = re.findall(r"<<'END'\n(.*?)\nEND", text, re.S)
     (tmp_path / "scale_f32.c").write_text(code)
-    module = wasm.compile_c([tmp_path / "scale_f32.c"], tmp_path / "scale_f32.wasm", (f"-I{ROOT / 'wasm' / 'ext'}",)).read_bytes()
+    module = wasm.compile_c(
+        [tmp_path / "scale_f32.c"], tmp_path / "scale_f32.wasm", (f"-I{ROOT / 'wasm' / 'ext'}",)
+    ).read_bytes()
     folder = write(tmp_path / "my-pack", json.loads(described), {"scale_f32": module})
-    sdk.context.route("**/my-pack/*", lambda route: route.fulfill(body=(folder / route.request.url.rsplit("/", 1)[1]).read_bytes()))
+    sdk.context.route(
+        "**/my-pack/*", lambda route: route.fulfill(body=(folder / route.request.url.rsplit("/", 1)[1]).read_bytes())
+    )
     sdk.context.route("**/publisher.json", lambda route: route.fulfill(json=kernel_pack.trust_document()["keys"][0]))
-    script = "\n".join(re.findall(r"```js\n(.*?)```", text, re.S)).replace('import { ModelLoader } from "./edgenet.js"', "const { ModelLoader } = edgenet")
-    printed = sdk.evaluate(f"async () => {{ const printed = [], console = {{ log: (value) => printed.push(value) }}; {script}; return printed; }}")
+    script = "\n".join(re.findall(r"```js\n(.*?)```", text, re.S)).replace(
+        'import { ModelLoader } from "./edgenet.js"', "const { ModelLoader } = edgenet"
+    )
+    printed = sdk.evaluate(
+        f"async () => {{ const printed = [], console = {{ log: (value) => printed.push(value) }}; {script}; return printed; }}"
+    )
     assert set(printed[0]) == {"lora_apply_f32", "rmsnorm_f32", "swiglu_f32"}
     assert printed[1] == pytest.approx([0, 1.4621171, -0.7152175], abs=1e-6) and printed[2] == [2, 4, 6]

@@ -1,4 +1,5 @@
 """Fixtures of the unit tests. Runs in CPython and in Pyodide; what needs the real model is skipped there, and says so."""
+
 import importlib.util
 import os
 import sys

@@ -1,6 +1,7 @@
 """Real vectors for tests: the built 8-bit model by onnxruntime, kept in .build/cache so that a second run is quick.
 
 CPython only. `EDGENET_TEST_MODELS` names another folder of built models than `.build/out/models`."""
+
 import hashlib
 import os
 from pathlib import Path
@@ -39,6 +40,7 @@ class Embedder:
     def run(self, texts, tokens):
         import onnxruntime
         from tokenizers import Tokenizer
+
         if not self.session:
             self.session = onnxruntime.InferenceSession(self.folder / "model.onnx", providers=["CPUExecutionProvider"])
         tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
@@ -47,7 +49,7 @@ class Embedder:
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         vectors = np.empty((len(ids), 384), np.float32)
         for start in range(0, len(order), BATCH):
-            part = order[start:start + BATCH]
+            part = order[start : start + BATCH]
             vectors[part] = self.batch([ids[i] for i in part])
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 

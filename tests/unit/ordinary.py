@@ -2,6 +2,7 @@
 
 The machine's man pages where there are enough of them (NAME line -> the rest of the page), else the docstrings of
 Python's standard library (first line -> the rest). Runs in CPython; reads files, no network."""
+
 import ast
 import gzip
 import hashlib
@@ -9,12 +10,20 @@ import re
 import sysconfig
 from pathlib import Path
 
-ENOUGH = 150           # fewer pages than this say nothing about a change of 0.01
-PER_FAMILY = 4         # git-*, systemd-*, gcloud_*: one package must not be the whole corpus
-BODY = 700             # characters of the page that are embedded
-NO_WORDS = r"^[.'](?:\\\"|de|ds|if|ie|el|nr|tr|so|in|ti|ad|hy|nf|fi|sp|PP|TP|IP|RS|RE|Pp|It|Bl|El).*$"     # requests
-ESCAPES = [(r"\\f(\[[A-Z]*\]|\(..|.)", ""), (r"\\s[-+]?\d+", ""), (r"\\\(..|\\\[[^]]*\]", " "), (r"\\-", "-"),
-           (r"\\&|\\[|^/,]", ""), (r"\\[e~0 ]", " "), (r"\\\*\(..|\\\*.", ""), (r"\s+", " ")]
+ENOUGH = 150  # fewer pages than this say nothing about a change of 0.01
+PER_FAMILY = 4  # git-*, systemd-*, gcloud_*: one package must not be the whole corpus
+BODY = 700  # characters of the page that are embedded
+NO_WORDS = r"^[.'](?:\\\"|de|ds|if|ie|el|nr|tr|so|in|ti|ad|hy|nf|fi|sp|PP|TP|IP|RS|RE|Pp|It|Bl|El).*$"  # requests
+ESCAPES = [
+    (r"\\f(\[[A-Z]*\]|\(..|.)", ""),
+    (r"\\s[-+]?\d+", ""),
+    (r"\\\(..|\\\[[^]]*\]", " "),
+    (r"\\-", "-"),
+    (r"\\&|\\[|^/,]", ""),
+    (r"\\[e~0 ]", " "),
+    (r"\\\*\(..|\\\*.", ""),
+    (r"\s+", " "),
+]
 
 
 def ordinary_pairs(limit=300, man=Path("/usr/share/man")):
@@ -44,7 +53,7 @@ def man_pages(root):
     """Yield (name, NAME line, page text after it) of the commands in sections 1 and 8, read from their source."""
     for section in ("man1", "man8"):
         for path in sorted((root / section).glob("*.gz")) if (root / section).is_dir() else []:
-            if path.name.startswith("gcloud_"):        # 16,000 generated pages of one package
+            if path.name.startswith("gcloud_"):  # 16,000 generated pages of one package
                 continue
             page = parse_page(gzip.decompress(path.read_bytes()).decode("utf-8", "replace"))
             if page:

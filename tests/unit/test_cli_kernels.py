@@ -121,7 +121,13 @@ def test_a_runaway_kernel_is_stopped_and_its_pack_never_starts(site, tmp_path):
         "resource_limits": {"max_epoch_ticks": 5},
         "cases": [{"a": [1], "params": {"n": 1}, "expected": [1]}],
     }
-    document = {"name": "p", "version": "1.0.0", "min_runtime_version": "0.1.0", "max_runtime_version": "9.0.0", "author": {}}
+    document = {
+        "name": "p",
+        "version": "1.0.0",
+        "min_runtime_version": "0.1.0",
+        "max_runtime_version": "9.0.0",
+        "author": {},
+    }
     made = complete_pack(json.dumps({**document, "kernels": [kernel]}).encode(), {"runaway.wasm": wasm})
     made |= {"runaway.wasm": wasm, "kernels.json.sig": kernel_pack.sign(made["kernels.json"])}
     for name, data in made.items():
@@ -143,6 +149,12 @@ LACKING = [
 def test_a_description_is_refused_for(reason, change, says):
     tensor = [{"name": "x", "dtype": "f32", "shape": [1]}]
     row = {"id": "k", "path": "k.wasm", "inputs": tensor, "outputs": tensor, "cases": [{"a": [1], "expected": [1]}]}
-    document = {"name": "p", "version": "1.0.0", "min_runtime_version": "0.1.0", "max_runtime_version": "9.0.0", "author": {}}
+    document = {
+        "name": "p",
+        "version": "1.0.0",
+        "min_runtime_version": "0.1.0",
+        "max_runtime_version": "9.0.0",
+        "author": {},
+    }
     with pytest.raises(errors.InvalidPack, match=says):
         complete_pack(json.dumps({**document, "kernels": [row | change]}).encode(), {"k.wasm": b"\0asm"})

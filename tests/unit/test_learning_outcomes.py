@@ -1,6 +1,7 @@
 """What teaching does to search with the real model: the promises of docs/learning.md, printed. CPython only.
 
 The notes, nicknames and queries were written for this test; ordinary queries and their truth come from the machine."""
+
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +13,8 @@ from edgenet.learn.metrics import bootstrap_interval, mrr, ranks
 from edgenet.learn.teach import Teacher
 
 DATA = Path(__file__).parents[1] / "data"
-SPLITS, MARKED = 5, 4           # each split marks 4 of the 10 queries of each nickname and holds out the other 6
-SHOWN = 13                      # results that a mark sees, the marked one among them
+SPLITS, MARKED = 5, 4  # each split marks 4 of the 10 queries of each nickname and holds out the other 6
+SHOWN = 13  # results that a mark sees, the marked one among them
 
 
 @pytest.fixture(scope="module")
@@ -21,24 +22,39 @@ def notes(embed):
     texts, names = (json.loads((DATA / f"{f}.json").read_text("utf-8")) for f in ("notes", "nicknames"))
     asked = [(n, note, text) for n, name in enumerate(names.values()) for note, text in name["queries"]]
     plain = [text.replace(name, about["means"]) for name, about in names.items() for _, text in about["queries"]]
-    return SimpleNamespace(ids=list(texts), passages=embed(list(texts.values())), words=[a[2] for a in asked],
-                           queries=embed([a[2] for a in asked]), plain=embed(plain), name=np.array([a[0] for a in asked]),
-                           target=np.array([list(texts).index(a[1]) for a in asked]))
+    return SimpleNamespace(
+        ids=list(texts),
+        passages=embed(list(texts.values())),
+        words=[a[2] for a in asked],
+        queries=embed([a[2] for a in asked]),
+        plain=embed(plain),
+        name=np.array([a[0] for a in asked]),
+        target=np.array([list(texts).index(a[1]) for a in asked]),
+    )
 
 
 @pytest.fixture(scope="module")
 def ordinary(embed, ordinary_pairs):
     source, pairs = ordinary_pairs
-    return SimpleNamespace(source=f"{len(pairs)} {source}", queries=embed([line for line, _ in pairs]),
-                           passages=embed([body for _, body in pairs], tokens=128), target=np.arange(len(pairs)))
+    return SimpleNamespace(
+        source=f"{len(pairs)} {source}",
+        queries=embed([line for line, _ in pairs]),
+        passages=embed([body for _, body in pairs], tokens=128),
+        target=np.arange(len(pairs)),
+    )
 
 
 @pytest.fixture(scope="module")
 def taught(notes):
     """For each split: (its held-out queries, a Teacher taught on the marks, one taught on the same marks shuffled)."""
-    return [(held, teach(notes, marked, notes.target[marked]),
-             teach(notes, marked, np.random.default_rng(100 + seed).permutation(notes.target[marked])))
-            for seed, marked, held in splits(notes)]
+    return [
+        (
+            held,
+            teach(notes, marked, notes.target[marked]),
+            teach(notes, marked, np.random.default_rng(100 + seed).permutation(notes.target[marked])),
+        )
+        for seed, marked, held in splits(notes)
+    ]
 
 
 def splits(notes):
@@ -63,8 +79,10 @@ def mark(teacher, words, query, passages, target, relevant=True):
 
 def gains(notes, held, teacher):
     """Change of the reciprocal rank of each held-out query."""
-    after, before = (1 / ranks(q, notes.passages, notes.target[held])
-                     for q in (teacher.apply(notes.queries[held]), notes.queries[held]))
+    after, before = (
+        1 / ranks(q, notes.passages, notes.target[held])
+        for q in (teacher.apply(notes.queries[held]), notes.queries[held])
+    )
     return after - before
 
 
@@ -80,6 +98,7 @@ def say(capsys):
     def show(text):
         with capsys.disabled():
             print(f"\n  {text}", end="", flush=True)
+
     return show
 
 
@@ -90,7 +109,9 @@ def test_a_the_marked_document_is_first_after_at_most_three_marks(where, highest
     for q in rng.integers(len(queries), size=150):
         target = int(np.argsort(-(passages @ queries[q]))[rng.integers(1, highest or len(passages))])
         counts[marks_needed(queries[q], passages, target) - 1] += 1
-    say(f"(a) target from {where} of {len(passages)}, 150 cases: first after 1, 2, 3 marks {counts[:3]}, not {counts[3]}")
+    say(
+        f"(a) target from {where} of {len(passages)}, 150 cases: first after 1, 2, 3 marks {counts[:3]}, not {counts[3]}"
+    )
     assert counts[3] == 0
 
 
@@ -112,12 +133,18 @@ def test_a_every_marked_document_is_still_first_after_all_marks(notes, taught, s
 
 
 def test_b_held_out_queries_with_private_nicknames_rise(notes, taught, say):
-    base, means = ([f(held, t) for held, t, _ in taught] for f in (
-        lambda held, _: mrr(notes.queries[held], notes.passages, notes.target[held]),
-        lambda held, t: gains(notes, held, t).mean()))
+    base, means = (
+        [f(held, t) for held, t, _ in taught]
+        for f in (
+            lambda held, _: mrr(notes.queries[held], notes.passages, notes.target[held]),
+            lambda held, t: gains(notes, held, t).mean(),
+        )
+    )
     low, high = bootstrap_interval(by_nickname(notes, taught, 0))
-    say(f"(b) nicknames, held-out MRR {np.mean(base):.3f} -> {np.mean(base) + np.mean(means):.3f}: {np.mean(means):+.3f} "
-        f"(95 % interval over nicknames {low:+.3f} to {high:+.3f}; splits {np.round(means, 3)})")
+    say(
+        f"(b) nicknames, held-out MRR {np.mean(base):.3f} -> {np.mean(base) + np.mean(means):.3f}: {np.mean(means):+.3f} "
+        f"(95 % interval over nicknames {low:+.3f} to {high:+.3f}; splits {np.round(means, 3)})"
+    )
     new = [gains(notes, fresh, t).mean() for held, t, _ in taught for fresh in [unmarked_notes(notes, held, t)]]
     say(f"(b) of these, queries for notes that were never marked: {np.mean(new):+.3f}")
     assert np.mean(means) >= 0.15 and low > 0 and np.mean(new) > 0
@@ -131,14 +158,18 @@ def unmarked_notes(notes, held, teacher):
 def test_c_ordinary_queries_fall_by_at_most_a_hundredth(ordinary, taught, say):
     before = mrr(ordinary.queries, ordinary.passages, ordinary.target)
     changes = [mrr(t.apply(ordinary.queries), ordinary.passages, ordinary.target) - before for _, t, _ in taught]
-    say(f"(c) {ordinary.source}: MRR {before:.3f}, change by the same teaching {np.mean(changes):+.4f} "
-        f"(splits {np.round(changes, 4)})")
+    say(
+        f"(c) {ordinary.source}: MRR {before:.3f}, change by the same teaching {np.mean(changes):+.4f} "
+        f"(splits {np.round(changes, 4)})"
+    )
     assert before > 0.3 and np.mean(changes) >= -0.01
 
 
 def test_c_the_same_questions_in_plain_words_keep_their_place(notes, taught, say):
-    before, after = (np.mean([mrr(f(notes.plain[held], t), notes.passages, notes.target[held]) for held, t, _ in taught])
-                     for f in (lambda q, _: q, lambda q, t: t.apply(q)))
+    before, after = (
+        np.mean([mrr(f(notes.plain[held], t), notes.passages, notes.target[held]) for held, t, _ in taught])
+        for f in (lambda q, _: q, lambda q, t: t.apply(q))
+    )
     say(f"(c) held-out queries with the plain name in place of the nickname: MRR {before:.3f} -> {after:.3f}")
     assert after - before >= -0.01
 
@@ -158,9 +189,13 @@ def test_wrong_first_results_marked_not_relevant_help_their_queries(notes, ordin
             first = int(np.argmax(notes.passages @ teacher.apply(notes.queries[q])))
             if first != notes.target[q]:
                 mark(teacher, notes.words[q], notes.queries[q], notes.passages, first, relevant=False)
-        rises.append(mrr(teacher.apply(notes.queries[marked]), notes.passages, target)
-                     - mrr(notes.queries[marked], notes.passages, target))
-        falls.append(mrr(teacher.apply(ordinary.queries), ordinary.passages, ordinary.target)
-                     - mrr(ordinary.queries, ordinary.passages, ordinary.target))
+        rises.append(
+            mrr(teacher.apply(notes.queries[marked]), notes.passages, target)
+            - mrr(notes.queries[marked], notes.passages, target)
+        )
+        falls.append(
+            mrr(teacher.apply(ordinary.queries), ordinary.passages, ordinary.target)
+            - mrr(ordinary.queries, ordinary.passages, ordinary.target)
+        )
     say(f"only wrong first results marked not relevant: {np.mean(rises):+.3f}, ordinary {np.mean(falls):+.4f}\n")
     assert np.mean(rises) > 0 and np.mean(falls) >= -0.01

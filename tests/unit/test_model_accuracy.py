@@ -1,4 +1,5 @@
 """The two built models on 500 varied sentences: float32 against NumPy, 8-bit against float32. CPython, real weights."""
+
 import asyncio
 import sys
 from pathlib import Path
@@ -22,7 +23,10 @@ FP32, Q8 = (OUT / "models" / f"minilm-l6-v2-{kind}" for kind in ("fp32", "q8"))
 
 @pytest.fixture(scope="module")
 def vectors():
-    return {folder: asyncio.run(InferenceSession(OnnxModel.from_folder(folder, 1)).embed_batch(SENTENCES)) for folder in (FP32, Q8)}
+    return {
+        folder: asyncio.run(InferenceSession(OnnxModel.from_folder(folder, 1)).embed_batch(SENTENCES))
+        for folder in (FP32, Q8)
+    }
 
 
 def tensors():
@@ -56,7 +60,9 @@ def test_the_8_bit_file_is_at_most_25_megabytes():
 
 def test_a_text_has_the_same_8_bit_vector_in_any_batch(vectors):
     session = InferenceSession(OnnxModel.from_folder(Q8, 1))
-    assert all(np.abs(asyncio.run(session.embed(SENTENCES[i])) - vectors[Q8][i]).max() < 1e-6 for i in range(0, 500, 50))
+    assert all(
+        np.abs(asyncio.run(session.embed(SENTENCES[i])) - vectors[Q8][i]).max() < 1e-6 for i in range(0, 500, 50)
+    )
 
 
 def test_calibration_texts_are_not_the_measured_ones():
@@ -69,7 +75,9 @@ def test_every_product_of_the_graph_has_a_calibration():
     assert quantise.load_table().keys() == products
 
 
-@pytest.mark.parametrize("files", [{}, {"model.onnx": b"x", "tokenizer.json": b"{}", "config.json": b"{}"}], ids=["none", "nonsense"])
+@pytest.mark.parametrize(
+    "files", [{}, {"model.onnx": b"x", "tokenizer.json": b"{}", "config.json": b"{}"}], ids=["none", "nonsense"]
+)
 def test_files_that_are_no_model_are_refused_by_name(files):
     with pytest.raises(ModelInvalid):
         OnnxModel(files)

@@ -1,4 +1,5 @@
 """InferenceSession over a tiny model made here: order, long texts, refusals. Runs in CPython and Pyodide."""
+
 import asyncio
 
 import numpy as np
@@ -44,7 +45,9 @@ def test_vectors_come_in_the_order_of_the_texts_and_alone_are_the_same(model):
     texts = ["abc " * n for n in (9, 1, 20, 4)] + ["de fgh"]
     together = run(InferenceSession(model).embed_batch(texts))
     alone = [run(InferenceSession(model).embed(text)) for text in texts]
-    assert together.shape == (5, 8) and np.allclose(together, alone) and np.allclose(np.linalg.norm(together, axis=1), 1)
+    assert (
+        together.shape == (5, 8) and np.allclose(together, alone) and np.allclose(np.linalg.norm(together, axis=1), 1)
+    )
 
 
 def test_a_long_text_is_split_and_every_word_counts(model):
@@ -62,8 +65,11 @@ def test_progress_ends_at_the_total(model):
     assert seen[-1] == (1200, 1200) and seen == sorted(seen)
 
 
-@pytest.mark.parametrize("texts, error", [([], EmptyBatch), ([" \n"], EmptyText), (["a", 3], NotText), ("abc", NotText)],
-                         ids=["no texts", "white space", "a number", "one string instead of a list"])
+@pytest.mark.parametrize(
+    "texts, error",
+    [([], EmptyBatch), ([" \n"], EmptyText), (["a", 3], NotText), ("abc", NotText)],
+    ids=["no texts", "white space", "a number", "one string instead of a list"],
+)
 def test_what_cannot_be_embedded_is_refused_by_name(model, texts, error):
     with pytest.raises(error):
         run(InferenceSession(model).embed_batch(texts))
@@ -91,5 +97,6 @@ def test_a_cancel_is_heard_between_batches(model):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
     run(cancelled())
     assert len(model.runs) <= 2

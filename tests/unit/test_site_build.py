@@ -20,7 +20,9 @@ from tools.steps.keys import make, site_key
 
 
 def files_of_the_project():
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+    )
     return [n for n in listed.stdout.decode().split("\0") if n and (ROOT / n).is_file()]
 
 
@@ -36,7 +38,11 @@ def clean_build(folder, key):
     env = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{folder / 'pysrc'}"}
     subprocess.run([sys.executable, "-c", build, str(key)], cwd=folder, env=env, check=True, capture_output=True)
     dist = folder / "dist"
-    return {p.relative_to(dist).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in dist.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(dist).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in dist.rglob("*")
+        if p.is_file()
+    }
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 """Splitting and batching: the same vectors as the browser's, then any text at all. Runs in CPython and Pyodide."""
+
 import json
 import math
 import random
@@ -22,7 +23,7 @@ def count(unit):
 def test_passages_are_those_of_the_vectors(row):
     found = split(row["text"], count, **row["options"])
     assert [[p.start, p.end, p.tokens] for p in found] == row["passages"]
-    assert all(p.text == row["text"][p.start:p.end] for p in found)
+    assert all(p.text == row["text"][p.start : p.end] for p in found)
 
 
 @pytest.mark.parametrize("text", ["", " \n\t\u3000"], ids=["nothing", "white space"])
@@ -31,7 +32,9 @@ def test_text_without_words_is_refused(text):
         split(text, count)
 
 
-@pytest.mark.parametrize("options", [{"max_tokens": 15}, {"max_tokens": 257}, {"overlap": -1}, {"overlap": 129}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"max_tokens": 15}, {"max_tokens": 257}, {"overlap": -1}, {"overlap": 129}], ids=str
+)
 def test_limits_that_make_no_sense_are_refused(options):
     with pytest.raises(InvalidOption):
         split("a b", count, **options)

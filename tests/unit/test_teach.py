@@ -1,4 +1,5 @@
 """The teacher on made-up vectors: what a mark does, what taking it back does, and what is refused."""
+
 import json
 
 import numpy as np
@@ -27,8 +28,15 @@ class World:
 
     def mark(self, q, p, relevant=True, text=None):
         shown = [int(i) for i in self.order(q) if i != p][:10]
-        return self.teacher.mark(text or f"query {q}", self.queries[q], f"p{p}", self.passages[p], relevant,
-                                 self.passages[shown], [f"p{i}" for i in shown])
+        return self.teacher.mark(
+            text or f"query {q}",
+            self.queries[q],
+            f"p{p}",
+            self.passages[p],
+            relevant,
+            self.passages[shown],
+            [f"p{i}" for i in shown],
+        )
 
 
 def weights(teacher):
@@ -38,14 +46,14 @@ def weights(teacher):
 # --- the gradient ----------------------------------------------------------------------------------------------------
 def rows_in_f64(n=5, p=7, dim=6, mixed=True):
     wanted, beaten = np.eye(n, p), ~np.eye(n, p, dtype=bool)
-    if mixed:       # one row that wants a mean to beat one passage, as a "not relevant" mark makes it
-        wanted[-1], beaten[-1] = np.array([0, 0, 0, 0, 0, .5, .5]), np.eye(1, p, 2, dtype=bool)[0]
+    if mixed:  # one row that wants a mean to beat one passage, as a "not relevant" mark makes it
+        wanted[-1], beaten[-1] = np.array([0, 0, 0, 0, 0, 0.5, 0.5]), np.eye(1, p, 2, dtype=bool)[0]
     return policy.Rows(units(n, dim, 3).astype(float), units(p, dim, 4).astype(float), wanted, beaten)
 
 
 def test_the_gradient_is_that_of_the_loss_by_finite_differences():
     rows, options, rng = rows_in_f64(), policy.Options(softness=0.2), np.random.default_rng(5)
-    A, B = rng.standard_normal((6, 3)) * .5, rng.standard_normal((3, 6)) * .5
+    A, B = rng.standard_normal((6, 3)) * 0.5, rng.standard_normal((3, 6)) * 0.5
 
     def loss(A, B):
         return policy.forward(rows, rows.queries @ rows.pool.T, A, B, options).loss * len(rows.queries)
@@ -190,8 +198,15 @@ def test_an_undone_mark_leaves_the_weights_as_if_it_had_never_been_made(which):
         for q, passage, order in given:
             shown = [int(i) for i in order[:10]]
             if q + 1 != skip:
-                teacher.mark(f"{q}", world.queries[q], f"p{order[-1]}", passage, True, world.passages[shown],
-                             [f"p{i}" for i in shown])
+                teacher.mark(
+                    f"{q}",
+                    world.queries[q],
+                    f"p{order[-1]}",
+                    passage,
+                    True,
+                    world.passages[shown],
+                    [f"p{i}" for i in shown],
+                )
         return teacher
 
     teacher = taught()
@@ -296,8 +311,15 @@ def test_an_export_of_another_model_is_refused_and_both_are_named():
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
-GOOD = {"query_text": "q", "query_vector": units(1, 64)[0], "passage_id": "p", "passage_vector": units(2, 64)[1],
-        "relevant": True, "rivals": units(3, 64), "rival_ids": ["a", "b", "c"]}
+GOOD = {
+    "query_text": "q",
+    "query_vector": units(1, 64)[0],
+    "passage_id": "p",
+    "passage_vector": units(2, 64)[1],
+    "relevant": True,
+    "rivals": units(3, 64),
+    "rival_ids": ["a", "b", "c"],
+}
 NAN = np.full(64, np.nan, np.float32)
 BAD = [
     ("query of another model", {"query_vector": units(1, 256)[0]}, errors.WrongLength),
@@ -324,8 +346,9 @@ def test_bad_marks_are_refused_and_change_nothing(reason, change, error):
     assert world.teacher.export() == before
 
 
-@pytest.mark.parametrize("options", [{"dim": 0}, {"dim": 3.5}, {"dim": 64, "rank": 0}, {"dim": 64, "rank": 17},
-                                     {"dim": 4, "rank": 8}])
+@pytest.mark.parametrize(
+    "options", [{"dim": 0}, {"dim": 3.5}, {"dim": 64, "rank": 0}, {"dim": 64, "rank": 17}, {"dim": 4, "rank": 8}]
+)
 def test_sizes_out_of_range_are_refused(options):
     with pytest.raises(errors.InvalidOption):
         Teacher(**options)

@@ -36,7 +36,9 @@ class Checkpoints(FileStore):
             before = " --resume goes on from the last that was." if kept else ""
             return type(self.lost)(text + before, **self.lost.details)
         where = f"a checkpoint is kept in {self.path.parent}. Run the same command with --resume to go on."
-        return AbortError(f"Stopped after step {step}; {where if kept else 'nothing was learned, and nothing is kept.'}", step=step)
+        return AbortError(
+            f"Stopped after step {step}; {where if kept else 'nothing was learned, and nothing is kept.'}", step=step
+        )
 
     @contextmanager
     def kept(self):

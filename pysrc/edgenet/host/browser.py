@@ -40,7 +40,9 @@ class BrowserHost:
             return bool(await subtle.verify("Ed25519", key, to_js(signature), to_js(message)))
         except JsException as error:
             if error.name == "NotSupportedError":
-                raise FeatureMissing("This browser's WebCrypto has no Ed25519. Use a current Chromium, Firefox or Safari.") from error
+                raise FeatureMissing(
+                    "This browser's WebCrypto has no Ed25519. Use a current Chromium, Firefox or Safari."
+                ) from error
             return False  # 32 bytes that are no point of the curve
 
 
@@ -63,7 +65,9 @@ class BrowserHttp(Opens):
             options.signal = controller.signal
             response = await js.fetch(url, options)
             if response.status not in (200, 206):
-                raise HttpStatusError(f"{url} answered with status {response.status}. Check the address.", url=url, status=response.status)
+                raise HttpStatusError(
+                    f"{url} answered with status {response.status}. Check the address.", url=url, status=response.status
+                )
             yield Answer(response.url, span if response.status == 206 else None, None, _blocks(response))
         except JsException as error:
             why = f"{url} could not be fetched: {error.message}. Is the site running, and does it allow CORS?"

@@ -24,7 +24,10 @@ from ..kernels.ops import DTYPES, Outcome, kernel
 
 PAGE = 65536
 # What engines say when WebAssembly traps; they give no code for it (Chromium's words, then Firefox's).
-TRAPS = ((("memory access out of bounds", "index out of bounds"), MemoryAccessViolation), (("unreachable",), Unreachable))
+TRAPS = (
+    (("memory access out of bounds", "index out of bounds"), MemoryAccessViolation),
+    (("unreachable",), Unreachable),
+)
 
 
 class BrowserEngine:
@@ -36,7 +39,9 @@ class BrowserEngine:
         try:
             self._module = js.WebAssembly.Module.new(to_js(data))
         except JsException as error:
-            raise InvalidPack(f"A kernel module of {len(data)} bytes could not be compiled: {error.message}.") from error
+            raise InvalidPack(
+                f"A kernel module of {len(data)} bytes could not be compiled: {error.message}."
+            ) from error
         self._pages = pages
         self._fresh()
 
@@ -76,7 +81,9 @@ class BrowserEngine:
         except JsException as error:
             self._fresh()  # an instance that trapped is thrown away
             kind = next((k for words, k in TRAPS if any(w in str(error.message) for w in words)), KernelTrap)
-            raise kind(f'The kernel "{name}" was stopped ({error.message}). The next call starts afresh.', kernel=name) from error
+            raise kind(
+                f'The kernel "{name}" was stopped ({error.message}). The next call starts afresh.', kernel=name
+            ) from error
 
     def _reserve(self, end: int) -> None:
         memory = self._exports.memory

@@ -83,8 +83,16 @@ def flat(weights):
     return {"A": a.ravel(), "B": b.ravel(), "alpha": weights["alpha"], "rank": int(a.shape[1]), "norm": norm}
 
 
-KINDS = {"open": Desk.open, "mark": Desk.mark, "undo": Desk.undo, "reset": Desk.reset, "forget": Desk.forget,
-         "import": Desk.import_, "export": Desk.export, "state": Desk.state}
+KINDS = {
+    "open": Desk.open,
+    "mark": Desk.mark,
+    "undo": Desk.undo,
+    "reset": Desk.reset,
+    "forget": Desk.forget,
+    "import": Desk.import_,
+    "export": Desk.export,
+    "state": Desk.state,
+}
 DESKS: dict[str, Desk] = {}
 
 

@@ -23,13 +23,15 @@ class OnnxModel:
     def __init__(self, files: dict[str, bytes], threads: int = 0):
         missing = [name for name in _FILES if name not in files]
         if missing:
-            raise ModelInvalid(f"The model lacks {', '.join(missing)}. Pull it again, or ask its publisher.", missing=missing)
+            raise ModelInvalid(
+                f"The model lacks {', '.join(missing)}. Pull it again, or ask its publisher.", missing=missing
+            )
         try:
             config = json.loads(files["config.json"])
             self.dimensions, self.max_tokens = int(config["hidden_size"]), int(config["max_position_embeddings"])
             self._tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
             self._session = _session(files["model.onnx"], threads)
-        except Exception as error:   # the libraries raise plain Exception
+        except Exception as error:  # the libraries raise plain Exception
             raise ModelInvalid(f"The model cannot be run: {error}") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()

@@ -25,7 +25,9 @@ TICK_MS = 10  # what a pack's max_epoch_ticks counts
 
 def pack_url(place: str) -> str:
     """The address of a pack's folder, ending in "/", from an http(s) address or a path."""
-    url = place if place.startswith(("http://", "https://", "file://")) else Path(place).expanduser().absolute().as_uri()
+    url = (
+        place if place.startswith(("http://", "https://", "file://")) else Path(place).expanduser().absolute().as_uri()
+    )
     return url if url.endswith("/") else url + "/"
 
 

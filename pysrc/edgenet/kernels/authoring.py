@@ -51,9 +51,17 @@ def _entry(row: dict, files: dict[str, bytes]) -> dict[str, Any]:
     if missing:
         raise InvalidPack(f"a kernel of the description has no {', '.join(missing)}: {row.get('id', row)}")
     if row["path"] not in files:
-        raise InvalidPack(f"{row['id']}: there is no file {row['path']} beside the description; compile the kernel first")
+        raise InvalidPack(
+            f"{row['id']}: there is no file {row['path']} beside the description; compile the kernel first"
+        )
     built = file_entry(row["path"], files[row["path"]])
-    fixed = {"kind": "extension", "module": row["id"], "path": row["path"], "hash": built["hash"], "entry_point": "kernel_forward"}
+    fixed = {
+        "kind": "extension",
+        "module": row["id"],
+        "path": row["path"],
+        "hash": built["hash"],
+        "entry_point": "kernel_forward",
+    }
     given = {name: value for name, value in row.items() if name not in _COMPUTED}
     limits = LIMITS | row.get("resource_limits", {})
     return {"category": "custom", "params": {}, **given, **fixed, "resource_limits": limits}
@@ -61,7 +69,9 @@ def _entry(row: dict, files: dict[str, bytes]) -> dict[str, Any]:
 
 def _cases(row: dict) -> list[dict]:
     if not row.get("cases"):
-        raise InvalidPack(f'{row["id"]}: give "cases", at least one call with its "expected" answer, so that readers can check it')
+        raise InvalidPack(
+            f'{row["id"]}: give "cases", at least one call with its "expected" answer, so that readers can check it'
+        )
     return row["cases"]
 
 

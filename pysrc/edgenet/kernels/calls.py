@@ -119,6 +119,6 @@ def _bad(entry: dict, what: str) -> InvalidParameters:
 
 
 def _unsupported(entry: dict, what: str) -> UnsupportedFeature:
-    return UnsupportedFeature(f'The kernel "{entry["id"]}" has {what}, which EdgeNet cannot pass yet.', kernel=entry["id"])
-
-
+    return UnsupportedFeature(
+        f'The kernel "{entry["id"]}" has {what}, which EdgeNet cannot pass yet.', kernel=entry["id"]
+    )

@@ -87,7 +87,9 @@ def _extensions(manifest: PackManifest) -> PackManifest:
     kernels = {i: e for i, e in manifest.kernels.items() if e["kind"] == "extension"}
     for i, entry in kernels.items():
         if entry["entry_point"] != "kernel_forward":
-            raise InvalidPack(f'kernels.json: the entry point of "{i}" must be kernel_forward, found {entry["entry_point"]!r}')
+            raise InvalidPack(
+                f'kernels.json: the entry point of "{i}" must be kernel_forward, found {entry["entry_point"]!r}'
+            )
     used = {entry["module"] for entry in kernels.values()}
     return replace(manifest, kernels=kernels, modules={n: b for n, b in manifest.modules.items() if n in used})
 
@@ -99,7 +101,9 @@ def _require_vectors(own: PackManifest, health: bytes) -> None:
     except (ValueError, TypeError, KeyError) as error:
         raise InvalidPack(f"{own.health.path} is no list of health vectors ({error!r}); make the pack again") from error
     if lacking := sorted(set(own.kernels) - tested):
-        raise HealthCheckFailed(f"The pack {own.name} has no health vector for {', '.join(lacking)}. The pack is not used.")
+        raise HealthCheckFailed(
+            f"The pack {own.name} has no health vector for {', '.join(lacking)}. The pack is not used."
+        )
 
 
 def _start(manifest, own: PackManifest, key_id: str, data: dict[str, bytes], health: bytes, runtime) -> ExtensionPack:

@@ -20,7 +20,10 @@ EXT_SHAPES = {
     "lora_apply_f32": ([("x", ["rows", "d_in"]), ("factors", ["d_in*r + r*d_out"])], [("y", ["rows", "d_out"])]),
     "swiglu_f32": ([("x", ["rows", "hidden"]), ("gate", ["rows", "hidden"])], [("y", ["rows", "hidden"])]),
 }
-EXT_SCRATCH = {"rmsnorm_f32": ["rows"], "lora_apply_f32": ["r"]}  # floats of scratch a caller gives unless it says otherwise
+EXT_SCRATCH = {
+    "rmsnorm_f32": ["rows"],
+    "lora_apply_f32": ["r"],
+}  # floats of scratch a caller gives unless it says otherwise
 _STRUCT_TYPES = {"f": "f32", "I": "u32"}
 
 

@@ -1,6 +1,7 @@
 """What a person marked, as data: one Mark per (query, passage), the vectors it was made on, and the rows to learn from.
 
 Pure: no model, no clock. Refuses vectors that are not finite, have no direction, or have another model's length."""
+
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -8,27 +9,28 @@ import numpy as np
 from ..errors import EmptyText, InvalidOption, NotFinite, WrongLength, WrongType
 from .policy import Rows
 
-RIVALS = 12             # passages kept beside a mark: the best ranked of those it was shown with
-RIVALS_AGAIN = 24       # ... and when the same mark was made again on a later ranking
-POOL = 768              # passages that one fit compares with; marked ones first, then rivals of the newest marks
-SAME = 1 - 1e-5         # cosine from which two passages are the same text and cannot be told apart
+RIVALS = 12  # passages kept beside a mark: the best ranked of those it was shown with
+RIVALS_AGAIN = 24  # ... and when the same mark was made again on a later ranking
+POOL = 768  # passages that one fit compares with; marked ones first, then rivals of the newest marks
+SAME = 1 - 1e-5  # cosine from which two passages are the same text and cannot be told apart
 
 
 @dataclass(frozen=True)
 class Mark:
-    n: int                          # its number; never used again
+    n: int  # its number; never used again
     query: str
-    passage: str                    # the passage's id, opaque
+    passage: str  # the passage's id, opaque
     relevant: bool
-    rivals: tuple[str, ...]         # ids of the passages shown with it, best first
+    rivals: tuple[str, ...]  # ids of the passages shown with it, best first
 
 
 @dataclass(frozen=True)
 class Book:
     """All marks, and the vectors they speak of; every change makes a new Book, so a refused change leaves no trace."""
+
     marks: tuple[Mark, ...] = ()
-    queries: dict = field(default_factory=dict)         # text -> float32 (d,), unit
-    passages: dict = field(default_factory=dict)        # id -> float32 (d,), unit; the latest vector of an id counts
+    queries: dict = field(default_factory=dict)  # text -> float32 (d,), unit
+    passages: dict = field(default_factory=dict)  # id -> float32 (d,), unit; the latest vector of an id counts
     next: int = 1
 
     def find(self, query, passage):
@@ -37,8 +39,12 @@ class Book:
     def with_mark(self, mark, query_vector, passage_vectors):
         """Return the Book with `mark` added, in place of one on the same query and passage."""
         others = tuple(m for m in self.marks if (m.query, m.passage) != (mark.query, mark.passage))
-        return Book(tuple(sorted((*others, mark), key=lambda m: m.n)), {**self.queries, mark.query: query_vector},
-                    {**self.passages, **passage_vectors}, max(self.next, mark.n + 1)).pruned()
+        return Book(
+            tuple(sorted((*others, mark), key=lambda m: m.n)),
+            {**self.queries, mark.query: query_vector},
+            {**self.passages, **passage_vectors},
+            max(self.next, mark.n + 1),
+        ).pruned()
 
     def without(self, numbers):
         """Return the Book without the marks of these numbers, as if they had never been made."""
@@ -54,15 +60,18 @@ class Book:
         """Return the Book with only the vectors that its marks name."""
         passages = {i for m in self.marks for i in (m.passage, *m.rivals)}
         queries = {m.query for m in self.marks}
-        return replace(self, queries={k: v for k, v in self.queries.items() if k in queries},
-                       passages={k: v for k, v in self.passages.items() if k in passages})
+        return replace(
+            self,
+            queries={k: v for k, v in self.queries.items() if k in queries},
+            passages={k: v for k, v in self.passages.items() if k in passages},
+        )
 
 
 def known(book):
     """Return the ids to compare with, at most POOL: marked passages, then rivals, those of the newest marks first."""
     newest = book.marks[::-1]
     ids = dict.fromkeys([m.passage for m in newest] + [r for m in newest for r in m.rivals])
-    return list(ids)[:max(POOL, len({m.passage for m in newest}))]
+    return list(ids)[: max(POOL, len({m.passage for m in newest}))]
 
 
 def rows_of(book, dim):
@@ -115,8 +124,12 @@ def as_units(vectors, shape, what):
     except (TypeError, ValueError) as error:
         raise WrongType(f"{what} must be numbers: {error}.", argument=what) from None
     if array.shape != shape:
-        raise WrongLength(f"{what} has shape {array.shape}, needed is {shape}: use vectors of the model taught.",
-                          argument=what, found=list(array.shape), needed=list(shape))
+        raise WrongLength(
+            f"{what} has shape {array.shape}, needed is {shape}: use vectors of the model taught.",
+            argument=what,
+            found=list(array.shape),
+            needed=list(shape),
+        )
     if not np.isfinite(array).all():
         raise NotFinite(f"{what} holds NaN or infinity; embed the text again and mark once more.", argument=what)
     length = np.linalg.norm(array.astype(np.float64), axis=-1, keepdims=True)

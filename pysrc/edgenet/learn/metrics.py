@@ -1,6 +1,7 @@
 """How good a ranking is, in the figures that EdgeNet promises by: rank, mean reciprocal rank, bootstrap interval.
 
 Pure NumPy, any host."""
+
 import numpy as np
 
 

@@ -4,6 +4,7 @@ A row is one mark. A relevant row wants its passage above every other passage kn
 relevant wants its passage below the mean of those shown with it. Rows that hold their margin push no more, steps are
 small and stop when every row holds: so the adapter is near the smallest that does it, which is what leaves other
 queries alone. Pure NumPy, any host; no clock, no hidden randomness: equal rows and options give equal weights."""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,36 +13,39 @@ import numpy as np
 @dataclass(frozen=True)
 class Options:
     """How the policy learns. The defaults are those measured in docs/learning.md."""
+
     rank: int = 16
     alpha: float = 1.0
-    margin: float = 0.05        # cosine by which a marked passage should lead
-    hold: float = 0.02          # cosine from which a row counts as held; between hold and margin it still pushes
-    softness: float = 0.02      # temperature of the loss, in cosine: how far behind the hardest rival others push too
-    rate: float = 0.3           # step length on the gradient of the summed loss
-    reach: float = 0.1          # no query moves further than this in one step (to first order, before normalising)
-    start: float = 0.7          # length of A's columns at the start
-    steps: int = 80             # budget of steps
-    seed: int = 0               # fills the directions of A that the marks leave free
+    margin: float = 0.05  # cosine by which a marked passage should lead
+    hold: float = 0.02  # cosine from which a row counts as held; between hold and margin it still pushes
+    softness: float = 0.02  # temperature of the loss, in cosine: how far behind the hardest rival others push too
+    rate: float = 0.3  # step length on the gradient of the summed loss
+    reach: float = 0.1  # no query moves further than this in one step (to first order, before normalising)
+    start: float = 0.7  # length of A's columns at the start
+    steps: int = 80  # budget of steps
+    seed: int = 0  # fills the directions of A that the marks leave free
 
 
 @dataclass(frozen=True)
 class Rows:
     """The marks as arrays: n marks, p passages, d numbers in a vector."""
-    queries: np.ndarray         # float32 (n, d), unit rows
-    pool: np.ndarray            # float32 (p, d), unit rows: every passage that any mark knows
-    wanted: np.ndarray          # float32 (n, p), rows sum to 1: what should score higher
-    beaten: np.ndarray          # bool (n, p): what should score lower, each by the margin
+
+    queries: np.ndarray  # float32 (n, d), unit rows
+    pool: np.ndarray  # float32 (p, d), unit rows: every passage that any mark knows
+    wanted: np.ndarray  # float32 (n, p), rows sum to 1: what should score higher
+    beaten: np.ndarray  # bool (n, p): what should score lower, each by the margin
 
 
 @dataclass(frozen=True)
 class Fit:
     """What `fit` returns. Losses are mean cosine by which rows miss their margin (smoothed), before and after."""
-    A: np.ndarray               # float32 (d, r)
-    B: np.ndarray               # float32 (r, d)
+
+    A: np.ndarray  # float32 (d, r)
+    B: np.ndarray  # float32 (r, d)
     steps: int
     loss_before: float
     loss_after: float
-    lead: np.ndarray            # float32 (n,): cosine by which each row leads; negative where it does not
+    lead: np.ndarray  # float32 (n,): cosine by which each row leads; negative where it does not
 
 
 def fit(rows, options):
@@ -50,7 +54,7 @@ def fit(rows, options):
     A, B = np.zeros((d, r), np.float32), np.zeros((r, d), np.float32)
     if not n:
         return Fit(A, B, 0, 0.0, 0.0, np.zeros(0, np.float32))
-    base = rows.queries @ rows.pool.T                               # (n, p) scores before any adapter
+    base = rows.queries @ rows.pool.T  # (n, p) scores before any adapter
     state = forward(rows, base, A, B, options)
     first, step = state.loss, 0
     if state.lead.min() < options.hold:
@@ -66,14 +70,15 @@ def fit(rows, options):
 @dataclass(frozen=True)
 class State:
     """One forward pass: the loss, the lead of each row, and what the gradient needs."""
+
     loss: float
-    lead: np.ndarray            # (n,)
-    hidden: np.ndarray          # (n, r)   alpha x A
-    moved: np.ndarray           # (n, d)   y, before normalising
-    length: np.ndarray          # (n, 1)   |y|
-    pull: np.ndarray            # (n, p)   d loss / d score
-    score: np.ndarray           # (n, p)   q' . passage
-    pool_hidden: np.ndarray     # (p, r)   passages B^T
+    lead: np.ndarray  # (n,)
+    hidden: np.ndarray  # (n, r)   alpha x A
+    moved: np.ndarray  # (n, d)   y, before normalising
+    length: np.ndarray  # (n, 1)   |y|
+    pull: np.ndarray  # (n, p)   d loss / d score
+    score: np.ndarray  # (n, p)   q' . passage
+    pool_hidden: np.ndarray  # (p, r)   passages B^T
 
 
 def forward(rows, base, A, B, options):

@@ -1,6 +1,7 @@
 """What was taught, as one JSON document and back: all or nothing, with a checksum. Pure; any host.
 
 Vectors are base64 of little-endian float32, so that reading gives back the very numbers."""
+
 import base64
 import hashlib
 import math
@@ -23,18 +24,26 @@ class Content:
     seed: int
     alpha: float
     book: Book
-    A: np.ndarray           # float32 (dim, rank)
-    B: np.ndarray           # float32 (rank, dim)
+    A: np.ndarray  # float32 (dim, rank)
+    B: np.ndarray  # float32 (rank, dim)
 
 
 def write(model, options, dim, book, result):
     """Return the document: marks with their vectors, weights, and what they were learned with."""
-    data = {"format": FORMAT, "version": VERSION, "model": model, "dim": dim,
-            "rank": options.rank, "seed": options.seed, "alpha": options.alpha, "next": book.next,
-            "marks": [{**asdict(m), "rivals": list(m.rivals)} for m in book.marks],
-            "queries": {k: pack(v) for k, v in book.queries.items()},
-            "passages": {k: pack(v) for k, v in book.passages.items()},
-            "adapter": {"A": pack(result.A), "B": pack(result.B)}}
+    data = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": model,
+        "dim": dim,
+        "rank": options.rank,
+        "seed": options.seed,
+        "alpha": options.alpha,
+        "next": book.next,
+        "marks": [{**asdict(m), "rivals": list(m.rivals)} for m in book.marks],
+        "queries": {k: pack(v) for k, v in book.queries.items()},
+        "passages": {k: pack(v) for k, v in book.passages.items()},
+        "adapter": {"A": pack(result.A), "B": pack(result.B)},
+    }
     return {**data, "checksum": checksum(data)}
 
 
@@ -54,8 +63,12 @@ def read(data, model=""):
     except (KeyError, TypeError, ValueError, AttributeError, EdgeNetError) as error:
         raise BackupInvalid(f"The export cannot be read: {type(error).__name__}: {error}. Nothing changed.") from None
     if model and content.model != model:
-        raise BackupInvalid(f"This was taught on the model {content.model!r}, loaded is {model!r}: their vectors do "
-                            "not compare. Load that model, or teach this one anew.", found=content.model, needed=model)
+        raise BackupInvalid(
+            f"This was taught on the model {content.model!r}, loaded is {model!r}: their vectors do "
+            "not compare. Load that model, or teach this one anew.",
+            found=content.model,
+            needed=model,
+        )
     return content
 
 
@@ -65,8 +78,10 @@ def unpack_all(data):
         raise ValueError("dim, rank, seed and next must be whole numbers, rank 1 to 16")
     if isinstance(alpha, bool) or not math.isfinite(alpha) or not isinstance(data["model"], str):
         raise ValueError("alpha must be a number, model a string")
-    vectors = [{k: as_units(unpack(v, (dim,)), (dim,), f"{name} {k!r}") for k, v in data[name].items()}
-               for name in ("queries", "passages")]
+    vectors = [
+        {k: as_units(unpack(v, (dim,)), (dim,), f"{name} {k!r}") for k, v in data[name].items()}
+        for name in ("queries", "passages")
+    ]
     marks = tuple(Mark(**{**m, "rivals": tuple(m["rivals"])}) for m in data["marks"])
     for m in marks:
         if type(m.n) is not int or type(m.relevant) is not bool:

@@ -3,6 +3,7 @@
 Whatever was marked, undone or replaced on the way, the adapter is a function of the marks that remain: each change
 learns them all again from nothing (milliseconds, see docs/learning.md). Holds no model and no clock; passages keep
 their vectors, only queries are adapted. Any host with NumPy."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -46,16 +47,24 @@ class Teacher:
         if old and old.relevant == mark.relevant:
             again = tuple(dict.fromkeys((*mark.rivals, *old.rivals)))[:RIVALS_AGAIN]
             mark, old = replace(mark, n=old.n, rivals=again), None
-        shown = np.array([passages[i] for i in passages], np.float32)       # the marked passage is row 0
+        shown = np.array([passages[i] for i in passages], np.float32)  # the marked passage is row 0
         before = rank_of_first(self.apply(vector), shown)
         self._keep(self._book.with_mark(mark, vector, passages))
         unmet = self.unmet()
-        return {"n": mark.n, "before_rank": before, "after_rank": rank_of_first(self.apply(vector), shown),
-                "candidates": len(shown), "steps": self._fit.steps, "loss_before": self._fit.loss_before,
-                "loss_after": self._fit.loss_after, "unmet": unmet,
-                "held": mark.n in self._rows and mark.n not in unmet,
-                "milliseconds": None if started is None else (self._clock() - started) * 1000,
-                "replaced": old.n if old else None, "message": self._message(mark, unmet)}
+        return {
+            "n": mark.n,
+            "before_rank": before,
+            "after_rank": rank_of_first(self.apply(vector), shown),
+            "candidates": len(shown),
+            "steps": self._fit.steps,
+            "loss_before": self._fit.loss_before,
+            "loss_after": self._fit.loss_after,
+            "unmet": unmet,
+            "held": mark.n in self._rows and mark.n not in unmet,
+            "milliseconds": None if started is None else (self._clock() - started) * 1000,
+            "replaced": old.n if old else None,
+            "message": self._message(mark, unmet),
+        }
 
     def undo(self, n=None):
         """Take back mark `n`, or the last one; the adapter is then as if it had never been made. Returns `marks()`."""

@@ -7,8 +7,8 @@ Texts are sorted by length and cut into batches so that a run's fixed cost and t
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MOST_TOKENS = 512   # per batch, padding included: a fraction of a second, so that a cancel is heard soon
-_RUN_COST = 3       # what a run costs beyond its tokens, in tokens
+MOST_TOKENS = 512  # per batch, padding included: a fraction of a second, so that a cancel is heard soon
+_RUN_COST = 3  # what a run costs beyond its tokens, in tokens
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def plan_batches(lengths: Sequence[int], most_tokens: int = MOST_TOKENS) -> list
     start = _cheapest_cuts([lengths[i] for i in order], most_tokens)
     batches, end = [], len(order)
     while end:
-        batches.append(Batch(tuple(order[start[end]:end]), lengths[order[end - 1]]))
+        batches.append(Batch(tuple(order[start[end] : end]), lengths[order[end - 1]]))
         end = start[end]
     return batches[::-1]
 

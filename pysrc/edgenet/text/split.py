@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from ..errors import EmptyText, InvalidOption
 
 MAX_TOKENS = 256
-_OVERLAP_SHARE = 8    # by default an eighth of a passage is repeated
-_MARKS = 2    # [CLS] and [SEP]
-_SHORT = 24   # tokens; a paragraph with fewer is joined by the next
-_INSIDE, _WORD, _SENTENCE, _PARAGRAPH = range(4)   # how good it is to break behind a unit
+_OVERLAP_SHARE = 8  # by default an eighth of a passage is repeated
+_MARKS = 2  # [CLS] and [SEP]
+_SHORT = 24  # tokens; a paragraph with fewer is joined by the next
+_INSIDE, _WORD, _SENTENCE, _PARAGRAPH = range(4)  # how good it is to break behind a unit
 
 # Where BERT's pre-tokenizer always divides: white space, ASCII punctuation, Han characters. Token counts of units therefore add up.
 _SPACE = "\\t\\n\\r \\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
@@ -25,7 +25,7 @@ _ALONE = "!-/:-@\\[-`{-~\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff"
 # A quarter, because NFD makes at most 4 characters of one.
 _UNITS = f"([{_SPACE}]+)|([{_ALONE}])|[^{_SPACE}{_ALONE}]{{1,%d}}"
 _SENTENCE_END = re.compile("[.!?\u2026\u3002\uff01\uff1f][\"')\\]\u201d\u2019\u00bb\u300d]{0,3}\\Z")
-_WIDE_END = re.compile("[\u3002\uff01\uff1f]\\Z")   # scripts without spaces end sentences with these
+_WIDE_END = re.compile("[\u3002\uff01\uff1f]\\Z")  # scripts without spaces end sentences with these
 _EMPTY_LINE = re.compile("(?:\r\n?|\n)[ \t]*(?:\r\n?|\n)")
 
 
@@ -47,7 +47,9 @@ class _Unit:
     after: int
 
 
-def split(text: str, count_unit: Callable[[str], int], max_tokens: int = MAX_TOKENS, overlap: int | None = None) -> list[Passage]:
+def split(
+    text: str, count_unit: Callable[[str], int], max_tokens: int = MAX_TOKENS, overlap: int | None = None
+) -> list[Passage]:
     """Passages of at most `max_tokens`. `count_unit(unit)` says a unit's tokens, bare of [CLS] and [SEP].
 
     `overlap` is an eighth of `max_tokens` unless given. Raises EmptyText when there is nothing but white
@@ -65,9 +67,14 @@ def split(text: str, count_unit: Callable[[str], int], max_tokens: int = MAX_TOK
 
 def _check(max_tokens: int, overlap: int) -> None:
     if not 16 <= max_tokens <= MAX_TOKENS:
-        raise InvalidOption(f"max_tokens must be a whole number from 16 to {MAX_TOKENS}, not {max_tokens}.", max_tokens=max_tokens)
+        raise InvalidOption(
+            f"max_tokens must be a whole number from 16 to {MAX_TOKENS}, not {max_tokens}.", max_tokens=max_tokens
+        )
     if not 0 <= overlap <= max_tokens / 2:
-        raise InvalidOption(f"overlap must be a whole number from 0 to half of max_tokens ({max_tokens}), not {overlap}.", overlap=overlap)
+        raise InvalidOption(
+            f"overlap must be a whole number from 0 to half of max_tokens ({max_tokens}), not {overlap}.",
+            overlap=overlap,
+        )
 
 
 def _passage(text: str, units: Sequence[_Unit]) -> Passage:
@@ -76,7 +83,7 @@ def _passage(text: str, units: Sequence[_Unit]) -> Passage:
 
 
 def _find_units(text: str, count_unit: Callable[[str], int], pattern: str) -> Iterator[_Unit]:
-    last, run = None, False    # the unit not yet given, and whether it is a run of letters
+    last, run = None, False  # the unit not yet given, and whether it is a run of letters
     for match in re.finditer(pattern, text):
         space, alone = match.groups()
         if space is not None:
@@ -86,9 +93,9 @@ def _find_units(text: str, count_unit: Callable[[str], int], pattern: str) -> It
             continue
         found = match[0]
         unit = _Unit(*match.span(), 0, _SENTENCE if _WIDE_END.search(found) else _INSIDE)
-        long = run and alone is None    # the second part of a run: the first was long too
+        long = run and alone is None  # the second part of a run: the first was long too
         if long:
-            last.tokens = _letters(text[last.start:last.end])
+            last.tokens = _letters(text[last.start : last.end])
         unit.tokens = _letters(found) if long else count_unit(found)
         if last:
             yield last
@@ -105,7 +112,7 @@ def _letters(part: str) -> int:
 def _rank(text: str, unit: _Unit, space: str) -> int:
     if _EMPTY_LINE.search(space):
         return _PARAGRAPH
-    ended = _SENTENCE_END.search(text[max(0, unit.end - 4):unit.end]) or unit.after == _SENTENCE
+    ended = _SENTENCE_END.search(text[max(0, unit.end - 4) : unit.end]) or unit.after == _SENTENCE
     return _SENTENCE if ended else _WORD
 
 

@@ -84,7 +84,14 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
         values = {"x": normal(rng, n, d), "a": normal(rng, r, d), "b": normal(rng, out, r), "y": normal(rng, n, out)}
         return Case("lora", reason, values | {"n": n, "in": d, "out": out, "r": r, "scale": np.float32(0.7)})
 
-    for n, d, out, r in ((0, 3, 3, 1), (1, 1, 1, 1), (2, 33, 17, 3), (3, 64, 128, 16), (1, 100, 7, 256), (17, 33, 70, 200)):
+    for n, d, out, r in (
+        (0, 3, 3, 1),
+        (1, 1, 1, 1),
+        (2, 33, 17, 3),
+        (3, 64, 128, 16),
+        (1, 100, 7, 256),
+        (17, 33, 70, 200),
+    ):
         yield adapted(f"{n} rows, {d} to {out}, rank {r}", n, d, out, r)
     yield adapted("rank 257", 1, 4, 4, 257)
     yield adapted("rank 0", 1, 4, 4, 0)
