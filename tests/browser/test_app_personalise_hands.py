@@ -88,6 +88,13 @@ def test_all_files_go_at_once_and_come_back(page, site):
     assert page.locator(".given .name").all_inner_texts() == ["one.txt", "two.txt"]
 
 
+def test_the_browser_is_asked_to_keep_what_is_learned(tab):  # noqa: F811
+    page = tab.page
+    page.evaluate("navigator.storage.persist = async () => (window.asked = true)")
+    tab.start().until("Learned")
+    assert page.evaluate("window.asked")
+
+
 def test_while_it_learns_nothing_jumps_and_what_was_marked_stays_marked(tab):  # noqa: F811
     page = tab.page
     tab.set(maxSteps=2000, maxEpochs=0).start()

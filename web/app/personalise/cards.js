@@ -35,6 +35,7 @@ export class AdapterCards {
   import(files) {
     return this.app.attempt(async () => {
       const { name } = await this.app.adapters.import(files);
+      this.app.persist();
       this.app.toasts.say(`\u201c${name}\u201d is here. Turn it on to use it.`);
     });
   }

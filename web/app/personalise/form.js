@@ -74,6 +74,7 @@ export class CourseForm {
 
   #start() {
     const prompts = this.prompts.value.split("\n").filter((line) => line.trim());
+    this.app.persist();
     this.app.course.start(this.config.value, this.app.material, { name: this.name.value.trim() || "mine", prompts });
   }
 
