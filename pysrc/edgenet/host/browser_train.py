@@ -26,9 +26,8 @@ from .browser_lm import BrowserLm, PageModel, mask_token, open_model, tokenized
 from .browser_page import Page
 from .browser_runs import Run, Runs, RunStore, configured
 
-EVALUATING: WeakValueDictionary[str, Lock] = (
-    WeakValueDictionary()
-)  # by line, while it is held: an engine has room for one's Program
+# by line, while it is held: an engine has room for one's Program
+EVALUATING: WeakValueDictionary[str, Lock] = WeakValueDictionary()
 PATIENCE = 3  # engines that may break with no checkpoint between
 LIVE: dict[str, Course] = {}  # by run
 STARTED: dict[str, str] = {}  # run by line: an engine has room for the Programs of one

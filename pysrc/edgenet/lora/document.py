@@ -73,9 +73,8 @@ def exported(adapter: Adapter, created: str, metrics: Mapping) -> bytes:
     """
     known = {"version": FIRST_VERSION, "createdAt": created} | dict(adapter.metadata)
     trained, pace, steps = known.get("training"), metrics.get("secondsPerStep"), metrics.get("steps")
-    measured = all(
-        type(n) in (int, float) and 0 < n < 1e9 for n in (pace, steps)
-    )  # who keeps an adapter tells what they like
+    # who keeps an adapter tells what they like
+    measured = all(type(n) in (int, float) and 0 < n < 1e9 for n in (pace, steps))
     if isinstance(trained, Mapping) and measured:
         known["training"] = {**trained, "duration": round(1000 * pace * steps)}
     return write(replace(adapter, metadata=known))
